@@ -1,0 +1,42 @@
+# Needs Python 3.11 or newer with venv, and make. `make demo` and `make test` do the rest.
+# Without make: CONTRIBUTING.md has the same commands to type by hand.
+
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11 python,\
+    $(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
+UV ?= $(firstword $(wildcard .venv/bin/uv) uv)
+BIN := .venv/bin
+# More for pytest, for example: make test ARGS="-n 2 -k readme"
+ARGS ?=
+
+.PHONY: demo test lint bench lock clean
+
+demo: .venv/.installed
+	$(BIN)/klinehub demo
+
+test: lint
+	$(BIN)/pytest $(ARGS)
+
+lint: .venv/.installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: .venv/.installed
+	$(BIN)/klinehub bench
+
+# A stamp, so that the environment is only made anew when what it is made from has changed.
+.venv/.installed: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "klinehub needs Python 3.11 or newer: install it, or say where it is: make PYTHON=..."; exit 1; }
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Needs uv; only for who changes a dependency.
+lock:
+	$(UV) pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+	    --generate-hashes --no-header --no-annotate --output-file requirements.lock
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
