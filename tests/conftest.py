@@ -1,0 +1,35 @@
+"""What all tests share: an environment of their own, and the recorded market data where it is there."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import hypothesis
+import pytest
+
+REALDATA: Final = Path(__file__).resolve().parents[2] / "shared" / "realdata"
+SETTINGS: Final = ("KLINEHUB_",)
+PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+# No deadline: the first example that reaches a kernel also pays for compiling it.
+hypothesis.settings.register_profile("klinehub", deadline=None)
+hypothesis.settings.load_profile("klinehub")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def clean_environment() -> Iterator[None]:
+    """Hide the settings and proxies of the shell that the tests were started from."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(SETTINGS) or name.lower() in PROXIES:
+                patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Path:
+    """Give the folder of recorded market data, or skip: it is not part of the repository."""
+    if not REALDATA.is_dir():
+        pytest.skip("the recorded market data (../shared/realdata) is not here")
+    return REALDATA
