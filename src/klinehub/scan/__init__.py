@@ -1,0 +1,1 @@
+"""Scans: which symbols, which score, in which order, at one closed bar."""
