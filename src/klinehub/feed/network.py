@@ -134,7 +134,7 @@ def http_session(connector: aiohttp.BaseConnector, timeout: float) -> aiohttp.Cl
         trust_env=False,
     )
     # A request that aiohttp repeats on its own would reach the exchange without being counted.
-    session._retry_connection = False  # noqa: SLF001
+    session._retry_connection = False  # noqa: SLF001 - there is no public way
     return session
 
 
@@ -190,7 +190,7 @@ def _example() -> str:
 
 def redact(url: str) -> str:
     """Give *url* without its user name and password, however badly it is written."""
-    return re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*:)?(//)?.*@", r"\1\2***@", url, flags=re.DOTALL)
+    return re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*://)?.*@", r"\1***@", url, flags=re.DOTALL)
 
 
 def endpoint(url: str) -> tuple[str, int]:
