@@ -1,0 +1,28 @@
+"""Every kline of a whole market, every timeframe, live in memory and provably right."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from klinehub.app.library import Hub
+    from klinehub.domain.kline import Klines
+    from klinehub.errors import DataError, DefinitionError, FeedError, KlinehubError
+    from klinehub.feed.core import BarClosed
+    from klinehub.hub import Scan
+
+__all__ = ["BarClosed", "DataError", "DefinitionError", "FeedError", "Hub", "KlinehubError", "Klines", "Scan"]
+
+# Loaded when first asked for, so that `klinehub --help` does not wait for numba.
+_HOME = {
+    "Hub": "klinehub.app.library",
+    "Klines": "klinehub.domain.kline",
+    "BarClosed": "klinehub.feed.core",
+    "Scan": "klinehub.hub",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from the room it lives in."""
+    if name not in __all__:
+        raise AttributeError(f"module 'klinehub' has no attribute {name!r}")
+    return getattr(import_module(_HOME.get(name, "klinehub.errors")), name)

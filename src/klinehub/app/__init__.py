@@ -1,0 +1,1 @@
+"""What a user starts: settings, the command line and the library's front door."""

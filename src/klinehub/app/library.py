@@ -1,0 +1,66 @@
+"""The library's front door: a hub with the system's clock and network."""
+
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from klinehub import hub
+from klinehub.domain.clock import Clock
+from klinehub.errors import UnknownName
+from klinehub.feed.base import Network
+from klinehub.feed.network import RealNetwork, proxy_from_env
+from klinehub.feed.warmup import Plan, Progress
+
+EXCHANGES = ("binance-usdm",)
+
+
+def system_clock(epoch: int | None = None, rate: float = 1.0) -> Clock:
+    """Give a clock that starts at *epoch* (ms UTC, by default now) and runs *rate* times real time."""
+    return Clock(int(time.time() * 1000) if epoch is None else epoch, rate, time.monotonic)
+
+
+def system_network(proxy: str | None = None) -> RealNetwork:
+    """Give real sockets through *proxy*, or through the one that HTTPS_PROXY or ALL_PROXY names."""
+    if proxy is not None:
+        return RealNetwork(proxy)
+    found = proxy_from_env(os.environ)
+    return RealNetwork(found.url, direct=found.direct)
+
+
+class Hub(hub.Hub):
+    """A whole market's klines, warmed up and then live; use it as `async with Hub(...) as hub`.
+
+    *exchange* is "binance-usdm"; further keywords are the fields of `HubSettings`, for example
+    `symbols=["BTCUSDT"]`, `bars=300`, `rest_url=` and `stream_url=` for mirrors and test networks.
+    Raises UnknownName for an exchange, timeframe, symbol or factor that does not exist.
+    """
+
+    def __init__(
+        self,
+        exchange: str = "binance-usdm",
+        *,
+        timeframes: Sequence[str] = hub.DEFAULT_TIMEFRAMES,
+        proxy: str | None = None,
+        clock: Clock | None = None,
+        network: Network | None = None,
+        on_plan: Callable[[Plan], None] = lambda _: None,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+        **settings: object,
+    ) -> None:
+        if exchange not in EXCHANGES:
+            raise UnknownName("exchange", exchange, EXCHANGES)
+        known = hub.HubSettings.__struct_fields__
+        for name in settings:
+            if name not in known:
+                raise UnknownName("setting", name, known)
+        super().__init__(
+            msgspec.convert({**settings, "timeframes": tuple(timeframes)}, hub.HubSettings),
+            clock=clock or system_clock(),
+            network=network or system_network(proxy),
+            jitter=random.random,
+            on_plan=on_plan,
+            on_progress=on_progress,
+        )

@@ -1,0 +1,1 @@
+"""The words of the field: timeframe, kline, listing, clock."""

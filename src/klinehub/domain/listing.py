@@ -1,0 +1,37 @@
+"""Listings: what trades on an exchange, in which steps, since and until when."""
+
+from typing import Final
+
+import msgspec
+
+PERPETUAL_KINDS: Final = frozenset({"PERPETUAL", "TRADIFI_PERPETUAL"})
+# The delivery date that the exchange prints for a perpetual with no end in sight (2100-12-25).
+NO_DELIVERY: Final = 4_133_404_800_000
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """One instrument as the exchange lists it; times are ms UTC, decimals those of printed text."""
+
+    symbol: str
+    pair: str
+    contract_type: str
+    status: str
+    base_asset: str
+    quote_asset: str
+    onboard_time: int
+    price_decimals: int
+    quantity_decimals: int
+    delivery_time: int = NO_DELIVERY
+    tick_size: str = ""
+    step_size: str = ""
+    underlying_type: str = "COIN"
+
+    @property
+    def perpetual(self) -> bool:
+        """Whether the contract has no settlement date by design."""
+        return self.contract_type in PERPETUAL_KINDS
+
+    @property
+    def trading(self) -> bool:
+        """Whether orders are matched now, so that klines move."""
+        return self.status == "TRADING"

@@ -1,0 +1,127 @@
+"""The warm-up: a plan with its price first, then batches of requests in parallel under one gate."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from klinehub.domain.clock import Clock
+from klinehub.domain.timeframe import Timeframe
+from klinehub.errors import Banned, Blocked, DataError, FeedError, ProxyError
+from klinehub.feed.binance import MOST_ROWS, klines_weight
+from klinehub.feed.budget import MINUTE
+from klinehub.feed.core import Fetch
+
+
+class Plan(NamedTuple):
+    """What a warm-up will ask for, base timeframe first, and what that costs."""
+
+    fetches: tuple[Fetch, ...]
+    weight: int
+    seconds: float
+
+    @property
+    def requests(self) -> int:
+        """How many requests it takes."""
+        return len(self.fetches)
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """How a warm-up went; `seconds` are real ones, `failures` say why by symbol and timeframe."""
+
+    requests: int
+    weight: int
+    seconds: float
+    succeeded: int
+    failed: int
+    ms_per_symbol: float
+    failures: dict[str, str]
+
+
+class Progress(NamedTuple):
+    """Where a warm-up stands."""
+
+    done: int
+    total: int
+    failed: int
+    timeframe: str
+
+
+def rows_needed(timeframes: Sequence[Timeframe], bars: int) -> dict[str, int]:
+    """Give the rows to ask of each timeframe: *bars* closed ones, the open one, and a larger bar's parts."""
+    needed = {tf.name: bars + 1 for tf in timeframes}
+    for at, larger in enumerate(timeframes):
+        held = [tf for tf in timeframes[:at] if larger.holds(tf)]
+        if held:
+            parts = larger.milliseconds // held[-1].milliseconds + 1
+            needed[held[-1].name] = max(needed[held[-1].name], parts)
+    return {name: min(rows, MOST_ROWS) for name, rows in needed.items()}
+
+
+def plan(
+    symbols: Sequence[str],
+    timeframes: Sequence[Timeframe],
+    bars: int,
+    *,
+    cap: int | None,
+    used: int,
+    now: int,
+) -> Plan:
+    """Plan the warm-up of *symbols* from exchange time *now*, with *used* weight gone of *cap* a minute."""
+    rows = rows_needed(timeframes, bars)
+    fetches = tuple(Fetch(symbol, tf.name, None, rows[tf.name]) for tf in timeframes for symbol in symbols)
+    weight = sum(klines_weight(fetch.limit) for fetch in fetches)
+    seconds = 0.0
+    if cap is not None and used + weight > cap:
+        minutes = -(-(used + weight) // cap)
+        seconds = ((minutes - 1) * MINUTE - now % MINUTE) / 1000
+    return Plan(fetches, weight, seconds)
+
+
+async def warm_up(
+    todo: Plan,
+    fetch: Callable[[Fetch], Awaitable[None]],
+    clock: Clock,
+    *,
+    batch: int = 64,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Summary:
+    """Carry out a plan with *batch* requests under way at a time; a failed one stops no other.
+
+    A ban, a block and a dead proxy concern every request, so these are raised at once.
+    """
+    started = clock.monotonic()
+    remaining = iter(todo.fetches)
+    failures: dict[str, str] = {}
+    done = 0
+
+    async def work() -> None:
+        nonlocal done
+        for item in remaining:
+            try:
+                await fetch(item)
+            except (Banned, Blocked, ProxyError):
+                raise
+            except (FeedError, DataError) as exc:
+                failures[f"{item.symbol} {item.timeframe}"] = str(exc)
+            done += 1
+            progress(Progress(done, todo.requests, len(failures), item.timeframe))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(batch, todo.requests)):
+                group.create_task(work())
+    except* FeedError as several:
+        raise several.exceptions[0] from several
+    seconds = clock.monotonic() - started
+    symbols = len({item.symbol for item in todo.fetches}) or 1
+    return Summary(
+        requests=todo.requests,
+        weight=todo.weight,
+        seconds=seconds,
+        succeeded=todo.requests - len(failures),
+        failed=len(failures),
+        ms_per_symbol=seconds * 1000 / symbols,
+        failures=failures,
+    )

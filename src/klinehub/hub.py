@@ -1,0 +1,389 @@
+"""The hub: feed into ring, ring to scanner and subscribers; the only place where they meet.
+
+1. `start` reads the exchange's time, listing and turnover, chooses the universe, opens the streams and
+   then asks REST for the history, base timeframe first.
+2. From then on frames go through the core into the ring, and its closes to the subscribers.
+3. Reads, scans and subscribers never wait for the network and never hold it up.
+"""
+
+import asyncio
+import resource
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+import msgspec
+
+from klinehub.dialect.render import twelve_fields
+from klinehub.domain.clock import Clock
+from klinehub.domain.kline import CLOSED, Klines, Scale
+from klinehub.domain.listing import Listing
+from klinehub.domain.timeframe import Timeframe, in_order
+from klinehub.errors import DataError, DefinitionError, UnknownName
+from klinehub.feed import binance
+from klinehub.feed.audit import Verified, audit
+from klinehub.feed.base import Network
+from klinehub.feed.budget import WeightGate
+from klinehub.feed.core import GRACE, BarClosed, Core, Decisions
+from klinehub.feed.live import Live
+from klinehub.feed.rest import RestClient
+from klinehub.feed.warmup import Plan, Progress, Summary, plan, rows_needed, warm_up
+from klinehub.panel.panel import Panel
+from klinehub.panel.ring import Ring
+from klinehub.scan.scanner import Scanner, ScanResult
+from klinehub.scan.universe import benchmark, universe
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Closes that a subscriber has not taken yet; a slower one is cut, because a close is never left out.
+MOST_PENDING: Final = 256
+# Bars kept beyond those asked for, so that a full history survives while new bars arrive.
+SLACK: Final = 14
+DEFAULT_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h")
+
+
+class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a hub keeps and how it asks for it; every field has a config key of the same name.
+
+    `symbols` chooses just these; otherwise all trading perpetuals of `quote` with at least
+    `min_turnover` in 24 hours, at most `most_symbols`. `bars` are kept closed per series. `share` of the
+    exchange's `weight_limit` a minute is spent, None lifts it. `native` streams every timeframe.
+    """
+
+    rest_url: str = binance.REST_URL
+    stream_url: str = binance.STREAM_URL
+    timeframes: tuple[str, ...] = DEFAULT_TIMEFRAMES
+    native: bool = False
+    bars: int = 498
+    symbols: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    quote: str = "USDT"
+    min_turnover: float = 0.0
+    most_symbols: int | None = None
+    tradifi: bool = False
+    spare: int = 32
+    batch: int = 64
+    share: float | None = 0.8
+    weight_limit: int = binance.WEIGHT_LIMIT
+    streams_per_socket: int = 200
+    timeout: float = 10.0
+    scan_timeframe: str | None = None
+    weights: Mapping[str, float] | None = None
+    unavailable: tuple[str, ...] = ()
+    min_score: float = 0.0
+
+
+class Scan(msgspec.Struct, frozen=True):
+    """A scan's result with what it took: real seconds, and REST calls made meanwhile (none)."""
+
+    result: ScanResult
+    seconds: float
+    api_calls: int
+
+
+class Hub:
+    """A whole market's klines, warmed up and kept live; use it as `async with Hub(...) as hub`.
+
+    A bug inside ends the `async with` with its exception; a lost connection does not.
+    """
+
+    def __init__(
+        self,
+        settings: HubSettings,
+        *,
+        clock: Clock,
+        network: Network,
+        jitter: Callable[[], float],
+        on_plan: Callable[[Plan], None] = lambda _: None,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        self.settings = settings
+        self.timeframes: tuple[Timeframe, ...] = in_order(settings.timeframes)
+        if not self.timeframes:
+            raise DefinitionError("A hub needs at least one timeframe, for example --timeframes 1m,1h.")
+        if settings.bars < 1 or settings.batch < 1:
+            raise DefinitionError("`bars` and `batch` have to be 1 or more.")
+        self.clock = clock
+        self.gate = WeightGate(clock, limit=settings.weight_limit, share=settings.share)
+        self.rest = RestClient(settings.rest_url, network, self.gate, clock, timeout=settings.timeout)
+        self.listings: dict[str, Listing] = {}
+        self.turnover: dict[str, float] = {}
+        self.symbols: tuple[str, ...] = ()
+        self.summary: Summary | None = None
+        self.hits = 0
+        self.misses = 0
+        self._network = network
+        self._jitter = jitter
+        self._on_plan = on_plan
+        self._on_progress = on_progress
+        self._group = asyncio.TaskGroup()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._subscribers: list[asyncio.Queue[BarClosed | None]] = []
+        self.ring: Ring
+        self.core: Core
+        self.live: Live
+        self.scanner: Scanner
+
+    def __repr__(self) -> str:
+        """Show what is held, for example `<Hub 550 symbols, 1m 5m 15m 1h, 3/3 streams up>`."""
+        if not self.symbols:
+            return "<Hub not started>"
+        names = " ".join(tf.name for tf in self.timeframes)
+        sockets = f"{self.live.sockets_up}/{len(self.live.sockets)} streams up"
+        return f"<Hub {len(self.symbols)} symbols, {names}, {sockets}>"
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        try:
+            await self._start()
+        except BaseException as exc:
+            await self.__aexit__(type(exc), exc, exc.__traceback__)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        # A group wraps whatever it is given; the caller's own exception is better left as it is.
+        passed = (kind, exc, trace) if isinstance(exc, asyncio.CancelledError) else (None, None, None)
+        try:
+            await self._group.__aexit__(*passed)
+        except BaseExceptionGroup as several:
+            if len(several.exceptions) == 1:
+                raise several.exceptions[0] from None
+            raise
+        finally:
+            for queue in self._subscribers:
+                _put(queue, None)
+            await self.rest.close()
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        """Start a task that lives as long as the hub."""
+        self._tasks.append(self._group.create_task(work))
+
+    async def _start(self) -> None:
+        """Choose the universe, open the streams, warm up and go live."""
+        await self._choose()
+        self._lay_out()
+        live = self.live
+        live.start(
+            self._spawn, self.settings.stream_url, self.symbols, per_socket=self.settings.streams_per_socket
+        )
+        await live.up()
+        todo = plan(
+            self.symbols,
+            self.timeframes,
+            self.settings.bars,
+            cap=self.gate.cap,
+            used=self.gate.used,
+            now=self.now(),
+        )
+        self._on_plan(todo)
+        compiling = asyncio.get_running_loop().run_in_executor(None, self.scanner.warm_up)
+        before = self.gate.spent
+        summary = await warm_up(
+            todo, live.fetch, self.clock, batch=self.settings.batch, progress=self._on_progress
+        )
+        self.summary = msgspec.structs.replace(summary, weight=self.gate.spent - before)
+        await compiling
+        self.core.go_live(self.now())
+        live.keep(self._spawn)
+
+    async def _choose(self) -> None:
+        """Read the exchange's time, listing and turnover and choose the symbols."""
+        settings = self.settings
+        asked = self.clock.now()
+        server = binance.parse_time(await self.rest.get(binance.TIME, {}, weight=1))
+        self.gate.offset = server - (asked + self.clock.now()) // 2
+        listings = binance.parse_listings(await self.rest.get(binance.EXCHANGE_INFO, {}, weight=1))
+        self.listings = {listing.symbol: listing for listing in listings}
+        if settings.symbols:
+            for symbol in settings.symbols:
+                if symbol not in self.listings:
+                    raise UnknownName("symbol", symbol, self.listings)
+            self.symbols = tuple(dict.fromkeys(settings.symbols))
+            return
+        body = await self.rest.get(binance.TICKER_24H, {}, weight=binance.TICKER_24H_WEIGHT)
+        self.turnover = binance.parse_turnover(body)
+        self.symbols = universe(
+            listings,
+            self.turnover,
+            quote=settings.quote,
+            min_turnover=settings.min_turnover,
+            exclude=settings.exclude,
+            limit=settings.most_symbols,
+            tradifi=settings.tradifi,
+        )
+        if not self.symbols:
+            raise DefinitionError(
+                f"No trading perpetual of {settings.quote} has a turnover of {settings.min_turnover:,.0f}: "
+                "lower `min_turnover` or choose another `quote`."
+            )
+
+    def _lay_out(self) -> None:
+        """Make the ring, the core, the scanner and the live shell for the chosen symbols."""
+        settings = self.settings
+        rows = max(rows_needed(self.timeframes, settings.bars).values())
+        self.ring = Ring(
+            self.timeframes,
+            rows=len(self.symbols) + settings.spare,
+            bars=rows + SLACK,
+            native=self.timeframes if settings.native else (),
+        )
+        self._panels = {tf.name: self.ring.panel(tf.name) for tf in self.timeframes}
+        for symbol in self.symbols:
+            self.ring.add(symbol, Scale(0, 0, 0))
+        grace = int(max(GRACE, GRACE * self.clock.rate / 10))
+        self.core = Core(self.ring, wanted=settings.bars, grace=grace)
+        self.core.watch(self.symbols)
+        self.scanner = Scanner(
+            self._panels,
+            benchmark=benchmark(self.listings.values(), quote=settings.quote),
+            timeframe=settings.scan_timeframe,
+            weights=settings.weights,
+            unavailable=settings.unavailable,
+            min_score=settings.min_score,
+        )
+        self.live = Live(
+            self.core,
+            self.rest,
+            self.gate,
+            self._network,
+            self.clock,
+            sink=self._take,
+            jitter=self._jitter,
+        )
+
+    def _take(self, decisions: Decisions) -> None:
+        """Pass closes on to every subscriber."""
+        for event in decisions.closed:
+            for queue in list(self._subscribers):
+                if not _put(queue, event):
+                    self._subscribers.remove(queue)
+
+    def now(self) -> int:
+        """Give the exchange time in ms UTC."""
+        return self.gate.now()
+
+    def panel(self, timeframe: str) -> Panel:
+        """Give the read side of one timeframe; raises UnknownName for one that is not kept."""
+        if timeframe not in self.ring.number:
+            raise UnknownName("timeframe", timeframe, self.ring.number)
+        return self._panels[timeframe]
+
+    def klines(self, symbol: str, timeframe: str, limit: int = 300, *, forming: bool = False) -> Klines:
+        """Copy a symbol's last *limit* closed bars, oldest first; with *forming* the open bar is added."""
+        out = self.panel(timeframe).klines(symbol, limit, forming=forming)
+        if out.size >= limit:
+            self.hits += 1
+        else:
+            self.misses += 1
+        return out
+
+    def get_klines(self, symbol: str, timeframe: str, limit: int = 300) -> list[list[str | int]]:
+        """Give the last *limit* closed bars as REST prints them: 12 fields, numbers as text."""
+        panel = self.panel(timeframe)
+        last = panel.newest_closed(symbol)
+        exact = panel.exact(symbol, start=last - limit + 1, end=last)
+        return twelve_fields(exact, panel.timeframe)
+
+    async def get_multi_timeframe_data(
+        self, symbol: str, timeframes: Sequence[str], limit: int = 50
+    ) -> "dict[str, pd.DataFrame]":
+        """Give one symbol's closed bars as a DataFrame per timeframe; needs the pandas extra."""
+        return {name: self.klines(symbol, name, limit).to_pandas() for name in timeframes}
+
+    async def batch_get_multi_timeframe_data(
+        self, symbols: Sequence[str], timeframes: Sequence[str], limit: int = 50
+    ) -> "dict[str, dict[str, pd.DataFrame]]":
+        """Give DataFrames as {symbol: {timeframe: frame}}; needs the pandas extra."""
+        return {symbol: await self.get_multi_timeframe_data(symbol, timeframes, limit) for symbol in symbols}
+
+    def is_fresh(self, symbol: str, max_age_seconds: float = 300) -> bool:
+        """Whether the stream said something of *symbol* in the last *max_age_seconds* of market time."""
+        heard = int(self.ring.memory.heard[self.panel(self.timeframes[0].name).row(symbol)])
+        return heard > 0 and self.now() - heard <= max_age_seconds * 1000
+
+    def get_stats(self) -> dict[str, int | float | str]:
+        """Count what the hub holds and has done; memory in bytes as the operating system sees it."""
+        reads = self.hits + self.misses
+        state = self.ring.memory.state
+        counts = self.core.counts
+        return {
+            "symbols": len(self.symbols),
+            "timeframes": " ".join(tf.name for tf in self.timeframes),
+            "bars": int((state > 0).sum()),
+            "closed_bars": int((state >= CLOSED).sum()),
+            "hits": self.hits,
+            "misses": self.misses,
+            "hit_rate": self.hits / reads if reads else 0.0,
+            "updates": counts.updates,
+            "closes": counts.closes,
+            "late_closes": counts.late,
+            "set_aside": counts.set_aside,
+            "conflicts": counts.conflicts,
+            "repaired": self.live.repaired,
+            "missing_bars": sum(gap.end - gap.start + 1 for gap in self.core.missing(self.now())),
+            "sockets": len(self.live.sockets),
+            "sockets_up": self.live.sockets_up,
+            "reconnects": self.live.reconnects,
+            "rest_calls": self.gate.calls,
+            "rest_weight": self.gate.spent,
+            "panel_bytes": self.ring.bytes,
+            "resident_bytes": resident_bytes(),
+        }
+
+    def scan(self, bar: int | None = None) -> Scan:
+        """Rank the market at a closed bar (by default the newest) from memory alone."""
+        calls, started = self.gate.calls, self.clock.monotonic()
+        result = self.scanner.scan(bar)
+        return Scan(result, self.clock.monotonic() - started, self.gate.calls - calls)
+
+    async def closes(self) -> AsyncIterator[BarClosed]:
+        """Yield each bar that closes from now on, larger timeframes first at one instant.
+
+        Raises DataError when the caller falls so far behind that one would have to be left out.
+        """
+        queue: asyncio.Queue[BarClosed | None] = asyncio.Queue(MOST_PENDING)
+        self._subscribers.append(queue)
+        try:
+            while (event := await queue.get()) is not None:
+                yield event
+            if queue not in self._subscribers:
+                raise DataError(
+                    f"The reader fell {MOST_PENDING} closes behind and was cut: read again from the panel."
+                )
+        finally:
+            if queue in self._subscribers:
+                self._subscribers.remove(queue)
+
+    async def verify(self, progress: Callable[[Progress], None] = lambda _: None) -> Verified:
+        """Compare every closed bar in memory with REST, within the budget; equal ones become verified."""
+        settings = self.settings
+        return await audit(
+            self.ring, self.rest, self.symbols, settings.bars, batch=settings.batch, progress=progress
+        )
+
+
+def _put(queue: "asyncio.Queue[BarClosed | None]", event: BarClosed | None) -> bool:
+    """Add an event; where there is no room the queue is emptied and ended, and False is given."""
+    if not queue.full():
+        queue.put_nowait(event)
+        return True
+    while not queue.empty():
+        queue.get_nowait()
+    queue.put_nowait(None)
+    return False
+
+
+def resident_bytes() -> int:
+    """Give this process's resident memory; the peak where only that is known."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return pages * resource.getpagesize()

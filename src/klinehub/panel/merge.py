@@ -1,0 +1,125 @@
+"""Merging: how one bar is written into the ring, and what that write meant.
+
+1. A bar older than the ring is left out.
+2. A newer index moves the row forward; the slots passed over become empty.
+3. A forming bar is only overwritten by a later event of the same bar, or by its close.
+4. A closed bar is never overwritten: an equal one changes nothing, a different one is a conflict.
+"""
+
+from typing import Final
+
+from numba import njit
+
+from klinehub.domain.kline import CLOSED, EMPTY, FORMING, ROW_WORDS, VERIFIED
+from klinehub.panel.memory import I64, OPEN_TIME, Memory, bar_index, bar_open
+
+# What a write meant; flags add up.
+QUIET: Final = 0
+CLOSED_NOW: Final = 1
+UNPROVEN: Final = 2  # the row moved on while the bar before had not closed
+GAP: Final = 4
+CONFLICT: Final = 8
+OLD: Final = 16
+
+# A REST row proves a close when it was asked for this long after the close, in exchange time.
+PROOF: Final = 2_000
+
+
+@njit(cache=True, nogil=True)
+def advance(mem: Memory, t: int, row: int, index: int) -> int:
+    """Move a row's newest bar to *index*; say what the bars in between lack."""
+    bars = mem.state.shape[2]
+    newest = mem.newest[t, row]
+    flags = QUIET
+    if newest >= 0:
+        if mem.state[t, row, newest % bars] == FORMING:
+            flags |= UNPROVEN
+        if index > newest + 1:
+            flags |= GAP
+    start = max(newest + 1, index - bars + 1)
+    for passed in range(start, index + 1):
+        mem.state[t, row, passed % bars] = EMPTY
+    mem.newest[t, row] = index
+    mem.event[t, row] = 0
+    return flags
+
+
+@njit(cache=True, nogil=True)
+def put(mem: Memory, t: int, row: int, index: int, words: I64, state: int) -> None:
+    """Copy a bar's ten words into its slot; readers see an odd sequence meanwhile."""
+    slot = index % mem.state.shape[2]
+    mem.sequence[t, row] += 1
+    cell = mem.cells[t, row, slot]
+    for w in range(ROW_WORDS):
+        cell[w] = words[w]
+    mem.state[t, row, slot] = state
+    mem.sequence[t, row] += 1
+
+
+@njit(cache=True, nogil=True)
+def merge_closed(mem: Memory, t: int, row: int, words: I64) -> int:
+    """Write a closed bar (ten words); a closed bar that is there already stays as it is."""
+    bars = mem.state.shape[2]
+    index = bar_index(words[OPEN_TIME], mem.grid[t, 0], mem.grid[t, 1])
+    newest = mem.newest[t, row]
+    if newest >= 0 and index <= newest - bars:
+        return OLD
+    flags = advance(mem, t, row, index) if index > newest else QUIET
+    slot = index % bars
+    if mem.state[t, row, slot] >= CLOSED:
+        for w in range(ROW_WORDS):
+            if mem.cells[t, row, slot, w] != words[w]:
+                return flags | CONFLICT
+        return flags
+    put(mem, t, row, index, words, CLOSED)
+    return flags | CLOSED_NOW
+
+
+@njit(cache=True, nogil=True)
+def merge_forming(mem: Memory, t: int, row: int, words: I64, event: int) -> int:
+    """Write an update of a forming bar; an older event than the one kept changes nothing."""
+    index = bar_index(words[OPEN_TIME], mem.grid[t, 0], mem.grid[t, 1])
+    newest = mem.newest[t, row]
+    if index < newest:
+        return OLD
+    flags = advance(mem, t, row, index) if index > newest else QUIET
+    if mem.state[t, row, index % mem.state.shape[2]] >= CLOSED or event < mem.event[t, row]:
+        return flags | OLD
+    mem.event[t, row] = event
+    put(mem, t, row, index, words, FORMING)
+    return flags
+
+
+@njit(cache=True, nogil=True)
+def load_rows(mem: Memory, t: int, row: int, rows: I64, asked: int) -> int:
+    """Merge REST rows ([n, 10], oldest first) that were asked for at exchange time *asked*.
+
+    Rows not yet proven closed are left to the stream, except a first forming bar of a timeframe that
+    is not built from a smaller one. Returns the flags of all rows together.
+    """
+    flags = QUIET
+    for i in range(rows.shape[0]):
+        words = rows[i]
+        index = bar_index(words[OPEN_TIME], mem.grid[t, 0], mem.grid[t, 1])
+        following = bar_open(index + 1, mem.grid[t, 0], mem.grid[t, 1])
+        if following - 1 + PROOF <= asked:
+            flags |= merge_closed(mem, t, row, words)
+        elif following > asked and mem.grid[t, 2] < 0 and index > mem.newest[t, row]:
+            flags |= merge_forming(mem, t, row, words, 0)
+    return flags
+
+
+@njit(cache=True, nogil=True)
+def verify_bar(mem: Memory, t: int, row: int, words: I64) -> int:
+    """Compare a closed bar with a second answer: 1 equal (now verified), 0 different, -1 not closed here."""
+    bars = mem.state.shape[2]
+    index = bar_index(words[OPEN_TIME], mem.grid[t, 0], mem.grid[t, 1])
+    newest = mem.newest[t, row]
+    slot = index % bars
+    if index > newest or index <= newest - bars or mem.state[t, row, slot] < CLOSED:
+        return -1
+    for w in range(ROW_WORDS):
+        if mem.cells[t, row, slot, w] != words[w]:
+            return 0
+    mem.state[t, row, slot] = VERIFIED
+    return 1

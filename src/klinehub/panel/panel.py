@@ -1,0 +1,88 @@
+"""The panel: the read side of one timeframe."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from klinehub.domain.kline import CLOSED, EMPTY, KLINE_WORDS, ROW, ROW_WORDS, Exact, Klines
+from klinehub.domain.timeframe import Timeframe
+from klinehub.errors import UnknownName
+from klinehub.panel.block import Block
+from klinehub.panel.ledger import Gap, gaps
+from klinehub.panel.memory import I64
+from klinehub.panel.read import closed_bar, copy_block, copy_klines, newest_closed
+
+if TYPE_CHECKING:
+    from klinehub.panel.ring import Ring
+
+
+class Panel:
+    """All symbols' bars of one timeframe, read from the ring without a copy of it."""
+
+    def __init__(self, ring: "Ring", number: int) -> None:
+        self._ring = ring
+        self._mem = ring.memory
+        self._t = number
+        self.timeframe: Timeframe = ring.timeframes[number]
+
+    def __repr__(self) -> str:
+        """Show the timeframe, the symbols and the newest closed bar's open time."""
+        return f"<Panel {self.timeframe.name}, {len(self.symbols)} symbols, closed to {self.closed_bar}>"
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols in row order; a symbol keeps its row for as long as the ring lives."""
+        return tuple(self._ring.symbols)
+
+    @property
+    def closed_bar(self) -> int:
+        """The newest absolute bar index that any symbol has closed, -1 when there is none."""
+        return int(closed_bar(self._mem, self._t, len(self._ring.symbols)))
+
+    def row(self, symbol: str) -> int:
+        """Give the row of *symbol*; raises UnknownName with the nearest symbol held."""
+        try:
+            return self._ring.rows[symbol]
+        except KeyError:
+            raise UnknownName("symbol", symbol, self._ring.rows) from None
+
+    def klines(self, symbol: str, limit: int, *, forming: bool = False) -> Klines:
+        """Copy a symbol's last *limit* closed bars, oldest first; with *forming* the open bar is added."""
+        out = Klines.empty(limit + 1)
+        words = out.view(np.int64).reshape(-1, KLINE_WORDS)
+        mem, row = self._mem, self.row(symbol)
+        count = copy_klines(mem, self._t, row, limit, int(forming), words, words.view(np.float64))
+        kept: Klines = out[limit + 1 - count :]  # type: ignore[assignment] # a slice keeps its class
+        return kept
+
+    def exact(self, symbol: str, *, start: int, end: int, forming: bool = False) -> Exact:
+        """Copy a symbol's bars from index *start* to *end* (inclusive) in the exact form (dtype ROW)."""
+        row, t = self.row(symbol), self._t
+        newest, bars = int(self._mem.newest[t, row]), self._ring.bars
+        indexes = np.arange(max(start, newest - bars + 1), min(end, newest) + 1)
+        least = EMPTY + 1 if forming else CLOSED
+        kept = indexes[self._mem.state[t, row, indexes % bars] >= least]
+        words = np.ascontiguousarray(self._mem.cells[t, row, kept % bars]).reshape(-1, ROW_WORDS)
+        return Exact(words.view(ROW).reshape(-1), self._ring.scale(row))
+
+    def block(self, bar: int, length: int) -> Block:
+        """Copy the *length* bars of all symbols that end at absolute index *bar*, as float arrays."""
+        out = np.empty((9, len(self._ring.symbols), length))
+        rows = np.arange(len(self._ring.symbols), dtype=np.int64)
+        copy_block(self._mem, self._t, rows, bar, out)
+        return Block(*out)
+
+    def newest_closed(self, symbol: str) -> int:
+        """Give the absolute index of a symbol's newest closed bar, -1 when it has none."""
+        return int(newest_closed(self._mem, self._t, self.row(symbol)))
+
+    def closed_at(self, bar: int) -> I64:
+        """Give the rows whose bar with absolute index *bar* is closed."""
+        count, bars = len(self._ring.symbols), self._ring.bars
+        newest = self._mem.newest[self._t, :count]
+        held = (newest >= bar) & (newest - bars < bar)
+        return np.flatnonzero(held & (self._mem.state[self._t, :count, bar % bars] >= CLOSED))
+
+    def gaps(self, rows: I64, *, wanted: int, upto: int) -> list[Gap]:
+        """List the runs of missing bars of these rows among the *wanted* bars up to index *upto*."""
+        return gaps(self._mem, self._t, rows, wanted=wanted, upto=upto)

@@ -1,0 +1,106 @@
+"""Reading: kernels that copy bars out of the ring in the form users and factors want."""
+
+from numba import njit
+
+from klinehub.domain.kline import CLOSED
+from klinehub.panel.memory import (
+    CLOSE,
+    F64,
+    HIGH,
+    I64,
+    LOW,
+    MONTH,
+    OPEN,
+    OPEN_TIME,
+    QUOTE,
+    TAKER_BASE,
+    TAKER_QUOTE,
+    TRADES,
+    VOLUME,
+    Memory,
+    bar_open,
+    power_of_ten,
+    to_float,
+)
+
+
+@njit(cache=True, nogil=True)
+def newest_closed(mem: Memory, t: int, row: int) -> int:
+    """Give the absolute index of a row's newest closed bar, -1 when there is none."""
+    bars = mem.state.shape[2]
+    newest = mem.newest[t, row]
+    for index in range(newest, max(newest - bars, -1), -1):
+        if mem.state[t, row, index % bars] >= CLOSED:
+            return index
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def copy_klines(mem: Memory, t: int, row: int, limit: int, forming: int, out: I64, out_f: F64) -> int:
+    """Fill *out* ([limit + 1, 12], two views of one array) with the newest closed bars, oldest first.
+
+    With *forming* the open bar follows them. Bars that are not there are left out; returns how many
+    were written, at the end of *out*.
+    """
+    last = newest_closed(mem, t, row)
+    oldest = max(mem.newest[t, row] - mem.state.shape[2] + 1, last - limit + 1)
+    if forming:
+        last = mem.newest[t, row]
+    bars = mem.state.shape[2]
+    base, quote = power_of_ten(mem.decimals[row, 1]), power_of_ten(mem.decimals[row, 2])
+    length, offset = mem.grid[t, 0], mem.grid[t, 1]
+    at = out.shape[0]
+    slot = last % bars + 1
+    for index in range(last, oldest - 1, -1):
+        slot = slot - 1 if slot > 0 else bars - 1
+        state = mem.state[t, row, slot]
+        if state == 0:
+            continue
+        at -= 1
+        cell, cell_f = mem.cells[t, row, slot], mem.floats[t, row, slot]
+        out[at, 0] = cell[OPEN_TIME]
+        out_f[at, 1], out_f[at, 2], out_f[at, 3] = cell_f[OPEN], cell_f[HIGH], cell_f[LOW]
+        out_f[at, 4] = cell_f[CLOSE]
+        out_f[at, 5] = to_float(cell[VOLUME], base)
+        out[at, 6] = cell[OPEN_TIME] + length - 1
+        if length == MONTH:
+            out[at, 6] = bar_open(index + 1, length, offset) - 1
+        out_f[at, 7] = to_float(cell[QUOTE], quote)
+        out[at, 8] = cell[TRADES]
+        out_f[at, 9] = to_float(cell[TAKER_BASE], base)
+        out_f[at, 10] = to_float(cell[TAKER_QUOTE], quote)
+        out[at, 11] = state
+    return int(out.shape[0] - at)
+
+
+@njit(cache=True, nogil=True)
+def copy_block(mem: Memory, t: int, rows: I64, last: int, out: F64) -> None:
+    """Fill *out* ([9, rows, n]) with the closed bars that end at index *last*; NaN where there is none."""
+    bars = mem.state.shape[2]
+    for r in range(rows.shape[0]):
+        row = rows[r]
+        base, quote = power_of_ten(mem.decimals[row, 1]), power_of_ten(mem.decimals[row, 2])
+        newest = mem.newest[t, row]
+        for at in range(out.shape[2]):
+            index = last - out.shape[2] + 1 + at
+            slot = index % bars
+            if index < 0 or index > newest or index <= newest - bars or mem.state[t, row, slot] < CLOSED:
+                out[:, r, at] = float("nan")
+                continue
+            cell, cell_f = mem.cells[t, row, slot], mem.floats[t, row, slot]
+            out[0, r, at], out[1, r, at] = cell_f[OPEN], cell_f[HIGH]
+            out[2, r, at], out[3, r, at] = cell_f[LOW], cell_f[CLOSE]
+            out[4, r, at] = to_float(cell[VOLUME], base)
+            out[5, r, at] = to_float(cell[QUOTE], quote)
+            out[6, r, at] = float(cell[TRADES])
+            out[7, r, at] = to_float(cell[TAKER_BASE], base)
+            out[8, r, at] = to_float(cell[TAKER_QUOTE], quote)
+
+
+@njit(cache=True, nogil=True)
+def closed_bar(mem: Memory, t: int, rows: int) -> int:
+    """Give the newest bar index that any of the first *rows* symbols has closed, -1 for none."""
+    best = -1
+    for row in range(rows):
+        best = max(best, newest_closed(mem, t, row))
+    return best

@@ -1,0 +1,134 @@
+"""The ring: the panel's one writer, for all timeframes of a market."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from klinehub.domain.kline import ROW_WORDS, Exact, Scale
+from klinehub.domain.timeframe import Timeframe
+from klinehub.errors import DataError
+from klinehub.panel.memory import I64, PARENT, QUOTE, TAKER_BASE, TAKER_QUOTE, U8, VOLUME, Memory, carve, size
+from klinehub.panel.merge import load_rows, verify_bar
+from klinehub.panel.panel import Panel
+from klinehub.panel.resample import lift
+
+MANTISSA_MAX = 2**63 - 1
+# Which scale each mantissa has.
+_VOLUME_SCALE = ((VOLUME, 1), (QUOTE, 2), (TAKER_BASE, 1), (TAKER_QUOTE, 2))
+
+
+class Ring:
+    """The bars of every symbol and timeframe in one buffer; give it a buffer to share them.
+
+    *timeframes* are in ascending order; those in *native* are streamed by the exchange, the others
+    are built from the next smaller one. *rows* is the most symbols it can hold, *bars* how many bars
+    of each it keeps.
+    """
+
+    def __init__(
+        self,
+        timeframes: Sequence[Timeframe],
+        *,
+        rows: int,
+        bars: int,
+        native: Sequence[Timeframe] = (),
+        buffer: U8 | None = None,
+    ) -> None:
+        self.timeframes = tuple(timeframes)
+        self.bars = bars
+        self.capacity = rows
+        self.symbols: list[str] = []
+        self.rows: dict[str, int] = {}
+        self.number = {tf.name: t for t, tf in enumerate(self.timeframes)}
+        needed = size(len(timeframes), rows, bars)
+        memory = np.zeros(needed, np.uint8) if buffer is None else buffer[:needed]
+        self.memory: Memory = carve(memory, timeframes, rows, bars)
+        for timeframe in (self.timeframes[0], *native):
+            self.memory.grid[self.number[timeframe.name], PARENT] = -1
+        parents = self.memory.grid[:, PARENT]
+        self.streamed = tuple(tf for tf, parent in zip(self.timeframes, parents, strict=True) if parent < 0)
+        self.bytes = needed
+        self._closed = np.full(len(timeframes), -1, np.int64)
+
+    def __repr__(self) -> str:
+        """Show what is held, for example `<Ring 550 symbols, 1m 5m 15m 1h, 500 bars>`."""
+        names = " ".join(tf.name for tf in self.timeframes)
+        return f"<Ring {len(self.symbols)} symbols, {names}, {self.bars} bars>"
+
+    def add(self, symbol: str, scale: Scale) -> int:
+        """Give *symbol* a row and the decimals its numbers are printed with; known symbols keep theirs."""
+        if symbol in self.rows:
+            return self.rows[symbol]
+        if len(self.symbols) == self.capacity:
+            message = (
+                f"No row left for {symbol}: the ring holds {self.capacity} symbols. "
+                "Raise `symbols.spare` and restart."
+            )
+            raise DataError(message)
+        row = len(self.symbols)
+        self.symbols.append(symbol)
+        self.rows[symbol] = row
+        self.memory.decimals[row] = scale
+        return row
+
+    def scale(self, row: int) -> Scale:
+        """Give the decimals that a row's mantissas carry."""
+        return Scale(*(int(n) for n in self.memory.decimals[row]))
+
+    def panel(self, name: str) -> Panel:
+        """Give the read side of one timeframe."""
+        return Panel(self, self.number[name])
+
+    def load(self, t: int, row: int, exact: Exact, asked: int) -> int:
+        """Merge REST rows asked for at exchange time *asked* (ms); returns the flags of `merge`."""
+        flags = int(load_rows(self.memory, t, row, self._fitted(row, exact), asked))
+        return flags | self.lift(t, row, -1)
+
+    def lift(self, t: int, row: int, closed: int) -> int:
+        """Bring the bars built from *t* up to date; *closed* is the open time of a bar that closed, or -1."""
+        self._closed[t] = closed
+        return int(lift(self.memory, t, row, self._closed))
+
+    def verify(self, t: int, row: int, exact: Exact) -> tuple[int, list[int]]:
+        """Compare closed bars with a second answer: how many there were, and the open times that differ."""
+        checked, different = 0, []
+        for words in self._fitted(row, exact):
+            verdict = verify_bar(self.memory, t, row, words)
+            checked += verdict >= 0
+            if verdict == 0:
+                different.append(int(words[0]))
+        return checked, different
+
+    def rescale(self, row: int, scale: Scale) -> None:
+        """Carry more decimals from now on: multiply the mantissas that are kept.
+
+        Raises DataError when one would no longer fit 64 bits; the row is then left as it was.
+        """
+        memory = self.memory
+        wider = Scale(*(max(pair) for pair in zip(self.scale(row), scale, strict=True)))
+        for cells in (memory.cells[:, row].reshape(-1, ROW_WORDS), memory.parts[:, row]):
+            for word, part in _VOLUME_SCALE:
+                factor = 10 ** (wider[part] - int(memory.decimals[row, part]))
+                if int(cells[:, word].max()) > MANTISSA_MAX // factor:
+                    message = (
+                        f"{self.symbols[row]}: a volume with {wider[part]} decimals does not fit 64 bits."
+                    )
+                    raise DataError(message)
+        for cells in (memory.cells[:, row].reshape(-1, ROW_WORDS), memory.parts[:, row]):
+            for word, part in _VOLUME_SCALE:
+                cells[:, word] *= 10 ** (wider[part] - int(memory.decimals[row, part]))
+        memory.decimals[row] = wider
+
+    def _fitted(self, row: int, exact: Exact) -> I64:
+        """Give rows as words ([n, 10]) whose mantissas carry this row's decimals."""
+        words = exact.rows.view(np.int64).reshape(-1, ROW_WORDS)
+        have = self.scale(row)
+        if exact.scale == have:
+            return words
+        if any(new > old for new, old in zip(exact.scale, have, strict=True)):
+            self.rescale(row, exact.scale)
+            have = self.scale(row)
+        words = words.copy()
+        for word, part in _VOLUME_SCALE:
+            words[:, word] *= 10 ** (have[part] - exact.scale[part])
+        return words
