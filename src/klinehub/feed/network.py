@@ -101,7 +101,9 @@ class RealNetwork:
 
     def _connector(self, proxy: str | None) -> aiohttp.TCPConnector:
         if proxy is None:
-            return aiohttp.TCPConnector(limit=CONNECTIONS, ssl=self._context())
+            # The system's own resolver, whatever else is installed: it knows /etc/hosts.
+            resolver = aiohttp.ThreadedResolver()
+            return aiohttp.TCPConnector(limit=CONNECTIONS, ssl=self._context(), resolver=resolver)
         parts = urlsplit(proxy)
         socks = parts.scheme == "socks5"
         return aiohttp_socks.ProxyConnector(
@@ -252,13 +254,10 @@ def explain(error: BaseException, url: str, via: str | None) -> FeedError:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Walk from *error* to what caused it; aiohttp keeps the operating system's error beside."""
-    while error is not None:
+    """Walk from what caused *error* up to it: the first is the most exact."""
+    if error is not None:
+        yield from _causes(error.__cause__)
         yield error
-        inner = getattr(error, "os_error", None)
-        if isinstance(inner, BaseException):
-            yield inner
-        error = error.__cause__
 
 
 def _refused_upgrade(error: picows.WSHandshakeError, where: str) -> FeedError:
@@ -283,19 +282,18 @@ def _proxy_failure(causes: Sequence[BaseException], where: str, via: str) -> Pro
     """Say whether the proxy is not there, wants other credentials, or can not reach the exchange."""
     texts = " ".join(str(cause) for cause in causes)
     codes = {getattr(cause, "error_code", None) for cause in causes}
-    if DENIED in codes or re.search(rf"\b{DENIED}\b|[Aa]uthentica|auth method|No acceptable", texts):
+    if DENIED in codes or re.search(rf"status {DENIED}|[Aa]uthentica|No acceptable", texts):
         why = "refused the user name and password: correct them in network.proxy or HTTPS_PROXY"
     elif any(isinstance(cause, TimeoutError | aiohttp_socks.ProxyTimeoutError) for cause in causes):
         why = f"opened no way to {where} in time: check that the proxy is up and has a network"
     elif any(isinstance(cause, socket.gaierror) for cause in causes):
         why = "has a name that does not resolve: correct network.proxy or HTTPS_PROXY"
-    elif any(
-        isinstance(cause, ConnectionRefusedError | aiohttp_socks.ProxyConnectionError) for cause in causes
-    ):
+    elif any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         why = "is not there (connection refused): start it, or correct network.proxy or HTTPS_PROXY"
+    elif any(isinstance(cause, aiohttp_socks.ProxyConnectionError) for cause in causes):
+        why = f"is out of reach ({_detail(causes)}): check the network and network.proxy"
     else:
-        detail = str(causes[0]).strip() or type(causes[0]).__name__
-        why = f"failed on the way to {where} ({detail}): check its log and its rules"
+        why = f"failed on the way to {where} ({_detail(causes)}): check its log and its rules"
     return ProxyError(f"The proxy {via} {why}.")
 
 
@@ -303,15 +301,26 @@ def _reason(causes: Sequence[BaseException], host: str, where: str) -> str:
     """Say why a direct connection failed, the most telling cause first."""
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            shown = f"{where} shows a certificate that is not valid ({cause.verify_message})"
+            detail = getattr(cause, "verify_message", None) or "not trusted"
+            shown = f"{where} shows a certificate that is not valid ({detail})"
             return f"{shown}: check the clock, the base URL and what sits in between"
         if isinstance(cause, ssl.SSLError):
-            return f"TLS with {where} failed ({cause.reason or cause}): check the URL's scheme and port"
+            detail = getattr(cause, "reason", None) or str(cause)
+            return f"TLS with {where} failed ({detail}): check the URL's scheme and port"
         if isinstance(cause, socket.gaierror):
             return f"The name {host} does not resolve: check the network, the DNS and the base URL"
         if isinstance(cause, ConnectionRefusedError):
             return f"{where} refused the connection: check that the exchange runs there, or the base URL"
         if isinstance(cause, TimeoutError):
             return f"{where} did not answer in time: check the network, or set network.proxy if one is needed"
-    detail = str(causes[0]).strip() or type(causes[0]).__name__
-    return f"The connection to {where} failed ({detail}): check the network and try again"
+    return f"The connection to {where} failed ({_detail(causes)}): check the network and try again"
+
+
+def _detail(causes: Sequence[BaseException]) -> str:
+    """Give the first cause's own words."""
+    return printable(str(causes[0]).strip()) or type(causes[0]).__name__
+
+
+def printable(text: str) -> str:
+    """Make text from outside safe for a terminal and a log line."""
+    return "".join(char if char.isprintable() else "?" for char in text[:300])

@@ -13,7 +13,7 @@ from klinehub.domain.clock import Clock
 from klinehub.errors import BadRequest, Blocked, FeedError, ProxyError, Unreachable
 from klinehub.feed.base import Network
 from klinehub.feed.budget import MINUTE, WeightGate
-from klinehub.feed.network import PROXY_FAILURES, endpoint, explain, redact
+from klinehub.feed.network import PROXY_FAILURES, endpoint, explain, printable, redact
 
 MAX_BODY: Final = 32 << 20
 USED_WEIGHT: Final = "X-MBX-USED-WEIGHT-1M"
@@ -162,7 +162,7 @@ def _ban_end(reply: Reply, now: int) -> int:
     if seconds is not None:
         ends.append(now + seconds * 1000)
     fallback = (now // MINUTE + 1) * MINUTE if reply.status == TOO_MANY else now + BAN_WITHOUT_END
-    return max(ends, default=fallback)
+    return max((end for end in ends if end > now), default=fallback)
 
 
 def _error_of(body: bytes) -> tuple[int | None, str]:
@@ -172,20 +172,15 @@ def _error_of(body: bytes) -> tuple[int | None, str]:
     except ValueError:
         return None, ""
     code = error.get("code") if isinstance(error, dict) else None
-    return (code, _shown(str(error.get("msg", "")))) if isinstance(code, int) else (None, "")
+    return (code, printable(str(error.get("msg", "")))) if isinstance(code, int) else (None, "")
 
 
 def _stranger(says: str, reply: Reply) -> str:
     """Say that something else than the exchange answered, and what it looks like."""
     location = reply.headers.get("Location")
-    kind = f"a redirect to {_shown(redact(location))}" if location else "no JSON"
-    start = _shown(reply.body.strip()[:60].decode("utf-8", "replace"))
+    kind = f"a redirect to {printable(redact(location))}" if location else "no JSON"
+    start = printable(reply.body.strip()[:60].decode("utf-8", "replace"))
     return f"{says}, {kind}{f', beginning {start!r}' if start and not location else ''}: {NOT_THE_EXCHANGE}"
-
-
-def _shown(text: str) -> str:
-    """Make text from outside safe for a terminal and a log line."""
-    return "".join(char if char.isprintable() else "?" for char in text[:300])
 
 
 def _number(text: str | None) -> int | None:

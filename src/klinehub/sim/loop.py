@@ -218,8 +218,7 @@ class SimConnector(aiohttp.TCPConnector):
             async with asyncio.timeout(timeout.sock_connect):
                 settings: dict[str, Any] = {"host": host, "port": port, "ssl": kwargs.get("ssl")}
                 factory = cast("Callable[[], ResponseHandler]", args[0])
-                made = await self._loop.create_connection(factory, **settings)
-                return cast("tuple[asyncio.Transport, ResponseHandler]", made)
+                return await self._loop.create_connection(factory, **settings)
         except TimeoutError:
             raise
         except OSError as error:

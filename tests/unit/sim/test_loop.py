@@ -63,7 +63,7 @@ async def served(*routes: web.RouteDef, port: int = PORT) -> AsyncIterator[web.A
         await runner.cleanup()
 
 
-class Recorder(WSListener):  # type: ignore[misc]
+class Recorder(WSListener):
     def __init__(self) -> None:
         self.texts: list[tuple[float, str]] = []
         self.ended: asyncio.Future[float] = asyncio.get_running_loop().create_future()
