@@ -17,7 +17,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 import numpy as np
 
-from klinehub.domain.timeframe import Timeframe, in_order
+from klinehub.domain.timeframe import MINUTE, Timeframe, in_order
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.factors.engine import BENCHMARK, Factor, evaluate, usable, warm_up
 from klinehub.factors.kernels import Series
@@ -28,6 +28,8 @@ from klinehub.scan.score import DEFAULT_WEIGHTS, SIDE_FROM, check_weights, point
 
 Order = Literal["magnitude", "score"]
 ORDERS: Final = ("magnitude", "score")
+# Long enough that a scan is worth a look, short enough that it comes often.
+PREFERRED: Final = 15 * MINUTE
 
 
 class PanelView(Protocol):
@@ -79,9 +81,13 @@ class ScanResult(msgspec.Struct, frozen=True):
 
 
 def default_timeframe(frames: Collection[str]) -> str:
-    """Name the timeframe to scan: the third, or the largest but one where there are fewer than four."""
+    """Name the timeframe to scan: the smallest of 15m or more that has both a smaller and a larger one.
+
+    Where all of those between are smaller than 15m, the largest of them; of two timeframes, the smaller.
+    """
     ordered = in_order(tuple(frames))
-    return ordered[min(2, max(0, len(ordered) - 2))].name
+    between = ordered[1:-1] or ordered[:1]
+    return next((frame.name for frame in between if frame.milliseconds >= PREFERRED), between[-1].name)
 
 
 class Scanner:
@@ -158,6 +164,9 @@ class Scanner:
     def warm_up(self) -> None:
         """Compile what a scan runs, or load it from the cache; for a thread beside the first fetches."""
         warm_up(tuple(BY_NAME[name] for name in self._places))
+        # One bar, since a panel's own reading is compiled code as well.
+        for frame in self.lookback:
+            self.panels[frame].block(self.panels[frame].closed_bar, 1)
 
     def scan(self, bar: int | None = None) -> ScanResult:
         """Score every symbol at absolute *bar* of the scan's timeframe, by default at the newest closed."""

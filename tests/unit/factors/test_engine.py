@@ -1,6 +1,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+import numba as nb
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -78,6 +80,38 @@ def test_a_hole_in_any_field_that_is_read_gives_nan(factor: Factor, market: Mark
         field[5, -7] = np.nan
 
         assert np.flatnonzero(np.isnan(value(factor, block._replace(**{name: field})))).tolist() == [5]
+
+
+@nb.njit
+def last_of_one(a: F64) -> float:
+    return float(a[-1])
+
+
+@nb.njit
+def last_of_two(a: F64, b: F64) -> float:
+    return float(a[-1] + b[-1])
+
+
+@nb.njit
+def last_of_three(a: F64, b: F64, c: F64) -> float:
+    return float(a[-1] + b[-1] + c[-1])
+
+
+@pytest.mark.parametrize("call", [last_of_one, last_of_two, last_of_three])
+def test_a_kernel_of_ones_own_never_meets_a_hole_although_it_would_not_notice(
+    market: Market, call: Callable[..., float]
+) -> None:
+    fields = ("open", "volume", "trades")[
+        : ("last_of_one", "last_of_two", "last_of_three").index(call.__name__) + 1
+    ]
+    mine = msgspec.structs.replace(STOCK[0], name="mine", fields=fields, window=5, kernel=call)
+    block = market()
+
+    assert_array_equal(value(mine, block), sum(getattr(block, name)[:, -1] for name in fields))
+    for name in fields:
+        field = getattr(block, name).copy()
+        field[2, -5] = field[6, -6] = np.nan
+        assert np.flatnonzero(np.isnan(value(mine, block._replace(**{name: field})))).tolist() == [2]
 
 
 def test_too_short_a_history_is_warming(factor: Factor, market: Market) -> None:

@@ -126,6 +126,14 @@ def test_a_symbol_without_the_bar_itself_is_missing_not_warming(panels: Panels) 
     assert "ETHUSDT" not in {hit.symbol for hit in found.results}
 
 
+def test_a_symbol_without_the_bar_is_missing_even_when_all_that_is_read_is_there(panels: Panels) -> None:
+    panels["15m"] = holed(panels["15m"], 1, slice(-1, None))
+    found = scan(panels, weights={"trend_larger": 1})
+
+    assert (found.missing, found.warming, found.symbols, found.signals_found) == (("ETHUSDT",), (), 5, 5)
+    assert "ETHUSDT" not in {hit.symbol for hit in found.results}
+
+
 def test_a_bar_that_nobody_has_is_missing_for_all(panels: Panels) -> None:
     found = scan(panels, panels["15m"].closed_bar + 1)
 
@@ -266,7 +274,10 @@ def test_two_scans_of_the_same_bars_are_equal_and_print_as_json(panels: Panels) 
     ("names", "expected"),
     [
         (["1h", "1m", "15m", "5m"], "15m"),
-        (["15m", "30m", "1h", "2h"], "1h"),
+        (["15m", "30m", "1h", "2h"], "30m"),
+        (["1h", "4h", "1d"], "4h"),
+        (["1m", "3m", "5m", "1h"], "5m"),
+        (["1m", "5m", "15m"], "5m"),
         (["1m", "5m", "15m", "1h", "4h"], "15m"),
         (["5m", "15m", "1h"], "15m"),
         (["5m", "1h"], "5m"),
@@ -281,6 +292,8 @@ def test_the_default_timeframe_has_a_larger_and_a_smaller_one_where_there_are(
 
 def test_warm_up_compiles_all_that_a_scan_runs(panels: Panels) -> None:
     Scanner(panels, benchmark="BTCUSDT").warm_up()
+    assert all(panel.asked == [(panel.closed_bar, 1)] for panel in panels.values())
+
     kernels: list[Any] = [item.kernel for item in STOCK]
     before = [list(kernel.signatures) for kernel in kernels]
     scan(panels)
