@@ -1,0 +1,1 @@
+"""The Binance-shaped REST and WebSocket dialect, spoken over any `Source` of bars."""

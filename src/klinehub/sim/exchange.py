@@ -1,0 +1,213 @@
+"""The simulated exchange: a market, a clock, the dialect, and what it does on its own as time goes by."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from aiohttp import web
+
+from klinehub.dialect.board import Board
+from klinehub.dialect.frames import IDS_PER_MINUTE
+from klinehub.dialect.render import volume_text
+from klinehub.dialect.rest import Rest
+from klinehub.dialect.source import Mark, Ticker
+from klinehub.dialect.stream import Rules, Streams
+from klinehub.dialect.tally import Tally
+from klinehub.dialect.weights import LIMIT_PER_MINUTE
+from klinehub.domain.clock import Clock
+from klinehub.domain.kline import ROW, Exact, Scale
+from klinehub.domain.listing import Listing
+from klinehub.domain.timeframe import MINUTE, Timeframe
+from klinehub.errors import DefinitionError
+from klinehub.sim.dice import bell
+from klinehub.sim.market import HOUR, Market
+from klinehub.sim.pacing import Pacer
+from klinehub.sim.tellers import Tellers, contract_event
+from klinehub.sim.truth import OPEN_TIME, TRADES, exact
+
+# Kline updates come every quarter of a real second, whatever the speed of market time.
+PULSE_SECONDS: Final = 0.25
+# A bar's end is told this many real seconds late, as on the exchange.
+LATENESS_SECONDS: Final = 0.03
+FUNDING: Final = 8 * HOUR
+
+
+class MarketSource:
+    """A simulated market at its clock's time, as the dialect reads it."""
+
+    def __init__(self, market: Market, clock: Clock) -> None:
+        self.market = market
+        self.clock = clock
+        self._listings: tuple[Listing, ...] = ()
+        self._by_symbol: dict[str, Listing] = {}
+        self._as_of = -1
+
+    def listings(self) -> tuple[Listing, ...]:
+        """Give everything listed now, in the order of exchangeInfo."""
+        now = self.clock.now()
+        if self._as_of < 0 or self.market.changes(self._as_of, now):
+            self._listings = self.market.listings(now)
+            self._by_symbol = {listing.symbol: listing for listing in self._listings}
+        self._as_of = now
+        return self._listings
+
+    def listing(self, symbol: str) -> Listing | None:
+        """Give one listing by its symbol in capitals, None where there is none."""
+        self.listings()
+        return self._by_symbol.get(symbol)
+
+    def klines(self, symbol: str, timeframe: Timeframe, first: int | None, last: int, limit: int) -> Exact:
+        """Give up to *limit* bars: the oldest from *first* on, without it the newest up to *last*."""
+        i = self.market.index.get(symbol)
+        if i is None:
+            return Exact(np.empty(0, ROW), Scale(0, 0, 0))
+        return self.market.stretch(i, timeframe, first, last, limit, self.clock.now())
+
+    def ticker(self, symbol: str) -> Ticker | None:
+        """Give the last 24 hours of a symbol; None where it has no bars."""
+        now, i, listing = self.clock.now(), self.market.index.get(symbol), self.listing(symbol)
+        if i is None or listing is None:
+            return None
+        bar = self.market.day(i, now)
+        if bar is None:
+            return None
+        one = self.market.instruments[i]
+        first = int(bar[OPEN_TIME]) // MINUTE * IDS_PER_MINUTE
+        last = first + int(bar[TRADES]) - 1
+        return Ticker(listing, exact(bar.reshape(1, -1), one.units, one.scale), now, first, last)
+
+    def mark(self, symbol: str) -> Mark | None:
+        """Give mark price and funding: the last price with a small seeded premium that changes each 8 hours."""
+        ticker = self.ticker(symbol)
+        if ticker is None:
+            return None
+        i = self.market.index[symbol]
+        period = ticker.close_time // FUNDING
+        wobble = bell(self.market.instruments[i].seed, -period)
+        index = round(float(ticker.bar.rows[0]["close"]) * 10**8)
+        funded = ticker.listing.perpetual and ticker.listing.trading
+        rate = round((1.0 + 0.6 * wobble) * 10_000) if funded else 0
+        mark = index + round(index * wobble * 2e-4)
+        return Mark(ticker.listing, mark, index, rate, (period + 1) * FUNDING if funded else 0)
+
+    def open_interest(self, symbol: str) -> str:
+        """Give a third of the last day's volume, which is what much of the real market shows."""
+        ticker = self.ticker(symbol)
+        if ticker is None:
+            return "0"
+        return volume_text(int(ticker.bar.rows[0]["volume"]) // 3, ticker.bar.scale.base)
+
+
+class Exchange:
+    """A simulated exchange: serves *market* at *clock*'s time in the dialect of the real one.
+
+    *limits* switches weight counting's refusals, *flat_closes* the closed bars of trade-less minutes on
+    the WebSocket. `unavailable` names fields (of dtype ROW) that the market's truth lacks;
+    `default_timeframes` suit it.
+    """
+
+    def __init__(
+        self,
+        market: Market,
+        clock: Clock,
+        *,
+        limits: bool = True,
+        rules: Rules | None = None,
+        flat_closes: bool = True,
+        weight_limit: int = LIMIT_PER_MINUTE,
+    ) -> None:
+        self.market = market
+        self.clock = clock
+        self.source = MarketSource(market, clock)
+        self.tally = Tally(limits, weight_limit)
+        self.rest = Rest(self.source, self.tally)
+        self.board = Board(self.source)
+        self.streams = Streams(self.board, clock, rules or Rules())
+        self.unavailable = market.unavailable
+        self.default_timeframes = market.default_timeframes
+        self._pacer = Pacer(market, self.board, flat_closes=flat_closes)
+        self._tellers = Tellers(self.source, self.board)
+
+    async def live(self) -> None:
+        """Let the exchange do what it does on its own - update, close, list - until cancelled."""
+        loop = asyncio.get_running_loop()
+        minute = self.clock.now() // MINUTE * MINUTE
+        pulse, pulses = loop.time() + PULSE_SECONDS, 0
+        late = LATENESS_SECONDS / max(1.0, self.clock.rate / 10.0)
+        while True:
+            boundary = self.clock.seconds_until(minute + MINUTE) + late
+            await asyncio.sleep(max(0.0, min(pulse - loop.time(), boundary)))
+            while self.clock.now() >= minute + MINUTE + int(late * 1000 * self.clock.rate):
+                self._turn(minute)
+                minute += MINUTE
+                await asyncio.sleep(0)
+            if loop.time() >= pulse:
+                now = self.clock.now()
+                if now // MINUTE * MINUTE == minute:
+                    self._pacer.pulse(now)
+                pulses += 1
+                self._tellers.tell(now, pulses)
+                pulse = max(pulse + PULSE_SECONDS, loop.time())
+
+    def _turn(self, minute: int) -> None:
+        """Close the minute that opened at *minute* and announce what is listed and delisted at its end."""
+        self._pacer.close(minute, self.clock.now())
+        changes = self.market.changes(minute, minute + MINUTE)
+        if changes:
+            self.board.relist()
+            self.board.publish("!contractInfo", [contract_event(one, self.clock.now()) for one in changes])
+
+
+@dataclass(slots=True)
+class Served:
+    """A running exchange; `wait` returns when it fails or is closed, `close` ends it."""
+
+    exchange: Exchange
+    rest_url: str
+    ws_url: str
+    _runners: list[web.AppRunner]
+    _life: "asyncio.Task[None]"
+
+    async def wait(self) -> None:
+        """Wait until the exchange ends; raises what ended it."""
+        await asyncio.wait([self._life])
+        if not self._life.cancelled():
+            self._life.result()
+
+    async def close(self) -> None:
+        """End all connections and stop listening."""
+        self._life.cancel()
+        await asyncio.wait([self._life])
+        for runner in self._runners:
+            await runner.cleanup()
+        if not self._life.cancelled():
+            self._life.result()
+
+
+async def serve(exchange: Exchange, *, host: str = "127.0.0.1", port: int, ws_port: int) -> Served:
+    """Serve REST on *port* and WebSocket on *ws_port* (0: any free one).
+
+    Raises DefinitionError when a port is taken.
+    """
+    rest, rest_port = await _listen(exchange.rest.application(), host, port)
+    try:
+        stream, stream_port = await _listen(exchange.streams.application(), host, ws_port)
+    except BaseException:
+        await rest.cleanup()
+        raise
+    life = asyncio.create_task(exchange.live(), name="simulated exchange")
+    return Served(exchange, f"http://{host}:{rest_port}", f"ws://{host}:{stream_port}", [rest, stream], life)
+
+
+async def _listen(app: web.Application, host: str, port: int) -> tuple[web.AppRunner, int]:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise DefinitionError(
+            f"Port {port} on {host} cannot be used ({error.strerror}): choose another one, or 0 for any.",
+        ) from error
+    return runner, int(runner.addresses[0][1])

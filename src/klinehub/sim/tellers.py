@@ -1,0 +1,93 @@
+"""The streams that are not klines: tickers and mark prices at their own beats, and listings as they change."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+
+from klinehub.dialect.board import Board
+from klinehub.dialect.prices import mark_event, mini_ticker_event, ticker_event
+from klinehub.dialect.source import Source
+from klinehub.domain.listing import Listing
+from klinehub.sim.market import Change
+
+# Beats in pulses of a quarter second.
+_SECOND: Final = 4
+_TICKER_EVENTS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
+    "!miniTicker@arr": mini_ticker_event,
+    "!ticker@arr": ticker_event,
+}
+_SINGLE_EVENTS: Final[dict[str, tuple[Callable[..., dict[str, Any]], int]]] = {
+    "miniTicker": (mini_ticker_event, 2 * _SECOND),
+    "ticker": (ticker_event, 2 * _SECOND),
+}
+_MARK_BEATS: Final = {"markPrice": 3 * _SECOND, "markPrice@1s": _SECOND}
+
+
+def contract_event(change: Change, now: int) -> bytes:
+    """Give a contractInfo event, sent when something is listed, delisted or announced."""
+    one = change.listing
+    event = {"e": "contractInfo", "E": now, "s": one.symbol, "ps": one.pair, "ct": one.contract_type}
+    times = {"dt": one.delivery_time, "ot": one.onboard_time, "cs": one.status, "st": 1}
+    return msgspec.json.encode(event | times)
+
+
+class Tellers:
+    """Publishes tickers and mark prices to whoever follows them; computes nothing for nobody."""
+
+    def __init__(self, source: Source, board: Board) -> None:
+        self.source = source
+        self.board = board
+        self._told: dict[str, dict[str, int]] = {}
+
+    def tell(self, now: int, pulses: int) -> None:
+        """Publish what is due at this pulse."""
+        for name in list(self.board.topics):
+            if name in _TICKER_EVENTS and pulses % _SECOND == 0:
+                self._tickers(name, now)
+            elif name.startswith("!markPrice@arr"):
+                beat = _SECOND if name.endswith("@1s") else 3 * _SECOND
+                if pulses % beat == 0:
+                    self.board.publish(name, self._marks(now))
+            elif not name.startswith("!"):
+                self._single(name, now, pulses)
+        for name in [name for name in self._told if name not in self.board.topics]:
+            del self._told[name]
+
+    def _tickers(self, name: str, now: int) -> None:
+        """Publish the tickers of the symbols that traded since the last time."""
+        told = self._told.setdefault(name, {})
+        changed = []
+        for listing in self._trading():
+            ticker = self.source.ticker(listing.symbol)
+            if ticker is not None and told.get(listing.symbol) != (trades := ticker.last_id):
+                told[listing.symbol] = trades
+                changed.append(_TICKER_EVENTS[name](ticker, now))
+        if changed:
+            self.board.publish(name, [msgspec.json.encode(changed)])
+
+    def _marks(self, now: int) -> Iterable[bytes]:
+        """Give all mark prices in two frames, as the exchange does: what trades elsewhere comes on its own."""
+        groups: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
+        for listing in self._trading():
+            mark = self.source.mark(listing.symbol)
+            if mark is not None:
+                groups[listing.contract_type == "TRADIFI_PERPETUAL"].append(mark_event(mark, now))
+        return [msgspec.json.encode(group) for group in groups if group]
+
+    def _single(self, name: str, now: int, pulses: int) -> None:
+        """Publish a stream of one symbol."""
+        subject, _, what = name.partition("@")
+        symbol = subject.upper()
+        if what in _SINGLE_EVENTS:
+            render, beat = _SINGLE_EVENTS[what]
+            ticker = self.source.ticker(symbol) if pulses % beat == 0 else None
+            if ticker is not None:
+                self.board.publish(name, [msgspec.json.encode(render(ticker, now))])
+        elif pulses % _MARK_BEATS[what] == 0:
+            mark = self.source.mark(symbol)
+            if mark is not None:
+                self.board.publish(name, [msgspec.json.encode(mark_event(mark, now))])
+
+    def _trading(self) -> Iterable[Listing]:
+        return [listing for listing in self.source.listings() if listing.trading]
