@@ -29,6 +29,7 @@ from klinehub.feed.core import GRACE, BarClosed, Core, Decisions
 from klinehub.feed.live import Live
 from klinehub.feed.rest import RestClient
 from klinehub.feed.warmup import Plan, Progress, Summary, plan, rows_needed, warm_up
+from klinehub.panel.merge import PROOF
 from klinehub.panel.panel import Panel
 from klinehub.panel.ring import Ring
 from klinehub.scan.scanner import Scanner, ScanResult
@@ -49,7 +50,8 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `symbols` chooses just these; otherwise all trading perpetuals of `quote` with at least
     `min_turnover` in 24 hours, at most `most_symbols`. `bars` are kept closed per series. `share` of the
-    exchange's `weight_limit` a minute is spent, None lifts it. `native` streams every timeframe.
+    exchange's `weight_limit` a minute is spent, None lifts it. `native` streams every timeframe;
+    without `streams` the hub is warmed up and then left as it is.
     """
 
     rest_url: str = binance.REST_URL
@@ -62,11 +64,12 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     quote: str = "USDT"
     min_turnover: float = 0.0
     most_symbols: int | None = None
-    tradifi: bool = False
+    tradifi: bool = True
     spare: int = 32
     batch: int = 64
     share: float | None = 0.8
     weight_limit: int = binance.WEIGHT_LIMIT
+    streams: bool = True
     streams_per_socket: int = 200
     timeout: float = 10.0
     scan_timeframe: str | None = None
@@ -169,15 +172,35 @@ class Hub:
         """Choose the universe, open the streams, warm up and go live."""
         await self._choose()
         self._lay_out()
-        live = self.live
-        live.start(
-            self._spawn, self.settings.stream_url, self.symbols, per_socket=self.settings.streams_per_socket
+        if self.settings.streams:
+            await self._open_streams()
+        await self._past_proof()
+        await self._warm_up()
+        if self.settings.streams:
+            self.core.go_live(self.now())
+            self.live.keep(self._spawn)
+
+    async def _open_streams(self) -> None:
+        """Subscribe before history is asked for, so that no close falls between the two."""
+        settings = self.settings
+        self.live.start(
+            self._spawn, settings.stream_url, self.symbols, per_socket=settings.streams_per_socket
         )
-        await live.up()
+        await self.live.up()
+
+    async def _past_proof(self) -> None:
+        """Let the moments pass in which REST cannot prove the newest bar closed."""
+        base = self.timeframes[0]
+        opened = base.open_time(base.index(self.now()))
+        await asyncio.sleep(self.clock.seconds_until(opened + PROOF + 100 - self.gate.offset))
+
+    async def _warm_up(self) -> None:
+        """Say what the warm-up costs, then carry it out; kernels compile meanwhile."""
+        settings = self.settings
         todo = plan(
             self.symbols,
             self.timeframes,
-            self.settings.bars,
+            settings.bars,
             cap=self.gate.cap,
             used=self.gate.used,
             now=self.now(),
@@ -186,12 +209,10 @@ class Hub:
         compiling = asyncio.get_running_loop().run_in_executor(None, self.scanner.warm_up)
         before = self.gate.spent
         summary = await warm_up(
-            todo, live.fetch, self.clock, batch=self.settings.batch, progress=self._on_progress
+            todo, self.live.fetch, self.clock, batch=settings.batch, progress=self._on_progress
         )
         self.summary = msgspec.structs.replace(summary, weight=self.gate.spent - before)
         await compiling
-        self.core.go_live(self.now())
-        live.keep(self._spawn)
 
     async def _choose(self) -> None:
         """Read the exchange's time, listing and turnover and choose the symbols."""
@@ -284,7 +305,7 @@ class Hub:
             self.misses += 1
         return out
 
-    def get_klines(self, symbol: str, timeframe: str, limit: int = 300) -> list[list[str | int]]:
+    def get_klines(self, symbol: str, timeframe: str, limit: int = 300) -> list[list[int | str]]:
         """Give the last *limit* closed bars as REST prints them: 12 fields, numbers as text."""
         panel = self.panel(timeframe)
         last = panel.newest_closed(symbol)

@@ -29,7 +29,7 @@ class Intake:
     def __init__(self, sink: Callable[[U8, I64, int], None]) -> None:
         self._sink = sink
         self._buf = np.empty(BUFFER_BYTES, np.uint8)
-        self._view = memoryview(self._buf)
+        self._view = self._buf.data
         self._ends = np.zeros(BUFFER_FRAMES, np.int64)
         self._frames = 0
         self._size = 0
@@ -54,7 +54,7 @@ class Intake:
             self._sink(self._buf, self._ends, frames)
 
 
-class _Listener(WSListener):  # type: ignore[misc]
+class _Listener(WSListener):
     """Copies text frames into the intake; the loop flushes it once the read is over."""
 
     def __init__(self, intake: Intake, schedule: Callable[[Callable[[], None]], object]) -> None:

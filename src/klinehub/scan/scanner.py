@@ -90,6 +90,45 @@ def default_timeframe(frames: Collection[str]) -> str:
     return next((frame.name for frame in between if frame.milliseconds >= PREFERRED), between[-1].name)
 
 
+def needs(
+    frames: Collection[str], timeframe: str | None = None, weights: Mapping[str, float] | None = None
+) -> dict[str, int]:
+    """Say how many closed bars of which timeframes a scan reads, before there is any panel."""
+    names = [frame.name for frame in in_order(tuple(frames))]
+    main = default_timeframe(names) if timeframe is None else timeframe
+    if main not in names:
+        raise UnknownName("timeframe", main, names)
+    checked = check_weights(DEFAULT_WEIGHTS if weights is None else weights)
+    return _lookback(_place(checked, names, main, BENCHMARK, ()))
+
+
+def _lookback(places: Mapping[str, str]) -> dict[str, int]:
+    bars: dict[str, int] = {}
+    for name, frame in places.items():
+        bars[frame] = max(bars.get(frame, 0), BY_NAME[name].window)
+    return bars
+
+
+def _place(
+    weights: Collection[str],
+    frames: Collection[str],
+    main: str,
+    benchmark: str | None,
+    unavailable: Collection[str],
+) -> dict[str, str]:
+    """Give each factor that can be had the name of the timeframe it reads."""
+    ordered = [frame.name for frame in in_order(tuple(frames))]
+    here = ordered.index(main)
+    places: dict[str, str] = {}
+    for name in weights:
+        factor = BY_NAME[name]
+        at = here + factor.step
+        lonely = BENCHMARK in factor.fields and benchmark is None
+        if name not in unavailable and not lonely and 0 <= at < len(ordered):
+            places[name] = ordered[at]
+    return places
+
+
 class Scanner:
     """Scores all symbols of a market at a closed bar, from panels by timeframe name.
 
@@ -129,7 +168,7 @@ class Scanner:
             raise DefinitionError(f"A limit of {limit} results shows nothing: set 1 or more, or none.")
         self._weights = check_weights(DEFAULT_WEIGHTS if weights is None else weights)
         self._frames = {name: panel.timeframe for name, panel in panels.items()}
-        self._places = self._place(unavailable)
+        self._places = _place(self._weights, self._frames, self.timeframe, benchmark, unavailable)
         if not self._places:
             raise DefinitionError(
                 f"None of the weighted factors ({', '.join(self._weights)}) can be had from this data: "
@@ -140,26 +179,10 @@ class Scanner:
         """Show the timeframe, the factors in use and the benchmark."""
         return f"<Scanner {self.timeframe}, {len(self._places)} factors, benchmark {self.benchmark}>"
 
-    def _place(self, unavailable: Collection[str]) -> dict[str, str]:
-        """Give each factor that can be had the name of the timeframe it reads."""
-        ordered = [frame.name for frame in in_order(tuple(self._frames))]
-        here = ordered.index(self.timeframe)
-        places: dict[str, str] = {}
-        for name in self._weights:
-            factor = BY_NAME[name]
-            at = here + factor.step
-            lonely = BENCHMARK in factor.fields and self.benchmark is None
-            if name not in unavailable and not lonely and 0 <= at < len(ordered):
-                places[name] = ordered[at]
-        return places
-
     @property
     def lookback(self) -> dict[str, int]:
         """How many closed bars a scan reads, by the names of the timeframes that it reads."""
-        bars: dict[str, int] = {}
-        for name, frame in self._places.items():
-            bars[frame] = max(bars.get(frame, 0), BY_NAME[name].window)
-        return bars
+        return _lookback(self._places)
 
     def warm_up(self) -> None:
         """Compile what a scan runs, or load it from the cache; for a thread beside the first fetches."""

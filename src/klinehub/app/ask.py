@@ -1,0 +1,139 @@
+"""`scan`, `klines`, `status` and `verify`: from a running hub, or from the exchange where there is none."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from rich.table import Table
+
+from klinehub.app import options, show
+from klinehub.app.config import Config
+from klinehub.app.exits import FAILED
+from klinehub.app.library import system_clock, system_network
+from klinehub.app.run import open_hub, watch
+from klinehub.domain.timeframe import timeframe
+from klinehub.errors import UnknownName
+from klinehub.feed import binance
+from klinehub.feed.audit import Verified
+from klinehub.feed.body import parse_klines
+from klinehub.feed.budget import WeightGate
+from klinehub.feed.rest import RestClient
+from klinehub.dialect.render import twelve_fields
+from klinehub.hub import Scan
+from klinehub.scan.scanner import needs
+from klinehub.serve.local import ask, is_open
+
+FIELDS = ("open_time", "open", "high", "low", "close", "volume")
+
+
+async def status(given: Mapping[str, Any]) -> None:
+    """Print what the running hub says of itself."""
+    stats = msgspec.json.decode(await ask(options.door(), "status", {}))
+    if given["as_json"]:
+        show.document(stats)
+        return
+    table = Table(show_header=False)
+    for name, value in stats.items():
+        table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
+    show.out.print(table)
+
+
+async def scan(given: Mapping[str, Any]) -> None:
+    """Rank once from the running hub, or from just the history that is needed; or rank at each close."""
+    config = options.settings(given)
+    tz = show.zone(config.output.tz)
+    if await is_open(options.door()):
+        found = msgspec.json.decode(await ask(options.door(), "scan", {}), type=Scan)
+    else:
+        found = await _fresh_scan(config, given)
+        if found is None:
+            return
+    if given["as_json"]:
+        show.document(found)
+        return
+    show.out.print(show.ranking(found, tz, top=config.scan.top, exchange=config.exchange.name))
+
+
+async def _fresh_scan(config: Config, given: Mapping[str, Any]) -> Scan | None:
+    """Warm up what a scan reads and rank; without --once stay live and give None at the end."""
+    once = given["once"]
+    if once:
+        reads = needs(config.market.timeframes, config.scan.timeframe, config.scan.weights)
+        market = msgspec.structs.replace(config.market, timeframes=tuple(reads), bars=max(reads.values()))
+        config = msgspec.structs.replace(config, market=market)
+    with show.steps("warm-up") as progress:
+        hub = open_hub(config, progress, streams=not once)
+        async with hub:
+            progress.close()
+            if once:
+                return hub.scan()
+            await watch(hub, config, config.exchange.name, as_json=given["as_json"])
+    return None
+
+
+async def klines(given: Mapping[str, Any]) -> None:
+    """Print closed bars of one symbol as REST gives them."""
+    config = options.settings({**given, "timeframe": None, "symbols": None})
+    frame = timeframe(given["timeframe"])
+    tz = show.zone(config.output.tz)
+    symbol, limit = given["symbol"].upper(), given["limit"]
+    if await is_open(options.door()):
+        params = {"symbol": symbol, "timeframe": frame.name, "limit": str(limit)}
+        rows = msgspec.json.decode(await ask(options.door(), "klines", params))
+    else:
+        rows = await _ask_klines(config, symbol, frame.name, limit)
+    if given["as_json"]:
+        show.document({"symbol": symbol, "timeframe": frame.name, "klines": rows})
+        return
+    table = Table(title=f"{symbol} {frame.name}", title_justify="left")
+    for name in FIELDS:
+        table.add_column(name.replace("_", " "), justify="right")
+    for row in rows:
+        table.add_row(show.moment(row[0], tz), *(str(cell) for cell in row[1:6]))
+    show.out.print(table)
+
+
+async def _ask_klines(config: Config, symbol: str, frame: str, limit: int) -> Sequence[Sequence[str | int]]:
+    """Ask the exchange for closed bars of one symbol; an unknown symbol is answered with the nearest."""
+    clock = system_clock()
+    gate = WeightGate(clock, limit=config.exchange.weight_limit, share=config.exchange.share)
+    network = system_network(config.network.proxy)
+    rest = RestClient(config.exchange.rest_url, network, gate, clock, timeout=config.network.timeout)
+    try:
+        listed = binance.parse_listings(await rest.get(binance.EXCHANGE_INFO, {}, weight=1))
+        names = {listing.symbol for listing in listed}
+        if symbol not in names:
+            raise UnknownName("symbol", symbol, names)
+        server = binance.parse_time(await rest.get(binance.TIME, {}, weight=1))
+        params: dict[str, str | int] = {"symbol": symbol, "interval": frame, "limit": limit + 1}
+        weight = binance.klines_weight(limit + 1)
+        exact = parse_klines(await rest.get(binance.KLINES, params, weight=weight))
+    finally:
+        await rest.close()
+    tf = timeframe(frame)
+    rows = twelve_fields(exact, tf)
+    return [row for row in rows if int(row[6]) < server][-limit:]
+
+
+async def verify(given: Mapping[str, Any]) -> int:
+    """Compare the running hub's bars, or a fresh warm-up's, with REST; exit code 1 when any differs."""
+    config = options.settings(given)
+    if await is_open(options.door()):
+        found = msgspec.json.decode(await ask(options.door(), "verify", {}), type=Verified)
+    else:
+        with show.steps("warm-up") as progress:
+            hub = open_hub(config, progress)
+            async with hub:
+                progress.close()
+                with show.steps("verify") as comparing:
+                    found = await hub.verify(comparing)
+    if given["as_json"]:
+        show.document(found)
+    else:
+        tz = show.zone(config.output.tz)
+        show.out.print(f"{found.checked} closed bars compared with REST, {len(found.different)} differ")
+        for item in found.different[:20]:
+            show.out.print(f"  {item.symbol} {item.timeframe} {show.moment(item.open_time, tz)}")
+        for name, why in list(found.failed.items())[:5]:
+            show.err.print(f"  failed: {name}: {why}", style="yellow")
+    return FAILED if found.different or found.failed else 0

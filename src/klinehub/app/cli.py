@@ -1,0 +1,191 @@
+"""The command line: each command is a thin shell over one thing the library does."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Any, Final, NoReturn
+
+import click
+
+from klinehub.app import options
+from klinehub.app.exits import INTERRUPTED, TERMINATED, USAGE, exit_code
+from klinehub.errors import KlinehubError
+
+VERSION: Final = "0.1.0"
+
+
+class _Stopped(KlinehubError):
+    """The process was asked to end by SIGTERM."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(VERSION, prog_name="klinehub")
+def cli() -> None:
+    """Every kline of a whole market, live in memory and provably right."""
+
+
+@cli.command()
+@click.option("--symbols", "count", type=click.IntRange(1, 5_000), help="How many symbols; 550.")
+@click.option("--seed", type=int, default=1, show_default=True, help="The simulated market's seed.")
+@click.option(
+    "--replay", metavar="PATH", help="Recorded klines (CSV, ZIP or Parquet, file or folder) as the market."
+)
+@click.option("--at", metavar="TIME", help="Where market time begins, for example 2025-10-10T21:30:00Z.")
+@click.option("--speed", type=float, help="How fast market time runs; 10, with --once 1.")
+@click.option("--once", is_flag=True, help="Warm up, rank and verify once, then end.")
+@click.option("--limits", is_flag=True, help="Keep the exchange's real weight limit.")
+@click.option("--timeframes", metavar="LIST", help="Which timeframes; those that suit the market.")
+@options.scan_options
+@options.common_options
+def demo(**given: Any) -> None:
+    """A simulated exchange, a hub and the live ranking: no network, no key, no settings."""
+    from klinehub.app.run import demo as run
+
+    _wait(run(given))
+
+
+@cli.command()
+@options.scan_options
+@options.hub_options
+def run(**given: Any) -> None:
+    """Warm up a market, keep it live and show the ranking at each close."""
+    from klinehub.app.run import run as work
+
+    _wait(work(given))
+
+
+@cli.command()
+@click.option(
+    "--once", is_flag=True, help="Rank once and end; without it the ranking is shown at each close."
+)
+@options.scan_options
+@options.hub_options
+def scan(**given: Any) -> None:
+    """Rank the market: from a running hub, or from just the history that the scan needs."""
+    from klinehub.app.ask import scan as work
+
+    _wait(work(given))
+
+
+@cli.command()
+@click.argument("symbol")
+@click.argument("timeframe", metavar="TIMEFRAME")
+@click.option(
+    "--limit", type=click.IntRange(1, 1499), default=20, show_default=True, help="How many closed bars."
+)
+@options.hub_options
+def klines(**given: Any) -> None:
+    """Print the closed bars of one symbol: from a running hub, or by one request."""
+    from klinehub.app.ask import klines as work
+
+    _wait(work(given))
+
+
+@cli.command()
+@options.common_options
+def status(**given: Any) -> None:
+    """Say what the running hub holds and has done, and what is missing."""
+    from klinehub.app.ask import status as work
+
+    _wait(work(given))
+
+
+@cli.command()
+@options.hub_options
+def verify(**given: Any) -> None:
+    """Compare every closed bar in memory with REST, within the request budget."""
+    from klinehub.app.ask import verify as work
+
+    _wait(work(given))
+
+
+@cli.command()
+@click.option("--symbols", "count", type=click.IntRange(1, 5_000), help="How many symbols; 550.")
+@click.option("--seed", type=int, default=1, show_default=True, help="The market's seed.")
+@click.option(
+    "--replay", metavar="PATH", help="Recorded klines (CSV, ZIP or Parquet, file or folder) as the market."
+)
+@click.option("--at", metavar="TIME", help="Where market time begins; now, or the recording's start.")
+@click.option("--speed", type=float, default=1.0, show_default=True, help="How fast market time runs.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=int, default=9000, show_default=True, help="REST port; 0 takes a free one.")
+@click.option("--ws-port", type=int, help="WebSocket port; the one after the REST port.")
+@click.option("--no-limits", is_flag=True, help="Lift the weight limit and the bans.")
+@click.option("--with-parent", is_flag=True, hidden=True, help="End when stdin closes.")
+@click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON document.")
+def sim(**given: Any) -> None:
+    """Run the simulated exchange alone, for demos and for tests of your own programs."""
+    from klinehub.app.market import sim as work
+
+    _wait(work(given))
+
+
+@cli.command()
+@click.argument("names", nargs=-1)
+@click.option("--list", "show_list", is_flag=True, help="List the benchmarks.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def bench(names: tuple[str, ...], *, show_list: bool, as_json: bool) -> None:
+    """Measure klinehub on this machine; NAMES are some of the benchmarks, by default all."""
+    from klinehub.app.measure import bench as work
+
+    work(names, show_list=show_list, as_json=as_json)
+
+
+def _wait(work: Coroutine[Any, Any, int | None]) -> None:
+    """Run a command's work to its end; Ctrl-C and SIGTERM let it leave cleanly."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        code = runner.run(_until_told(work))
+    if code:
+        sys.exit(code)
+
+
+async def _until_told(work: Coroutine[Any, Any, int | None]) -> int | None:
+    """Await *work*; SIGTERM cancels it, and is then told as its own way to end."""
+    told = False
+    task = asyncio.ensure_future(work)
+
+    def stop() -> None:
+        nonlocal told
+        told = True
+        task.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if told:
+            raise _Stopped("stopped") from None
+        raise
+
+
+def main() -> NoReturn:
+    """Run the command line and end with a code that scripts can trust."""
+    sys.exit(_code())
+
+
+def _code() -> int:
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        return INTERRUPTED
+    except click.ClickException as exc:
+        exc.show()
+        return USAGE if isinstance(exc, click.UsageError) else exc.exit_code
+    except _Stopped:
+        return TERMINATED
+    except KlinehubError as exc:
+        click.echo(f"error: {exc}", err=True)
+        return exit_code(exc)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The simulated exchange as a command and as a process of its own, for demos and tests of bots."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import msgspec
+
+from klinehub.app import options, show
+from klinehub.app.library import system_clock
+from klinehub.errors import FeedError
+from klinehub.sim.exchange import Exchange, Served, serve
+from klinehub.sim.market import Market
+from klinehub.sim.synthetic import synthetic
+
+SYMBOLS: Final = 550
+
+# A recording of a whole market is read before the exchange answers.
+READY_WITHIN: Final = 120.0
+
+
+class Announcement(msgspec.Struct, frozen=True):
+    """What a simulated exchange prints when it is ready: addresses, its time, and what its truth lacks."""
+
+    rest_url: str
+    stream_url: str
+    now: int
+    speed: float
+    symbols: int
+    timeframes: tuple[str, ...]
+    unavailable: tuple[str, ...]
+
+
+@asynccontextmanager
+async def simulated(arguments: Sequence[str]) -> AsyncIterator[Announcement]:
+    """Run `klinehub sim` with *arguments* in a process of its own; it ends with the block."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "klinehub.app.cli",
+        "sim",
+        "--port",
+        "0",
+        "--json",
+        "--with-parent",
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env=os.environ.copy(),
+        # Ctrl-C goes to the whole terminal; the hub leaves first and then ends its exchange.
+        start_new_session=True,
+    )
+    try:
+        yield await _announcement(process)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.communicate()
+
+
+async def _announcement(process: asyncio.subprocess.Process) -> Announcement:
+    if process.stdout is None:
+        raise FeedError("The simulated exchange has no output.")
+    try:
+        async with asyncio.timeout(READY_WITHIN):
+            line = await process.stdout.readline()
+    except TimeoutError as exc:
+        raise FeedError(f"The simulated exchange was not ready within {READY_WITHIN:.0f} s.") from exc
+    if not line:
+        code = await process.wait()
+        raise SystemExit(code)
+    return msgspec.json.decode(line, type=Announcement)
+
+
+async def sim(given: Mapping[str, Any]) -> None:
+    """Serve a simulated exchange until stopped."""
+    market, begin = open_market(given)
+    served = await serve(
+        Exchange(market, system_clock(begin, given["speed"]), limits=not given["no_limits"]),
+        host=given["host"],
+        port=given["port"],
+        ws_port=_stream_port(given),
+    )
+    try:
+        _announce(served, given)
+        await (_parent_gone() if given["with_parent"] else served.wait())
+    finally:
+        await served.close()
+
+
+def open_market(given: Mapping[str, Any]) -> tuple[Market, int]:
+    """Make the market that the options describe, and say at which market time (ms UTC) it begins."""
+    begin = options.when(given["at"]) if given["at"] else system_clock().now()
+    return synthetic(given["count"] or SYMBOLS, given["seed"], start=begin), begin
+
+
+def _stream_port(given: Mapping[str, Any]) -> int:
+    if given["ws_port"] is not None:
+        return int(given["ws_port"])
+    return given["port"] + 1 if given["port"] else 0
+
+
+def _announce(served: Served, given: Mapping[str, Any]) -> None:
+    """Say where the exchange is, as JSON for a program and in words for a person."""
+    exchange = served.exchange
+    said = Announcement(
+        rest_url=served.rest_url,
+        stream_url=f"{served.ws_url}/market/stream",
+        now=exchange.clock.now(),
+        speed=exchange.clock.rate,
+        symbols=sum(listing.trading and listing.perpetual for listing in exchange.source.listings()),
+        timeframes=exchange.default_timeframes,
+        unavailable=tuple(sorted(exchange.unavailable)),
+    )
+    if given["as_json"]:
+        show.document(said)
+        return
+    show.out.print(f"simulated exchange with {said.symbols} trading perpetuals, Ctrl-C ends it")
+    show.out.print(f"  REST       {said.rest_url}")
+    show.out.print(f"  WebSocket  {served.ws_url}")
+    show.out.print(f"  hub        klinehub run --rest-url {said.rest_url} --stream-url {said.stream_url}")
+
+
+async def _parent_gone() -> None:
+    """Wait until whoever holds the other end of stdin is gone."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
+    await reader.read()

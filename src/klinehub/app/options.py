@@ -1,0 +1,114 @@
+"""Options that several commands share, and how they become settings."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, TypeVar
+
+import click
+
+from klinehub.app.config import Config, listed, load
+from klinehub.errors import DefinitionError
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+# Option name to setting; the value of a list option is comma-separated.
+SETTINGS: Final = {
+    "exchange": "exchange.name",
+    "rest_url": "exchange.rest_url",
+    "stream_url": "exchange.stream_url",
+    "timeframes": "market.timeframes",
+    "symbols": "market.symbols",
+    "most": "market.most_symbols",
+    "quote": "market.quote",
+    "min_turnover": "market.min_turnover",
+    "bars": "market.bars",
+    "native": "market.native",
+    "timeframe": "scan.timeframe",
+    "min_score": "scan.min_score",
+    "top": "scan.top",
+    "proxy": "network.proxy",
+    "batch": "network.batch",
+    "tz": "output.tz",
+}
+_LISTED: Final = frozenset({"timeframes", "symbols"})
+
+_HUB: Final = (
+    click.option("--exchange", metavar="NAME", help="Which market; binance-usdm."),
+    click.option(
+        "--rest-url", metavar="URL", help="Another REST address: a mirror, a test network, a simulator."
+    ),
+    click.option("--stream-url", metavar="URL", help="Another WebSocket address."),
+    click.option("--timeframes", metavar="LIST", help="Which timeframes, for example 1m,5m,15m,1h."),
+    click.option("--symbols", metavar="LIST", help="Just these symbols, for example BTCUSDT,ETHUSDT."),
+    click.option("--most", type=int, metavar="N", help="At most N symbols, those with the largest turnover."),
+    click.option("--quote", metavar="ASSET", help="The quote asset of the market; USDT."),
+    click.option("--min-turnover", type=float, metavar="X", help="Leave out symbols below X in 24 hours."),
+    click.option("--bars", type=int, metavar="N", help="How many closed bars to keep of each series; 498."),
+    click.option(
+        "--native", is_flag=True, default=None, help="Stream every timeframe instead of the smallest."
+    ),
+    click.option("--proxy", metavar="URL", help="http, https or socks5h proxy for REST and WebSocket."),
+    click.option("--batch", type=int, metavar="N", help="Requests under way at a time in a warm-up; 64."),
+)
+_SCAN: Final = (
+    click.option("--timeframe", metavar="TF", help="Rank on the closed bars of this timeframe."),
+    click.option("--min-score", type=float, metavar="X", help="Show only scores of at least X in size."),
+    click.option("--top", type=int, metavar="N", help="How many rows to show; 20."),
+)
+_COMMON: Final = (
+    click.option(
+        "--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings; klinehub.toml."
+    ),
+    click.option("--tz", metavar="ZONE", help="Time zone of shown times; UTC."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout."),
+)
+
+
+def hub_options(command: Command) -> Command:
+    """Add the options that choose a market and how it is reached."""
+    return _add(command, _HUB + _COMMON)
+
+
+def scan_options(command: Command) -> Command:
+    """Add the options of a ranking."""
+    return _add(command, _SCAN)
+
+
+def common_options(command: Command) -> Command:
+    """Add the options of every command."""
+    return _add(command, _COMMON)
+
+
+def _add(command: Command, options: tuple[Callable[[Command], Command], ...]) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def settings(options: Mapping[str, object]) -> Config:
+    """Turn a command's options into settings, over those of the file and the environment."""
+    chosen: dict[str, object] = {}
+    for name, key in SETTINGS.items():
+        value = options.get(name)
+        chosen[key] = listed(str(value)) if value is not None and name in _LISTED else value
+    config = options.get("config")
+    return load(config if isinstance(config, Path) else None, os.environ, chosen)
+
+
+def when(text: str) -> int:
+    """Read an ISO time such as 2025-10-10T21:30:00Z into ms UTC; a time without a zone is UTC."""
+    try:
+        parsed = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text))
+    except ValueError as exc:
+        raise DefinitionError(f"{text!r} is not a time. Write it like 2025-10-10T21:30:00Z.") from exc
+    aware = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    return int(aware.timestamp() * 1000)
+
+
+def door() -> Path:
+    """Give the file at which a running hub answers, from KLINEHUB_DOOR, the runtime or the home folder."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    return (Path(base) if base else Path.home() / ".cache") / "klinehub" / "hub.sock"

@@ -1,0 +1,159 @@
+"""`demo` and `run`: a hub with its live ranking."""
+
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+from rich.live import Live
+
+from klinehub.app import options, show
+from klinehub.app.config import Config
+from klinehub.app.library import EXCHANGES, Hub, system_clock
+from klinehub.app.market import Announcement, simulated
+from klinehub.domain.clock import Clock
+from klinehub.errors import UnknownName
+from klinehub.factors.library import reading
+from klinehub.feed.audit import Verified
+from klinehub.hub import Scan
+from klinehub.serve.local import LocalDoor
+
+DEMO = "simulated exchange"
+
+
+def open_hub(
+    config: Config, progress: show.Steps, *, clock: Clock | None = None, streams: bool = True
+) -> Hub:
+    """Make a hub from settings; its plan and progress go to stderr."""
+    if config.exchange.name not in EXCHANGES:
+        raise UnknownName("exchange", config.exchange.name, EXCHANGES)
+    settings = msgspec.structs.asdict(config.hub())
+    return Hub(
+        config.exchange.name,
+        proxy=config.network.proxy,
+        clock=clock,
+        on_plan=show.say_plan,
+        on_progress=progress,
+        **{**settings, "streams": streams},
+    )
+
+
+async def run(given: Mapping[str, Any]) -> None:
+    """Warm up, go live, answer other commands and show the ranking until stopped."""
+    config = options.settings(given)
+    with show.steps("warm-up") as progress:
+        hub = open_hub(config, progress)
+        async with hub, LocalDoor(hub, options.door()):
+            progress.close()
+            await watch(hub, config, config.exchange.name, as_json=given["as_json"])
+
+
+async def demo(given: Mapping[str, Any]) -> None:
+    """Start a simulated exchange and a hub on it; rank once, or live until stopped."""
+    base = options.settings(given)
+    show.zone(base.output.tz)
+    async with simulated(_market(given)) as market:
+        config = _demo_config(base, given, market)
+        clock = system_clock(market.now, market.speed)
+        with show.steps("warm-up") as progress:
+            hub = open_hub(config, progress, clock=clock)
+            async with hub:
+                progress.close()
+                if given["once"]:
+                    await _once(hub, config, given)
+                else:
+                    async with LocalDoor(hub, options.door()):
+                        await watch(hub, config, DEMO, as_json=given["as_json"])
+
+
+def _market(given: Mapping[str, Any]) -> list[str]:
+    """Give the simulated exchange's arguments."""
+    speed = given["speed"] or (1.0 if given["once"] else 10.0)
+    arguments = ["--seed", str(given["seed"]), "--speed", str(speed)]
+    for name, option in (("count", "--symbols"), ("replay", "--replay"), ("at", "--at")):
+        if given[name] is not None:
+            arguments += [option, str(given[name])]
+    return arguments if given["limits"] else [*arguments, "--no-limits"]
+
+
+def _demo_config(base: Config, given: Mapping[str, Any], market: Announcement) -> Config:
+    """Point the settings at the simulated exchange and at what its truth holds."""
+    replace = msgspec.structs.replace
+    exchange = replace(
+        base.exchange,
+        rest_url=market.rest_url,
+        stream_url=market.stream_url,
+        share=base.exchange.share if given["limits"] else None,
+    )
+    frames = base.market.timeframes if given["timeframes"] else market.timeframes
+    scan = replace(base.scan, unavailable=(*base.scan.unavailable, *reading(market.unavailable)))
+    return replace(base, exchange=exchange, market=replace(base.market, timeframes=frames), scan=scan)
+
+
+async def _once(hub: Hub, config: Config, given: Mapping[str, Any]) -> None:
+    """Rank, verify and print."""
+    scan = hub.scan()
+    if not given["as_json"]:
+        show.out.print(show.ranking(scan, show.zone(config.output.tz), top=config.scan.top, exchange=DEMO))
+    with show.steps("verify") as progress:
+        verified = await hub.verify(progress)
+    if given["as_json"]:
+        show.document(report(hub, scan, verified))
+        return
+    if hub.summary is not None:
+        show.say_summary(hub.summary)
+    show.out.print(
+        f"verify: {verified.checked} closed bars compared with REST, {len(verified.different)} differ"
+    )
+
+
+def report(hub: Hub, scan: Scan, verified: Verified) -> dict[str, object]:
+    """Give the document of `demo --once --json`."""
+    result = scan.result
+    return {
+        "exchange": DEMO,
+        "symbols": len(hub.symbols),
+        "timeframes": [tf.name for tf in hub.timeframes],
+        "warmup": hub.summary,
+        "scan": {
+            "timeframe": result.timeframe,
+            "bar_open_time": result.bar_open_time,
+            "seconds": scan.seconds,
+            "api_calls": scan.api_calls,
+            "symbols": result.symbols,
+            "warming": result.warming,
+            "missing": result.missing,
+            "unavailable": result.unavailable,
+            "signals_found": result.signals_found,
+            "results": result.results,
+        },
+        "verify": {
+            "checked": verified.checked,
+            "different": len(verified.different),
+            "failed": verified.failed,
+        },
+    }
+
+
+async def watch(hub: Hub, config: Config, exchange: str, *, as_json: bool) -> None:
+    """Show the ranking, anew at each close of the base timeframe; in JSON, one document a line."""
+    tz = show.zone(config.output.tz)
+    base = hub.timeframes[0].name
+    if hub.summary is not None:
+        show.say_summary(hub.summary)
+    if as_json:
+        show.document(hub.scan())
+        async with aclosing(hub.closes()) as closes:
+            async for event in closes:
+                if event.timeframe == base:
+                    show.document(hub.scan())
+        return
+    table = show.ranking(hub.scan(), tz, top=config.scan.top, exchange=exchange)
+    with Live(table, console=show.out, auto_refresh=False, screen=False) as live:
+        live.refresh()
+        async with aclosing(hub.closes()) as closes:
+            async for event in closes:
+                if event.timeframe == base:
+                    live.update(
+                        show.ranking(hub.scan(), tz, top=config.scan.top, exchange=exchange), refresh=True
+                    )

@@ -1,0 +1,139 @@
+"""Showing: tables for a terminal, one JSON document for a pipe, progress on stderr."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from klinehub.errors import DefinitionError
+from klinehub.feed.warmup import Plan, Progress, Summary
+from klinehub.hub import Scan
+
+err = Console(stderr=True, highlight=False)
+out = Console(highlight=False)
+TOP_CONTRIBUTIONS = 3
+
+
+def document(value: object) -> None:
+    """Print one JSON document on stdout."""
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    sys.stdout.flush()
+
+
+def zone(name: str) -> ZoneInfo:
+    """Look a time zone up; raises DefinitionError with an example."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as exc:
+        raise DefinitionError(f"Unknown time zone {name!r}. Use an IANA name such as Europe/Berlin.") from exc
+
+
+def moment(time: int, tz: ZoneInfo) -> str:
+    """Write a time (ms UTC) in a zone, to the second."""
+    return datetime.fromtimestamp(time / 1000, tz).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def say_plan(plan: Plan) -> None:
+    """Say on stderr what a warm-up will cost before it starts."""
+    limit = (
+        f"about {plan.seconds:.0f} s at the weight limit" if plan.seconds else "no wait for the weight limit"
+    )
+    err.print(f"warm-up: {plan.requests} requests, weight {plan.weight}, {limit}")
+
+
+def say_summary(summary: Summary) -> None:
+    """Say on stderr how a warm-up went; failures by name, a few at most."""
+    err.print(
+        f"warm-up: {summary.succeeded} of {summary.requests} requests, weight {summary.weight}, "
+        f"{summary.seconds:.1f} s, {summary.ms_per_symbol:.1f} ms per symbol"
+    )
+    for name, why in list(summary.failures.items())[:5]:
+        err.print(f"  failed: {name}: {why}", style="yellow")
+    if len(summary.failures) > 5:
+        err.print(f"  and {len(summary.failures) - 5} more", style="yellow")
+
+
+class Steps:
+    """A progress bar on stderr that appears with the first step and leaves when it is closed."""
+
+    def __init__(self, title: str) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Bar(*columns, console=err, transient=True)
+        self._task = self._bar.add_task(title, total=None)
+        self._title = title
+
+    def __call__(self, at: Progress) -> None:
+        """Move on."""
+        if not self._bar.live.is_started:
+            self._bar.start()
+        failed = f", {at.failed} failed" if at.failed else ""
+        self._bar.update(
+            self._task, completed=at.done, total=at.total, description=f"{self._title} {at.timeframe}{failed}"
+        )
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+
+@contextmanager
+def steps(title: str) -> Iterator[Steps]:
+    """Show progress on stderr while the block runs."""
+    shown = Steps(title)
+    try:
+        yield shown
+    finally:
+        shown.close()
+
+
+def ranking(scan: Scan, tz: ZoneInfo, *, top: int, exchange: str) -> Table:
+    """Lay a scan out as a table, strongest score first."""
+    result = scan.result
+    table = Table(
+        title=f"{exchange}  {result.timeframe} bar of {moment(result.bar_open_time, tz)}",
+        caption=_caption(scan),
+        title_justify="left",
+        caption_justify="left",
+        expand=False,
+    )
+    table.add_column("#", justify="right", style="dim")
+    table.add_column("symbol")
+    table.add_column("score", justify="right")
+    table.add_column("side")
+    table.add_column("price", justify="right")
+    table.add_column("what made it", no_wrap=True, overflow="ellipsis")
+    for place, hit in enumerate(result.results[:top], 1):
+        colour = "green" if hit.score > 0 else "red"
+        parts = sorted(hit.contributions.items(), key=lambda part: -abs(part[1]))[:TOP_CONTRIBUTIONS]
+        table.add_row(
+            str(place),
+            Text(hit.symbol),
+            Text(f"{hit.score:+.1f}", style=colour),
+            Text(hit.side, style=colour if hit.side != "flat" else "dim"),
+            f"{hit.price:.10g}",
+            "  ".join(f"{name} {points:+.1f}" for name, points in parts),
+        )
+    return table
+
+
+def _caption(scan: Scan) -> str:
+    result = scan.result
+    parts = [
+        f"{result.symbols} symbols scored in {scan.seconds * 1000:.1f} ms",
+        f"{scan.api_calls} API calls",
+    ]
+    if result.warming:
+        parts.append(f"{len(result.warming)} warming")
+    if result.missing:
+        parts.append(f"{len(result.missing)} without this bar")
+    if result.unavailable:
+        parts.append(f"not available: {', '.join(result.unavailable)}")
+    return ", ".join(parts)

@@ -1,0 +1,1 @@
+"""Serving: the panel lent to other programs."""

@@ -1,0 +1,107 @@
+"""The local door: a running hub answers this user's own commands over a Unix socket.
+
+The socket's file belongs to the user and nobody else may open it; there is no port and no token.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import msgspec
+from aiohttp import web
+
+from klinehub.errors import DefinitionError, KlinehubError, Unreachable
+from klinehub.hub import Hub
+
+# Verifying a whole market takes as many minutes as its weight needs.
+LONGEST: Final = 1_800.0
+PATHS: Final = ("status", "klines", "scan", "verify")
+
+
+def _reply(value: object) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
+
+
+def _limit(request: web.Request) -> int:
+    text = request.query.get("limit", "300")
+    if not text.isdigit() or not 1 <= int(text) <= 100_000:
+        raise DefinitionError(f"A limit of {text!r} is none: give a number from 1 to 100000.")
+    return int(text)
+
+
+def _routes(hub: Hub) -> web.Application:
+    async def status(_: web.Request) -> web.Response:
+        return _reply(hub.get_stats())
+
+    async def klines(request: web.Request) -> web.Response:
+        query = request.query
+        return _reply(hub.get_klines(query.get("symbol", ""), query.get("timeframe", ""), _limit(request)))
+
+    async def scan(_: web.Request) -> web.Response:
+        return _reply(hub.scan())
+
+    async def verify(_: web.Request) -> web.Response:
+        return _reply(await hub.verify())
+
+    @web.middleware
+    async def tell(request: web.Request, handle: web.RequestHandler) -> web.StreamResponse:  # type: ignore[type-arg]
+        try:
+            return await handle(request)  # type: ignore[operator, no-any-return]
+        except KlinehubError as exc:
+            body = {"error": type(exc).__name__, "message": str(exc)}
+            return web.json_response(body, status=400)
+
+    app = web.Application(middlewares=[tell])
+    for path, handle in zip(PATHS, (status, klines, scan, verify), strict=True):
+        app.router.add_get(f"/{path}", handle)
+    return app
+
+
+class LocalDoor:
+    """Serves *hub* on the socket file *path* while the `async with` block runs."""
+
+    def __init__(self, hub: Hub, path: Path) -> None:
+        self._path = path
+        self._runner = web.AppRunner(_routes(hub), access_log=None)
+
+    async def __aenter__(self) -> "LocalDoor":
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if await is_open(self._path):
+            raise DefinitionError(f"A hub is running here already ({self._path}): use it, or stop it first.")
+        self._path.unlink(missing_ok=True)
+        await self._runner.setup()
+        await web.UnixSite(self._runner, str(self._path)).start()
+        self._path.chmod(0o600)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+        self._path.unlink(missing_ok=True)
+
+
+async def is_open(path: Path) -> bool:
+    """Whether a hub answers at this socket file."""
+    if not path.exists():
+        return False
+    try:
+        await ask(path, "status", {})
+    except Unreachable:
+        return False
+    return True
+
+
+async def ask(path: Path, what: str, params: Mapping[str, str]) -> bytes:
+    """Ask a running hub; raises Unreachable when there is none and DefinitionError for a refusal."""
+    timeout = aiohttp.ClientTimeout(total=LONGEST, sock_connect=5)
+    try:
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path)), timeout=timeout) as session,
+            session.get(f"http://hub/{what}", params=dict(params)) as response,
+        ):
+            body = await response.read()
+    except (aiohttp.ClientError, OSError) as exc:
+        raise Unreachable(f"No hub is running here ({path}): start one with `klinehub run`.") from exc
+    if response.status != 200:
+        raise DefinitionError(str(msgspec.json.decode(body)["message"]))
+    return body
