@@ -111,7 +111,9 @@ class Sheet:
 
 
 @njit(cache=True, nogil=True)
-def _put_event(buffer: U8, at: int, pool: U8, spec: I64, word: I64, price: F64, event: int, closed: bool) -> int:
+def _put_event(
+    buffer: U8, at: int, pool: U8, spec: I64, word: I64, price: F64, event: int, closed: bool
+) -> int:
     """Print one event; trade-less bars have -1 for both trade ids."""
     at = put_bytes(buffer, at, pool[spec[_A] : spec[_B]])
     at = put_int(buffer, at, event)
@@ -147,7 +149,15 @@ def _put_event(buffer: U8, at: int, pool: U8, spec: I64, word: I64, price: F64, 
 
 @njit(cache=True, nogil=True)
 def _put_events(
-    pool: U8, numbers: I64, lines: I64, words: I64, prices: F64, event: int, closed: bool, buffer: U8, cuts: I64
+    pool: U8,
+    numbers: I64,
+    lines: I64,
+    words: I64,
+    prices: F64,
+    event: int,
+    closed: bool,
+    buffer: U8,
+    cuts: I64,
 ) -> None:
     """Print an event for each of *lines*; event j lies at buffer[cuts[j]:cuts[j + 1]]."""
     cuts[0] = 0

@@ -6,8 +6,19 @@ from typing import Any, Final
 from klinehub.domain.listing import Listing
 
 _ORDER_TYPES: Final = ["LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET"]
-_ASSETS: Final = (("USDT", "-10000"), ("USDC", "-10000"), ("BTC", "-0.00100000"), ("BNB", "-10"), ("ETH", "-0.05"))
-_SECTIONS: Final = {"COMMODITY": ["TradFi"], "EQUITY": ["TradFi"], "PREMARKET": ["Pre-Market"], "INDEX": ["Index"]}
+_ASSETS: Final = (
+    ("USDT", "-10000"),
+    ("USDC", "-10000"),
+    ("BTC", "-0.00100000"),
+    ("BNB", "-10"),
+    ("ETH", "-0.05"),
+)
+_SECTIONS: Final = {
+    "COMMODITY": ["TradFi"],
+    "EQUITY": ["TradFi"],
+    "PREMARKET": ["Pre-Market"],
+    "INDEX": ["Index"],
+}
 
 
 def _limit(kind: str, interval: str, number: int, limit: int) -> dict[str, Any]:
@@ -27,7 +38,8 @@ def exchange_info(listings: Iterable[Listing], now: int, weight_limit: int) -> d
         ],
         "exchangeFilters": [],
         "assets": [
-            {"asset": asset, "marginAvailable": True, "autoAssetExchange": amount} for asset, amount in _ASSETS
+            {"asset": asset, "marginAvailable": True, "autoAssetExchange": amount}
+            for asset, amount in _ASSETS
         ],
         "symbols": [_symbol(listing) for listing in listings],
     }
@@ -79,6 +91,11 @@ def _filters(listing: Listing) -> list[dict[str, Any]]:
         {"filterType": "MAX_NUM_ORDERS", "limit": 200},
         {"filterType": "MAX_NUM_ALGO_ORDERS", "limit": 10},
         {"filterType": "MIN_NOTIONAL", "notional": "5"},
-        {"filterType": "PERCENT_PRICE", "multiplierDecimal": "4", "multiplierDown": "0.9500", "multiplierUp": "1.0500"},
+        {
+            "filterType": "PERCENT_PRICE",
+            "multiplierDecimal": "4",
+            "multiplierDown": "0.9500",
+            "multiplierUp": "1.0500",
+        },
         {"filterType": "POSITION_RISK_CONTROL", "positionControlSide": "NONE"},
     ]

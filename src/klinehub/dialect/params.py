@@ -55,7 +55,9 @@ def number(query: Mapping[str, str], name: str) -> int | None:
     if not value:
         raise Rejected(-1105, f"Parameter '{name}' was empty.")
     if not _NUMBER.fullmatch(value):
-        raise Rejected(-1100, f"Illegal characters found in parameter '{name}'; legal range is '^[0-9]{{1,20}}$'.")
+        raise Rejected(
+            -1100, f"Illegal characters found in parameter '{name}'; legal range is '^[0-9]{{1,20}}$'."
+        )
     return int(value)
 
 

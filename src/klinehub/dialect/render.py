@@ -9,7 +9,17 @@ from numba import njit
 from klinehub.dialect.digits import U8, put_fixed, put_int, put_volume
 from klinehub.domain.kline import ROW_WORDS, Exact
 from klinehub.domain.timeframe import Timeframe
-from klinehub.panel.memory import CLOSE, OPEN, OPEN_TIME, QUOTE, TAKER_BASE, TAKER_QUOTE, TRADES, VOLUME, bar_index
+from klinehub.panel.memory import (
+    CLOSE,
+    OPEN,
+    OPEN_TIME,
+    QUOTE,
+    TAKER_BASE,
+    TAKER_QUOTE,
+    TRADES,
+    VOLUME,
+    bar_index,
+)
 from klinehub.panel.memory import bar_open as open_of
 
 I64 = npt.NDArray[np.int64]

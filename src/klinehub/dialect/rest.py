@@ -1,13 +1,20 @@
 """The REST routes: one aiohttp application over a `Source`."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 from aiohttp import web
 
 from klinehub.dialect.info import exchange_info
-from klinehub.dialect.params import Rejected, asked_klines, invalid_path, invalid_symbol, legal_symbol, mandatory
+from klinehub.dialect.params import (
+    Rejected,
+    asked_klines,
+    invalid_path,
+    invalid_symbol,
+    legal_symbol,
+    mandatory,
+)
 from klinehub.dialect.prices import day_ticker, mark_price, price_ticker
 from klinehub.dialect.render import rows_json
 from klinehub.dialect.source import Source
@@ -146,7 +153,9 @@ class Rest:
         """Give a symbol's open interest."""
         symbol = self.known(query).symbol
         amount = self.source.open_interest(symbol)
-        return msgspec.json.encode({"symbol": symbol, "openInterest": amount, "time": self.source.clock.now()})
+        return msgspec.json.encode(
+            {"symbol": symbol, "openInterest": amount, "time": self.source.clock.now()}
+        )
 
 
 _WORTH_ZIPPING: Final = 200_000

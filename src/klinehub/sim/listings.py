@@ -22,7 +22,15 @@ _ANNOUNCED: Final = HOUR_MS
 # The largest symbols stay.
 _SAFE: Final = 20
 # One symbol for each further status, so that a client meets them all.
-_RETIRED: Final = ("SETTLING", "PRE_SETTLE", "CLOSE", "PRE_DELIVERING", "DELIVERING", "DELIVERED", "TRADING_HALT")
+_RETIRED: Final = (
+    "SETTLING",
+    "PRE_SETTLE",
+    "CLOSE",
+    "PRE_DELIVERING",
+    "DELIVERING",
+    "DELIVERED",
+    "TRADING_HALT",
+)
 
 
 class Role(NamedTuple):
@@ -69,7 +77,11 @@ def plan(symbols: int, seed: int, start: int, churn_hours: int) -> Plan:
     fresh = islice((base for base in made_up() if f"{base}USDT" not in names), symbols, None)
     trading, newcomers = _churn(trading, fresh, start, churn_hours, root)
     beside = [*_quarterlies(trading[0].coin, start), *_retired(fresh, root, start), _other_quote(trading[0])]
-    pending = (Role("BTCSTUSDT", Coin("BTCST", 1.0, 1e5), start + 400 * DAY, None, "PENDING_TRADING", contract_type=""),)
+    pending = (
+        Role(
+            "BTCSTUSDT", Coin("BTCST", 1.0, 1e5), start + 400 * DAY, None, "PENDING_TRADING", contract_type=""
+        ),
+    )
     roles = (*trading, *beside, *newcomers)
     return Plan(roles, pending, tuple(sorted(_moments(roles, start))))
 

@@ -109,8 +109,8 @@ def coins(number: int) -> list[Coin]:
 
 def decimals_of(price: float) -> tuple[int, int]:
     """Give the printed decimals of prices and quantities for a coin of this price."""
-    digits = 1 if price < 50_000 else 2
-    while price < 10_000 and digits < 7:
-        price *= 10.0
+    digits = 2
+    while price * 10.0**digits < 5_000.0 and digits < 7:
         digits += 1
-    return digits, 3 if digits == 2 and price > 50_000 else max(0, min(3, 4 - digits))
+    quantity = sum(price > least for least in (5.0, 50.0, 1_000.0))
+    return digits, quantity

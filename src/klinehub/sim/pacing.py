@@ -45,14 +45,18 @@ def _sum(spec: I64, part: I64, bar: I64, out: I64) -> None:
     """Write the open bar of a line: its whole minutes (open time 0: none yet) and the newest one."""
     if part[OPEN_TIME] == 0:
         out[:] = bar
-        out[OPEN_TIME] = bar_open(bar_index(bar[OPEN_TIME], spec[LENGTH], spec[OFFSET]), spec[LENGTH], spec[OFFSET])
+        out[OPEN_TIME] = bar_open(
+            bar_index(bar[OPEN_TIME], spec[LENGTH], spec[OFFSET]), spec[LENGTH], spec[OFFSET]
+        )
     else:
         out[:] = part
         add(out, bar)
 
 
 @njit(cache=True, nogil=True)
-def _close(state: I64, counts: I64, parts: I64, minute: I64, end: int, flat: bool, out: I64, lines: I64) -> int:
+def _close(
+    state: I64, counts: I64, parts: I64, minute: I64, end: int, flat: bool, out: I64, lines: I64
+) -> int:
     """Add a whole minute to all lines and collect the bars that end with it, at *end* (ms)."""
     found = 0
     for n in range(state.shape[0]):

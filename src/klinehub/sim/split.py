@@ -67,6 +67,14 @@ def _settle(values: I64, low: I64, high: I64, rest: int) -> int:
 
 
 @njit(cache=True, nogil=True)
+def priced(bar: I64) -> bool:
+    """Whether the quote volume is in ticks x steps, so that low and high bound it (not so in spot recordings)."""
+    volume, quote = float(bar[VOLUME]), float(bar[QUOTE])
+    fits = bar[VOLUME] > 0 and float(bar[HIGH]) * volume < 4e18
+    return fits and float(bar[LOW]) * volume <= quote and quote <= float(bar[HIGH]) * volume
+
+
+@njit(cache=True, nogil=True)
 def _share_trades(bar: I64, seed: int, out: I64, weights: F64) -> None:
     """Let the bar's trades fall on the parts; each trade will need a step of volume."""
     for i in range(weights.size):
@@ -102,7 +110,7 @@ def _stretch(bar: I64, path: F64, parts: int) -> None:
 @njit(cache=True, nogil=True, error_model="numpy")
 def _bend(bar: I64, out: I64, path: F64, parts: int) -> None:
     """Bend the path towards the bar's average price, so that the volume need not make up for it."""
-    if bar[VOLUME] == 0 or bar[HIGH] == bar[LOW]:
+    if not priced(bar) or bar[HIGH] == bar[LOW]:
         return
     goal = float(bar[QUOTE]) / float(bar[VOLUME])
     mean, room, j = 0.0, 0.0, 0
@@ -223,7 +231,7 @@ def _lean(bar: I64, seed: int, out: I64, weights: F64) -> None:
     for i in range(weights.size):
         off = 0.5 * (out[i, HIGH] + out[i, LOW]) - mean
         spread += weights[i] / total * off * off
-    if spread <= 0.0:
+    if spread <= 0.0 or not priced(bar):
         return
     slope = (float(bar[QUOTE]) / float(bar[VOLUME]) - mean) / spread
     for i in range(weights.size):
@@ -273,8 +281,22 @@ def _bounds(out: I64, low: I64, high: I64) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _share_evenly(bar: I64, out: I64, word: int, low: I64, high: I64) -> None:
+    """Share a volume in proportion to the base volume."""
+    rest = bar[word]
+    for i in range(out.shape[0]):
+        low[i], high[i] = 0, bar[word]
+        out[i, word] = int(float(bar[word]) * (float(out[i, VOLUME]) / float(bar[VOLUME])))
+        rest -= out[i, word]
+    _settle(out[:, word], low, high, rest)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _share_quote(bar: I64, out: I64, low: I64, high: I64) -> None:
     """Share the quote volume, each part within its own low and high."""
+    if not priced(bar):
+        _share_evenly(bar, out, QUOTE, low, high)
+        return
     _bounds(out, low, high)
     if high.sum() < bar[QUOTE]:
         _move_volume(bar, out, HIGH, 1, bar[QUOTE] - high.sum())
@@ -319,6 +341,9 @@ def _share_taker_base(bar: I64, seed: int, out: I64, weights: F64, spare: I64) -
 @njit(cache=True, nogil=True, error_model="numpy")
 def _share_taker_quote(bar: I64, out: I64, low: I64, high: I64) -> None:
     """Share the taker quote volume so that neither side of a part trades outside of its prices."""
+    if not priced(bar):
+        _share_evenly(bar, out, TAKER_QUOTE, low, high)
+        return
     rest = bar[TAKER_QUOTE]
     for i in range(out.shape[0]):
         base, other = out[i, TAKER_BASE], out[i, VOLUME] - out[i, TAKER_BASE]
@@ -331,14 +356,15 @@ def _share_taker_quote(bar: I64, out: I64, low: I64, high: I64) -> None:
     if rest != 0:
         low[:] = 0
         high[:] = out[:, QUOTE]
-        _settle(out[:, TAKER_QUOTE], low, high, rest)
+        rest = _settle(out[:, TAKER_QUOTE], low, high, rest)
+        out[out.shape[0] - 1, TAKER_QUOTE] += rest
 
 
 @njit(cache=True, nogil=True)
 def split(bar: I64, before: int, seed: int, span: int, out: I64) -> None:
     """Split *bar* into the lines of *out*, parts of *span* ms each, after a last price of *before* ticks.
 
-    The parts add up to the bar (see truth.add) in every word, whatever the bar holds.
+    The parts add up to the bar (see truth.add) in every word, for any bar that has trades where it has volume.
     """
     parts = out.shape[0]
     out[:, OPEN:] = 0

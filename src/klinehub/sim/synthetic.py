@@ -45,7 +45,9 @@ class SyntheticMarket(Market):
         self.plan = roles
         self._keys = [_keys(seed, role) for role in roles.roles]
         self._shapes = [_shape(role, keys) for role, keys in zip(roles.roles, self._keys, strict=True)]
-        super().__init__([_instrument(role, keys) for role, keys in zip(roles.roles, self._keys, strict=True)])
+        super().__init__(
+            [_instrument(role, keys) for role, keys in zip(roles.roles, self._keys, strict=True)]
+        )
 
     def listings(self, now: int) -> tuple[Listing, ...]:
         """Give everything the exchange lists at *now* (ms UTC), trading or not."""
@@ -97,7 +99,8 @@ def _shape(role: Role, keys: I64) -> F64:
     vols = (0.02, 0.015, 0.012 + 0.03 * minor * (0.5 + uniform(own, 13)))
     price, quantity = decimals_of(coin.price)
     drift = sum(
-        weight * vol * level(int(k), _REFERENCE_DAY) for weight, vol, k in zip((*betas, 1.0), vols, keys, strict=True)
+        weight * vol * level(int(k), _REFERENCE_DAY)
+        for weight, vol, k in zip((*betas, 1.0), vols, keys, strict=True)
     )
     shape = np.empty(SHAPE_WORDS)
     shape[:] = (
