@@ -8,7 +8,7 @@
 
 import asyncio
 import resource
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -364,7 +364,7 @@ class Hub:
         result = self.scanner.scan(bar)
         return Scan(result, self.clock.monotonic() - started, self.gate.calls - calls)
 
-    async def closes(self) -> AsyncIterator[BarClosed]:
+    async def closes(self) -> AsyncGenerator[BarClosed, None]:
         """Yield each bar that closes from now on, larger timeframes first at one instant.
 
         Raises DataError when the caller falls so far behind that one would have to be left out.

@@ -10,7 +10,8 @@ from klinehub.app import options, show
 from klinehub.app.config import Config
 from klinehub.app.exits import FAILED
 from klinehub.app.library import system_clock, system_network
-from klinehub.app.run import open_hub, watch
+from klinehub.app.run import open_hub, run
+from klinehub.dialect.render import twelve_fields
 from klinehub.domain.timeframe import timeframe
 from klinehub.errors import UnknownName
 from klinehub.feed import binance
@@ -18,7 +19,6 @@ from klinehub.feed.audit import Verified
 from klinehub.feed.body import parse_klines
 from klinehub.feed.budget import WeightGate
 from klinehub.feed.rest import RestClient
-from klinehub.dialect.render import twelve_fields
 from klinehub.hub import Scan
 from klinehub.scan.scanner import needs
 from klinehub.serve.local import ask, is_open
@@ -44,31 +44,26 @@ async def scan(given: Mapping[str, Any]) -> None:
     tz = show.zone(config.output.tz)
     if await is_open(options.door()):
         found = msgspec.json.decode(await ask(options.door(), "scan", {}), type=Scan)
+    elif given["once"]:
+        found = await _scan_fresh(config)
     else:
-        found = await _fresh_scan(config, given)
-        if found is None:
-            return
+        await run(given)
+        return
     if given["as_json"]:
         show.document(found)
-        return
-    show.out.print(show.ranking(found, tz, top=config.scan.top, exchange=config.exchange.name))
+    else:
+        show.out.print(show.ranking(found, tz, top=config.scan.top, exchange=config.exchange.name))
 
 
-async def _fresh_scan(config: Config, given: Mapping[str, Any]) -> Scan | None:
-    """Warm up what a scan reads and rank; without --once stay live and give None at the end."""
-    once = given["once"]
-    if once:
-        reads = needs(config.market.timeframes, config.scan.timeframe, config.scan.weights)
-        market = msgspec.structs.replace(config.market, timeframes=tuple(reads), bars=max(reads.values()))
-        config = msgspec.structs.replace(config, market=market)
+async def _scan_fresh(config: Config) -> Scan:
+    """Warm up just what a scan reads, without streams, and rank."""
+    reads = needs(config.market.timeframes, config.scan.timeframe, config.scan.weights)
+    market = msgspec.structs.replace(config.market, timeframes=tuple(reads), bars=max(reads.values()))
     with show.steps("warm-up") as progress:
-        hub = open_hub(config, progress, streams=not once)
+        hub = open_hub(msgspec.structs.replace(config, market=market), progress, streams=False)
         async with hub:
             progress.close()
-            if once:
-                return hub.scan()
-            await watch(hub, config, config.exchange.name, as_json=given["as_json"])
-    return None
+            return hub.scan()
 
 
 async def klines(given: Mapping[str, Any]) -> None:
@@ -85,11 +80,11 @@ async def klines(given: Mapping[str, Any]) -> None:
     if given["as_json"]:
         show.document({"symbol": symbol, "timeframe": frame.name, "klines": rows})
         return
-    table = Table(title=f"{symbol} {frame.name}", title_justify="left")
+    table = Table(title=f"{symbol} {frame.name}, times in {tz.key}", title_justify="left")
     for name in FIELDS:
-        table.add_column(name.replace("_", " "), justify="right")
+        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(show.moment(row[0], tz), *(str(cell) for cell in row[1:6]))
+        table.add_row(show.moment(row[0], tz, named=False), *(str(cell) for cell in row[1:6]))
     show.out.print(table)
 
 

@@ -38,7 +38,7 @@ def cli() -> None:
 @click.option("--timeframes", metavar="LIST", help="Which timeframes; those that suit the market.")
 @options.scan_options
 @options.common_options
-def demo(**given: Any) -> None:
+def demo(**given: object) -> None:
     """A simulated exchange, a hub and the live ranking: no network, no key, no settings."""
     from klinehub.app.run import demo as run
 
@@ -48,7 +48,7 @@ def demo(**given: Any) -> None:
 @cli.command()
 @options.scan_options
 @options.hub_options
-def run(**given: Any) -> None:
+def run(**given: object) -> None:
     """Warm up a market, keep it live and show the ranking at each close."""
     from klinehub.app.run import run as work
 
@@ -61,7 +61,7 @@ def run(**given: Any) -> None:
 )
 @options.scan_options
 @options.hub_options
-def scan(**given: Any) -> None:
+def scan(**given: object) -> None:
     """Rank the market: from a running hub, or from just the history that the scan needs."""
     from klinehub.app.ask import scan as work
 
@@ -75,7 +75,7 @@ def scan(**given: Any) -> None:
     "--limit", type=click.IntRange(1, 1499), default=20, show_default=True, help="How many closed bars."
 )
 @options.hub_options
-def klines(**given: Any) -> None:
+def klines(**given: object) -> None:
     """Print the closed bars of one symbol: from a running hub, or by one request."""
     from klinehub.app.ask import klines as work
 
@@ -84,7 +84,7 @@ def klines(**given: Any) -> None:
 
 @cli.command()
 @options.common_options
-def status(**given: Any) -> None:
+def status(**given: object) -> None:
     """Say what the running hub holds and has done, and what is missing."""
     from klinehub.app.ask import status as work
 
@@ -93,7 +93,7 @@ def status(**given: Any) -> None:
 
 @cli.command()
 @options.hub_options
-def verify(**given: Any) -> None:
+def verify(**given: object) -> None:
     """Compare every closed bar in memory with REST, within the request budget."""
     from klinehub.app.ask import verify as work
 
@@ -114,7 +114,7 @@ def verify(**given: Any) -> None:
 @click.option("--no-limits", is_flag=True, help="Lift the weight limit and the bans.")
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when stdin closes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON document.")
-def sim(**given: Any) -> None:
+def sim(**given: object) -> None:
     """Run the simulated exchange alone, for demos and for tests of your own programs."""
     from klinehub.app.market import sim as work
 
@@ -167,24 +167,24 @@ def main() -> NoReturn:
 
 
 def _code() -> int:
+    """Run the command and tell how it ended as an exit code."""
+    code = 0
     try:
         cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        return INTERRUPTED
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
     except click.ClickException as exc:
         exc.show()
-        return USAGE if isinstance(exc, click.UsageError) else exc.exit_code
+        code = USAGE
     except _Stopped:
-        return TERMINATED
+        code = TERMINATED
     except KlinehubError as exc:
         click.echo(f"error: {exc}", err=True)
-        return exit_code(exc)
-    except KeyboardInterrupt:
-        return INTERRUPTED
+        code = exit_code(exc)
     except BrokenPipeError:
+        # The reader of our pipe has seen enough; nothing more can be said to it.
         sys.stderr.close()
-        return 0
-    return 0
+    return code
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 from typing import Final
 
 from klinehub.errors import (
-    Banned,
     BadRequest,
+    Banned,
     Blocked,
     DataError,
     DefinitionError,

@@ -11,6 +11,8 @@ import msgspec
 
 from klinehub.app import options, show
 from klinehub.app.library import system_clock
+from klinehub.dialect.render import rows_json
+from klinehub.domain.timeframe import timeframe
 from klinehub.errors import FeedError
 from klinehub.sim.exchange import Exchange, Served, serve
 from klinehub.sim.market import Market
@@ -78,8 +80,10 @@ async def _announcement(process: asyncio.subprocess.Process) -> Announcement:
 async def sim(given: Mapping[str, Any]) -> None:
     """Serve a simulated exchange until stopped."""
     market, begin = open_market(given)
+    exchange = Exchange(market, system_clock(begin, given["speed"]), limits=not given["no_limits"])
+    _compile(exchange)
     served = await serve(
-        Exchange(market, system_clock(begin, given["speed"]), limits=not given["no_limits"]),
+        exchange,
         host=given["host"],
         port=given["port"],
         ws_port=_stream_port(given),
@@ -89,6 +93,15 @@ async def sim(given: Mapping[str, Any]) -> None:
         await (_parent_gone() if given["with_parent"] else served.wait())
     finally:
         await served.close()
+
+
+def _compile(exchange: Exchange) -> None:
+    """Compile, or load, what the first requests need, so that they are not kept waiting."""
+    source, symbol = exchange.source, exchange.market.instruments[0].symbol
+    for name in exchange.default_timeframes:
+        frame = timeframe(name)
+        rows_json(source.klines(symbol, frame, None, frame.index(exchange.clock.now()), 10), frame)
+    source.ticker(symbol)
 
 
 def open_market(given: Mapping[str, Any]) -> tuple[Market, int]:

@@ -5,12 +5,14 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
-from klinehub.app.config import Config, listed, load
 from klinehub.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from klinehub.app.config import Config
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -88,8 +90,11 @@ def _add(command: Command, options: tuple[Callable[[Command], Command], ...]) ->
     return command
 
 
-def settings(options: Mapping[str, object]) -> Config:
+def settings(options: Mapping[str, object]) -> "Config":
     """Turn a command's options into settings, over those of the file and the environment."""
+    # The settings know the hub, and that takes a second to load: not for --help.
+    from klinehub.app.config import listed, load
+
     chosen: dict[str, object] = {}
     for name, key in SETTINGS.items():
         value = options.get(name)

@@ -6,12 +6,14 @@ from typing import Any
 
 import msgspec
 from rich.live import Live
+from rich.table import Table
 
 from klinehub.app import options, show
 from klinehub.app.config import Config
 from klinehub.app.library import EXCHANGES, Hub, system_clock
 from klinehub.app.market import Announcement, simulated
 from klinehub.domain.clock import Clock
+from klinehub.domain.timeframe import timeframe
 from klinehub.errors import UnknownName
 from klinehub.factors.library import reading
 from klinehub.feed.audit import Verified
@@ -137,23 +139,35 @@ def report(hub: Hub, scan: Scan, verified: Verified) -> dict[str, object]:
 
 async def watch(hub: Hub, config: Config, exchange: str, *, as_json: bool) -> None:
     """Show the ranking, anew at each close of the base timeframe; in JSON, one document a line."""
-    tz = show.zone(config.output.tz)
-    base = hub.timeframes[0].name
     if hub.summary is not None:
         show.say_summary(hub.summary)
-    if as_json:
-        show.document(hub.scan())
-        async with aclosing(hub.closes()) as closes:
+    scan = hub.scan()
+    async with aclosing(hub.closes()) as closes:
+        if as_json:
+            show.document(scan)
             async for event in closes:
-                if event.timeframe == base:
-                    show.document(hub.scan())
-        return
-    table = show.ranking(hub.scan(), tz, top=config.scan.top, exchange=exchange)
-    with Live(table, console=show.out, auto_refresh=False, screen=False) as live:
-        live.refresh()
-        async with aclosing(hub.closes()) as closes:
+                if event.timeframe == scan.result.timeframe:
+                    show.document(hub.scan(event.bar))
+            return
+        with Live(_view(hub, scan, config, exchange), console=show.out, auto_refresh=False) as live:
+            live.refresh()
             async for event in closes:
-                if event.timeframe == base:
-                    live.update(
-                        show.ranking(hub.scan(), tz, top=config.scan.top, exchange=exchange), refresh=True
-                    )
+                if event.timeframe == scan.result.timeframe:
+                    scan = hub.scan(event.bar)
+                if event.timeframe == hub.timeframes[0].name:
+                    live.update(_view(hub, scan, config, exchange), refresh=True)
+
+
+def _view(hub: Hub, scan: Scan, config: Config, exchange: str) -> Table:
+    """Lay out a scan with the newest prices and what the hub is doing."""
+    tz, now, base = show.zone(config.output.tz), hub.now(), hub.timeframes[0]
+    shown = [hit.symbol for hit in scan.result.results[: config.scan.top]]
+    prices = {symbol: float(hub.klines(symbol, base.name, 1)["close"][-1]) for symbol in shown}
+    frame = timeframe(scan.result.timeframe)
+    left = (frame.close_time(frame.index(now)) + 1 - now) // 1000
+    fresh = sum(hub.is_fresh(symbol) for symbol in hub.symbols)
+    foot = (
+        f"{show.moment(now, tz)}, next {frame.name} close in {left // 60}:{left % 60:02d}, "
+        f"{fresh} of {len(hub.symbols)} symbols fresh, {hub.core.counts.closes:,} closes"
+    )
+    return show.ranking(scan, tz, top=config.scan.top, exchange=exchange, prices=prices, foot=foot)

@@ -1,7 +1,7 @@
 """Showing: tables for a terminal, one JSON document for a pipe, progress on stderr."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -36,9 +36,9 @@ def zone(name: str) -> ZoneInfo:
         raise DefinitionError(f"Unknown time zone {name!r}. Use an IANA name such as Europe/Berlin.") from exc
 
 
-def moment(time: int, tz: ZoneInfo) -> str:
+def moment(time: int, tz: ZoneInfo, *, named: bool = True) -> str:
     """Write a time (ms UTC) in a zone, to the second."""
-    return datetime.fromtimestamp(time / 1000, tz).strftime("%Y-%m-%d %H:%M:%S %Z")
+    return datetime.fromtimestamp(time / 1000, tz).strftime("%Y-%m-%d %H:%M:%S" + (" %Z" if named else ""))
 
 
 def say_plan(plan: Plan) -> None:
@@ -72,6 +72,8 @@ class Steps:
 
     def __call__(self, at: Progress) -> None:
         """Move on."""
+        if not err.is_terminal:
+            return
         if not self._bar.live.is_started:
             self._bar.start()
         failed = f", {at.failed} failed" if at.failed else ""
@@ -94,22 +96,30 @@ def steps(title: str) -> Iterator[Steps]:
         shown.close()
 
 
-def ranking(scan: Scan, tz: ZoneInfo, *, top: int, exchange: str) -> Table:
-    """Lay a scan out as a table, strongest score first."""
+def ranking(
+    scan: Scan,
+    tz: ZoneInfo,
+    *,
+    top: int,
+    exchange: str,
+    prices: Mapping[str, float] | None = None,
+    foot: str = "",
+) -> Table:
+    """Lay a scan out as a table, strongest score first; *prices* are newer ones than the scanned bar's."""
     result = scan.result
     table = Table(
         title=f"{exchange}  {result.timeframe} bar of {moment(result.bar_open_time, tz)}",
-        caption=_caption(scan),
+        caption="\n".join(part for part in (_caption(scan), foot) if part),
         title_justify="left",
         caption_justify="left",
         expand=False,
     )
     table.add_column("#", justify="right", style="dim")
-    table.add_column("symbol")
-    table.add_column("score", justify="right")
-    table.add_column("side")
-    table.add_column("price", justify="right")
-    table.add_column("what made it", no_wrap=True, overflow="ellipsis")
+    table.add_column("symbol", no_wrap=True)
+    table.add_column("score", justify="right", no_wrap=True)
+    table.add_column("side", no_wrap=True)
+    table.add_column("price", justify="right", no_wrap=True)
+    table.add_column("what made it", no_wrap=True, overflow="ellipsis", max_width=64, ratio=1)
     for place, hit in enumerate(result.results[:top], 1):
         colour = "green" if hit.score > 0 else "red"
         parts = sorted(hit.contributions.items(), key=lambda part: -abs(part[1]))[:TOP_CONTRIBUTIONS]
@@ -118,7 +128,7 @@ def ranking(scan: Scan, tz: ZoneInfo, *, top: int, exchange: str) -> Table:
             Text(hit.symbol),
             Text(f"{hit.score:+.1f}", style=colour),
             Text(hit.side, style=colour if hit.side != "flat" else "dim"),
-            f"{hit.price:.10g}",
+            f"{(prices or {}).get(hit.symbol, hit.price):.10g}",
             "  ".join(f"{name} {points:+.1f}" for name, points in parts),
         )
     return table

@@ -3,19 +3,20 @@
 The socket's file belongs to the user and nobody else may open it; there is no port and no token.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import aiohttp
 import msgspec
 from aiohttp import web
 
-from klinehub.errors import DefinitionError, KlinehubError, Unreachable
+from klinehub.errors import DefinitionError, FeedError, KlinehubError, Unreachable
 from klinehub.hub import Hub
 
 # Verifying a whole market takes as many minutes as its weight needs.
 LONGEST: Final = 1_800.0
+Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 PATHS: Final = ("status", "klines", "scan", "verify")
 
 
@@ -45,9 +46,9 @@ def _routes(hub: Hub) -> web.Application:
         return _reply(await hub.verify())
 
     @web.middleware
-    async def tell(request: web.Request, handle: web.RequestHandler) -> web.StreamResponse:  # type: ignore[type-arg]
+    async def tell(request: web.Request, handler: Serve) -> web.StreamResponse:
         try:
-            return await handle(request)  # type: ignore[operator, no-any-return]
+            return await handler(request)
         except KlinehubError as exc:
             body = {"error": type(exc).__name__, "message": str(exc)}
             return web.json_response(body, status=400)
@@ -65,7 +66,7 @@ class LocalDoor:
         self._path = path
         self._runner = web.AppRunner(_routes(hub), access_log=None)
 
-    async def __aenter__(self) -> "LocalDoor":
+    async def __aenter__(self) -> Self:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if await is_open(self._path):
             raise DefinitionError(f"A hub is running here already ({self._path}): use it, or stop it first.")
@@ -82,8 +83,6 @@ class LocalDoor:
 
 async def is_open(path: Path) -> bool:
     """Whether a hub answers at this socket file."""
-    if not path.exists():
-        return False
     try:
         await ask(path, "status", {})
     except Unreachable:
@@ -102,6 +101,14 @@ async def ask(path: Path, what: str, params: Mapping[str, str]) -> bytes:
             body = await response.read()
     except (aiohttp.ClientError, OSError) as exc:
         raise Unreachable(f"No hub is running here ({path}): start one with `klinehub run`.") from exc
+    if response.status == 400:
+        raise DefinitionError(msgspec.json.decode(body, type=_Refusal).message)
     if response.status != 200:
-        raise DefinitionError(str(msgspec.json.decode(body)["message"]))
+        raise FeedError(
+            f"The running hub could not answer {what} (status {response.status}): see its own output."
+        )
     return body
+
+
+class _Refusal(msgspec.Struct):
+    message: str

@@ -1,0 +1,50 @@
+"""The manual: docs/cli.md, made from the commands, settings and exit codes themselves.
+
+`python -m klinehub.app.manual > docs/cli.md` makes it anew; a test keeps the two equal.
+"""
+
+import sys
+
+import click
+import msgspec
+
+from klinehub.app.cli import cli
+from klinehub.app.config import PREFIX, TABLES
+from klinehub.app.exits import exit_table
+
+_HEAD = """# The command line
+
+This page is made from the program: `python -m klinehub.app.manual > docs/cli.md`.
+"""
+
+
+def manual() -> str:
+    """Give the whole page as Markdown."""
+    parts = [_HEAD, "## Commands\n"]
+    for name, command in cli.commands.items():
+        context = click.Context(
+            command, info_name=f"klinehub {name}", max_content_width=100, terminal_width=100
+        )
+        parts.append(f"### klinehub {name}\n\n```\n{command.get_help(context)}\n```\n")
+    parts += ["## Settings\n", settings_table(), "## Exit codes\n", exit_table()]
+    return "\n".join(parts)
+
+
+def settings_table() -> str:
+    """Give every key of `klinehub.toml`, its variable and its default."""
+    lines = [
+        "Settings come from `klinehub.toml` in the current folder (or `--config FILE`), then the environment,",
+        "then options, the later over the earlier. Lists in the environment are comma-separated.\n",
+        "| key | variable | default |",
+        "|---|---|---|",
+    ]
+    for table, kind in TABLES.items():
+        for field in msgspec.structs.fields(kind):
+            variable = f"{PREFIX}{table}_{field.name}".upper()
+            default = msgspec.json.encode(field.default).decode()
+            lines.append(f"| `{table}.{field.name}` | `{variable}` | `{default}` |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(manual())
