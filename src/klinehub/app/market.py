@@ -13,9 +13,11 @@ from klinehub.app import options, show
 from klinehub.app.library import system_clock
 from klinehub.dialect.render import rows_json
 from klinehub.domain.timeframe import timeframe
-from klinehub.errors import FeedError
+from klinehub.errors import DefinitionError, FeedError
+from klinehub.feed.budget import utc
 from klinehub.sim.exchange import Exchange, Served, serve
 from klinehub.sim.market import Market
+from klinehub.sim.replay import replay
 from klinehub.sim.synthetic import synthetic
 
 SYMBOLS: Final = 550
@@ -106,8 +108,22 @@ def _compile(exchange: Exchange) -> None:
 
 def open_market(given: Mapping[str, Any]) -> tuple[Market, int]:
     """Make the market that the options describe, and say at which market time (ms UTC) it begins."""
+    if given["replay"] is not None:
+        return _replayed(given)
     begin = options.when(given["at"]) if given["at"] else system_clock().now()
     return synthetic(given["count"] or SYMBOLS, given["seed"], start=begin), begin
+
+
+def _replayed(given: Mapping[str, Any]) -> tuple[Market, int]:
+    """Read a recording; market time begins in its middle unless *at* says where."""
+    market = replay(given["replay"], given["seed"])
+    begin = options.when(given["at"]) if given["at"] else (market.begin + market.end) // 2
+    if not market.begin < begin < market.end:
+        spans = f"{utc(market.begin)} to {utc(market.end)}"
+        raise DefinitionError(
+            f"The recording spans {spans}, and --at names {utc(begin)}: choose a time in it."
+        )
+    return market, begin
 
 
 def _stream_port(given: Mapping[str, Any]) -> int:

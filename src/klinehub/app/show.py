@@ -7,6 +7,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
@@ -19,7 +20,8 @@ from klinehub.hub import Scan
 
 err = Console(stderr=True, highlight=False)
 out = Console(highlight=False)
-TOP_CONTRIBUTIONS = 3
+# Contributions shown, by the width of the terminal.
+WIDTHS = ((110, 3), (86, 2), (0, 1))
 
 
 def document(value: object) -> None:
@@ -83,7 +85,8 @@ class Steps:
 
     def close(self) -> None:
         """Take the bar away."""
-        self._bar.stop()
+        if self._bar.live.is_started:
+            self._bar.stop()
 
 
 @contextmanager
@@ -107,7 +110,9 @@ def ranking(
 ) -> Table:
     """Lay a scan out as a table, strongest score first; *prices* are newer ones than the scanned bar's."""
     result = scan.result
+    shown = next(count for width, count in WIDTHS if out.width >= width)
     table = Table(
+        box=SIMPLE_HEAD,
         title=f"{exchange}  {result.timeframe} bar of {moment(result.bar_open_time, tz)}",
         caption="\n".join(part for part in (_caption(scan), foot) if part),
         title_justify="left",
@@ -119,10 +124,10 @@ def ranking(
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("side", no_wrap=True)
     table.add_column("price", justify="right", no_wrap=True)
-    table.add_column("what made it", no_wrap=True, overflow="ellipsis", max_width=64, ratio=1)
+    table.add_column("what made it")
     for place, hit in enumerate(result.results[:top], 1):
         colour = "green" if hit.score > 0 else "red"
-        parts = sorted(hit.contributions.items(), key=lambda part: -abs(part[1]))[:TOP_CONTRIBUTIONS]
+        parts = sorted(hit.contributions.items(), key=lambda part: -abs(part[1]))[:shown]
         table.add_row(
             str(place),
             Text(hit.symbol),
