@@ -112,7 +112,7 @@ class Sheet:
 
 @njit(cache=True, nogil=True)
 def _put_event(
-    buffer: U8, at: int, pool: U8, spec: I64, word: I64, price: F64, event: int, closed: bool
+    buffer: U8, at: int, pool: U8, spec: I64, word: I64, price: F64, event: int, closed: int
 ) -> int:
     """Print one event; trade-less bars have -1 for both trade ids."""
     at = put_bytes(buffer, at, pool[spec[_A] : spec[_B]])
@@ -137,7 +137,7 @@ def _put_event(
     at = put_bytes(buffer, at, _FIELDS[5])
     at = put_int(buffer, at, trades)
     at = put_bytes(buffer, at, _FIELDS[6])
-    at = put_bytes(buffer, at, _TRUE if closed else _FALSE)
+    at = put_bytes(buffer, at, _TRUE if closed == 1 else _FALSE)
     at = put_bytes(buffer, at, _FIELDS[7])
     at = put_volume(buffer, at, word[QUOTE], spec[MONEY])
     at = put_bytes(buffer, at, _FIELDS[8])
@@ -155,7 +155,7 @@ def _put_events(
     words: I64,
     prices: F64,
     event: int,
-    closed: bool,
+    closed: int,
     buffer: U8,
     cuts: I64,
 ) -> None:
@@ -175,7 +175,9 @@ class Events(NamedTuple):
 
 
 def kline_events(sheet: Sheet, lines: I64, words: I64, event: int, *, closed: bool) -> Events:
-    """Render a kline event for each line, whose exact rows are *words* (int64 view), at exchange time *event*."""
+    """Render an event for each line, whose exact rows are *words* (int64 view), at exchange time *event*."""
     buffer, cuts = np.empty(len(lines) * EVENT_BYTES, np.uint8), np.empty(len(lines) + 1, np.int64)
-    _put_events(sheet.pool, sheet.numbers, lines, words, words.view(np.float64), event, closed, buffer, cuts)
+    _put_events(
+        sheet.pool, sheet.numbers, lines, words, words.view(np.float64), event, int(closed), buffer, cuts
+    )
     return Events(lines, buffer, cuts)

@@ -70,9 +70,9 @@ def mark_price(mark: Mark, now: int) -> dict[str, Any]:
     """Give the body of premiumIndex for one symbol."""
     return {
         "symbol": mark.listing.symbol,
-        "markPrice": eight(mark.mark),
-        "indexPrice": eight(mark.index),
-        "estimatedSettlePrice": eight(mark.index),
+        "markPrice": eight(mark.price),
+        "indexPrice": eight(mark.index_price),
+        "estimatedSettlePrice": eight(mark.index_price),
         "lastFundingRate": eight(mark.funding),
         "interestRate": "0.00010000",
         "nextFundingTime": mark.next_funding,
@@ -81,7 +81,7 @@ def mark_price(mark: Mark, now: int) -> dict[str, Any]:
 
 
 def _status(ticker: Ticker) -> dict[str, Any]:
-    """Give the pair and the kind of margin, which every all-market stream carries since the two were merged."""
+    """Give the pair and the kind of margin, which all-market streams carry since the two were merged."""
     return {"ps": ticker.listing.pair, "st": 1}
 
 
@@ -134,10 +134,10 @@ def mark_event(mark: Mark, now: int) -> dict[str, Any]:
         "e": "markPriceUpdate",
         "E": now,
         "s": mark.listing.symbol,
-        "p": eight(mark.mark),
-        "ap": eight(mark.mark),
-        "i": eight(mark.index),
-        "P": eight(mark.index),
+        "p": eight(mark.price),
+        "ap": eight(mark.price),
+        "i": eight(mark.index_price),
+        "P": eight(mark.index_price),
         "r": eight(mark.funding) if mark.next_funding else "",
         "T": mark.next_funding,
         "st": 1,

@@ -114,9 +114,9 @@ def twelve_fields(exact: Exact, timeframe: Timeframe) -> list[list[int | str]]:
             timeframe.close_time(timeframe.index(time)),
             volume_text(money, quote),
             trades,
-            volume_text(taker_base, base),
-            volume_text(taker_quote, quote),
+            volume_text(takers[0], base),
+            volume_text(takers[1], quote),
             "0",
         ]
-        for time, opened, high, low, close, volume, money, trades, taker_base, taker_quote in exact.rows.tolist()
+        for time, opened, high, low, close, volume, money, trades, *takers in exact.rows.tolist()
     ]

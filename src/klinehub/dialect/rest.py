@@ -109,7 +109,7 @@ class Rest:
         return self._klines(found[0].symbol, query)
 
     def _klines(self, symbol: str, query: Mapping[str, str]) -> bytes:
-        """Apply the range rules: oldest rows from a start, else the newest; bounds are open times, inclusive."""
+        """Apply the range rules: oldest rows from a start, else the newest; bounds are open times."""
         asked = asked_klines(query)
         frame, now = asked.timeframe, self.source.clock.now()
         last = frame.index(now if asked.end is None else min(asked.end, now))

@@ -23,8 +23,8 @@ class Mark(NamedTuple):
     """Mark and index price of a symbol, as mantissas of 8 decimals, and its funding."""
 
     listing: Listing
-    mark: int
-    index: int
+    price: int
+    index_price: int
     funding: int
     next_funding: int
 

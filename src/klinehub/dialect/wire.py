@@ -50,7 +50,7 @@ def _put_head(buffer: U8, at: int, size: int) -> int:
 
 @njit(cache=True, nogil=True)
 def _gather(
-    lines: I64, source: U8, cuts: I64, wanted: U8, prefixes: U8, prefix_cuts: I64, combined: bool, out: U8
+    lines: I64, source: U8, cuts: I64, wanted: U8, prefixes: U8, prefix_cuts: I64, combined: int, out: U8
 ) -> int:
     """Frame the events of wanted lines one after the other; gives the bytes written."""
     at = 0
@@ -59,7 +59,7 @@ def _gather(
         if line >= wanted.size or wanted[line] == 0:
             continue
         event = source[cuts[j] : cuts[j + 1]]
-        if combined:
+        if combined == 1:
             prefix = prefixes[prefix_cuts[line] : prefix_cuts[line + 1]]
             at = _put_head(out, at, prefix.size + event.size + 1)
             at = put_bytes(out, at, prefix)
@@ -94,6 +94,6 @@ class Envelopes:
         room = int(events.cuts[-1]) + len(events.lines) * (_HEAD_BYTES + self._longest + 1)
         out = np.empty(room, np.uint8)
         size = _gather(
-            events.lines, events.buffer, events.cuts, wanted, self._pool, self._cuts, combined, out
+            events.lines, events.buffer, events.cuts, wanted, self._pool, self._cuts, int(combined), out
         )
         return out[:size].tobytes()

@@ -1,5 +1,6 @@
-"""Counter-based randomness: a number is a pure function of a key and a counter, so that any minute of a
-simulated market can be drawn without drawing the minutes before it.
+"""Counter-based randomness: a number is a pure function of a key and a counter.
+
+So any minute of a simulated market can be drawn without drawing the minutes before it.
 """
 
 import math
@@ -20,7 +21,7 @@ _ROOT2: Final = math.sqrt(2.0)
 
 
 @njit(cache=True, nogil=True)
-def _bits(parent: int, child: int) -> int:
+def _bits(parent: int, child: int) -> np.uint64:
     """Give 64 mixed bits of a key and a counter (uint64)."""
     x = np.uint64(parent) + _STEP * (np.uint64(child) + np.uint64(1))
     x = (x ^ (x >> _S30)) * _MIX_A
@@ -31,7 +32,7 @@ def _bits(parent: int, child: int) -> int:
 @njit(cache=True, nogil=True)
 def key(parent: int, child: int) -> int:
     """Derive the key of *child* (any integer) under the key *parent*; keys are int64, never negative."""
-    return np.int64(_bits(parent, child) >> _S1)
+    return int(np.int64(_bits(parent, child) >> _S1))
 
 
 @njit(cache=True, nogil=True)

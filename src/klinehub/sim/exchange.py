@@ -9,7 +9,7 @@ from aiohttp import web
 
 from klinehub.dialect.board import Board
 from klinehub.dialect.frames import IDS_PER_MINUTE
-from klinehub.dialect.render import volume_text
+from klinehub.dialect.render import rows_json, volume_text
 from klinehub.dialect.rest import Rest
 from klinehub.dialect.source import Mark, Ticker
 from klinehub.dialect.stream import Rules, Streams
@@ -18,7 +18,7 @@ from klinehub.dialect.weights import LIMIT_PER_MINUTE
 from klinehub.domain.clock import Clock
 from klinehub.domain.kline import ROW, Exact, Scale
 from klinehub.domain.listing import Listing
-from klinehub.domain.timeframe import MINUTE, Timeframe
+from klinehub.domain.timeframe import MINUTE, Timeframe, timeframe
 from klinehub.errors import DefinitionError
 from klinehub.sim.dice import bell
 from klinehub.sim.market import HOUR, Market
@@ -78,7 +78,7 @@ class MarketSource:
         return Ticker(listing, exact(bar.reshape(1, -1), one.units, one.scale), now, first, last)
 
     def mark(self, symbol: str) -> Mark | None:
-        """Give mark price and funding: the last price with a small seeded premium that changes each 8 hours."""
+        """Give mark price and funding: the last price and a small seeded premium, new every 8 hours."""
         ticker = self.ticker(symbol)
         if ticker is None:
             return None
@@ -129,6 +129,22 @@ class Exchange:
         self._pacer = Pacer(market, self.board, flat_closes=flat_closes)
         self._tellers = Tellers(self.source, self.board)
 
+    def prepare(self) -> None:
+        """Compile and load every kernel, so that nothing waits for that while the exchange is live."""
+        now = self.clock.now()
+        symbol = self.market.instruments[0].symbol
+        frame = timeframe("1m")
+        rows_json(self.source.klines(symbol, frame, None, frame.index(now), 2), frame)
+        self.source.ticker(symbol)
+        board, follower = Board(self.source), _Nobody()
+        board.follow(follower, f"{symbol.lower()}@kline_1m")
+        board.follow(follower, f"{symbol.lower()}@kline_5m")
+        pacer = Pacer(self.market, board, flat_closes=True)
+        minute = now // MINUTE * MINUTE
+        for time in (minute + MINUTE // 2, minute + MINUTE - 1):
+            pacer.pulse(time)
+        pacer.close(minute, now)
+
     async def live(self) -> None:
         """Let the exchange do what it does on its own - update, close, list - until cancelled."""
         loop = asyncio.get_running_loop()
@@ -157,6 +173,17 @@ class Exchange:
         if changes:
             self.board.relist()
             self.board.publish("!contractInfo", [contract_event(one, self.clock.now()) for one in changes])
+
+
+class _Nobody:
+    """A follower that frames are made for, but never sent to."""
+
+    def __init__(self) -> None:
+        self.combined = True
+        self.wanted = np.zeros(64, np.uint8)
+
+    def deliver(self, data: bytes) -> None:
+        """Take frames and drop them."""
 
 
 @dataclass(slots=True)
@@ -190,6 +217,7 @@ async def serve(exchange: Exchange, *, host: str = "127.0.0.1", port: int, ws_po
 
     Raises DefinitionError when a port is taken.
     """
+    exchange.prepare()
     rest, rest_port = await _listen(exchange.rest.application(), host, port)
     try:
         stream, stream_port = await _listen(exchange.streams.application(), host, ws_port)

@@ -4,7 +4,7 @@
    midnight, a sum of noises whose periods double from one day to 2,048 days: day by day it looks like a
    random walk, over years it stays in a band, and no day needs the one before.
 2. Between two midnights fat-tailed hourly moves are bent so that they end on the next level.
-3. Turnover follows the hour of the day, the market's and the symbol's swell of activity and the size of the move.
+3. Turnover follows the hour of the day, the swell of activity in market and symbol, and the size of the move.
 """
 
 import math
@@ -27,6 +27,8 @@ from klinehub.sim.truth import (
     TAKER_QUOTE,
     TRADES,
     VOLUME,
+    clear,
+    flatten,
 )
 
 F64 = npt.NDArray[np.float64]
@@ -117,13 +119,13 @@ def log_prices(keys: I64, shape: F64, day: int, steps: F64, out: F64) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _volume(shape: F64, seed: int, price: int, stir: float, hour: int, forced: bool, bar: I64) -> None:
+def _volume(shape: F64, seed: int, price: int, stir: float, hour: int, forced: int, bar: I64) -> None:
     """Set trades and volume of an hour; a quiet one can be left with no trade at all."""
     money = shape[TURNOVER] * season(hour) * stir * math.exp(0.35 * bell(seed, 3))
     steps = money / (price * shape[TICK] * shape[STEP])
     trades = money / (shape[TRADE_SIZE] * (0.7 + 0.6 * uniform(seed, 4)))
     bar[TRADES] = min(int(trades + uniform(seed, 5)), int(steps))
-    if forced:
+    if forced == 1:
         bar[TRADES] = max(bar[TRADES], 1)
     if bar[TRADES] > 0:
         bar[VOLUME] = max(int(steps), bar[TRADES])
@@ -173,16 +175,16 @@ def draw_hours(keys: I64, shape: F64, first_day: int, first_hour: int, out: I64)
         last = 1
         for h in range(HOURS):
             bar, hour = out[d * HOURS + h], day * HOURS + h
-            bar[:] = 0
+            clear(bar)
             bar[OPEN_TIME] = hour * HOUR_MS
             seed = key(keys[2], hour)
             opened = max(int(math.exp(marks[h]) / shape[TICK] + 0.5), 1)
             closed = max(int(math.exp(marks[h + 1]) / shape[TICK] + 0.5), 1)
             size = abs(marks[h + 1] - marks[h]) / (shape[OWN_VOL] * 0.2)
             stir = math.exp(1.2 * math.log(steps[h] * 5.0)) * (0.6 + 0.5 * min(size, 8.0))
-            _volume(shape, seed, closed, stir, h, h == 0 or hour == first_hour, bar)
+            _volume(shape, seed, closed, stir, h, 1 if h == 0 or hour == first_hour else 0, bar)
             if bar[TRADES] == 0:
-                bar[OPEN : CLOSE + 1] = last
+                flatten(bar, last)
                 continue
             _range(seed, opened, closed, 0.5 * shape[OWN_VOL] * steps[h] * closed, bar)
             _money(seed, bar)

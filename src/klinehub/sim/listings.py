@@ -1,4 +1,4 @@
-"""What a synthetic exchange lists, and when: the trading symbols asked for and everything that stands beside them."""
+"""What a synthetic exchange lists, and when: the symbols asked for and all that stands beside them."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -73,7 +73,7 @@ def plan(symbols: int, seed: int, start: int, churn_hours: int) -> Plan:
     """Plan a market with *symbols* trading USDT perpetuals at *start*."""
     root = key(seed, 99)
     trading = [_resident(coin, root, start) for coin in coins(symbols)]
-    names = set(role.symbol for role in trading)
+    names = {role.symbol for role in trading}
     fresh = islice((base for base in made_up() if f"{base}USDT" not in names), symbols, None)
     trading, newcomers = _churn(trading, fresh, start, churn_hours, root)
     beside = [*_quarterlies(trading[0].coin, start), *_retired(fresh, root, start), _other_quote(trading[0])]

@@ -2,8 +2,8 @@
 
 1. A market knows its coarse truth: the bars of its `grain` (an hour when synthetic, what was recorded in a
    replay), which it can give for any stretch of time.
-2. Minutes are split from the coarse bars, quarter seconds from the minutes, larger bars rolled up from either;
-   all of it exactly, so every timeframe tells the same story.
+2. Minutes are split from the coarse bars, quarter seconds from the minutes, larger bars rolled up from
+   either; all of it exactly, so every timeframe tells the same story.
 3. A forming bar is the sum of the whole bars behind it, the whole minutes, and the part of the minute
    that is over. Nothing depends on what was asked before.
 """
@@ -19,7 +19,7 @@ from klinehub.domain.kline import Exact, Scale
 from klinehub.domain.listing import Listing
 from klinehub.domain.timeframe import MINUTE, Timeframe, timeframe
 from klinehub.sim.split import split_all, unfold
-from klinehub.sim.truth import CLOSE, I64, OPEN, OPEN_TIME, WORDS, add, exact, roll_up
+from klinehub.sim.truth import CLOSE, I64, OPEN, OPEN_TIME, WORDS, add, copy, exact, roll_up
 
 # A minute's inside is drawn in this many parts of a quarter second.
 SLOTS: Final = 240
@@ -76,7 +76,7 @@ class Market(ABC):
 
     @abstractmethod
     def coarse(self, i: int, first: int, last: int) -> I64:
-        """Give the bars of `grain` with absolute indices first to last of instrument *i*, those that exist."""
+        """Give the bars of `grain` of instrument *i* with absolute indices first to last that exist."""
 
     def minutes(self, i: int, start: int, end: int) -> I64:
         """Give the whole 1m bars that open in [start, end) ms, those that exist."""
@@ -202,13 +202,12 @@ def sum_of(bars: I64) -> I64:
     total = np.full(WORDS, -1, np.int64)
     for i in range(bars.shape[0]):
         if i == 0:
-            total[:] = bars[0]
+            copy(total, bars[0])
         else:
             add(total, bars[i])
     return total
 
 
-@njit(cache=True, nogil=True)
 def part_of_minute(bar: I64, before: int, seed: int, elapsed: int) -> I64:
     """Give a 1m bar as it is *elapsed* ms after its open."""
     slot = elapsed * SLOTS // MINUTE - 1
@@ -217,6 +216,8 @@ def part_of_minute(bar: I64, before: int, seed: int, elapsed: int) -> I64:
         out[0] = 0
         out[0, OPEN_TIME] = bar[OPEN_TIME]
         out[0, OPEN : CLOSE + 1] = before
-        return out[0]
-    unfold(bar, before, seed, out)
-    return out[slot]
+        slot = 0
+    else:
+        unfold(bar, before, seed, out)
+    forming: I64 = out[slot]
+    return forming

@@ -16,7 +16,7 @@ from klinehub.dialect.frames import kline_events
 from klinehub.domain.timeframe import MINUTE, Timeframe
 from klinehub.panel.memory import bar_index, bar_open
 from klinehub.sim.market import SLOTS, Market
-from klinehub.sim.truth import I64, OPEN_TIME, TRADES, WORDS, add, to_rows
+from klinehub.sim.truth import I64, OPEN_TIME, TRADES, WORDS, add, clear, copy, to_rows
 
 # Columns of a line's state: its instrument, its bars' length and offset, the trades last told.
 SYMBOL, LENGTH, OFFSET, TOLD = range(4)
@@ -44,18 +44,18 @@ def _pulse(state: I64, counts: I64, parts: I64, now: I64, out: I64, lines: I64) 
 def _sum(spec: I64, part: I64, bar: I64, out: I64) -> None:
     """Write the open bar of a line: its whole minutes (open time 0: none yet) and the newest one."""
     if part[OPEN_TIME] == 0:
-        out[:] = bar
+        copy(out, bar)
         out[OPEN_TIME] = bar_open(
             bar_index(bar[OPEN_TIME], spec[LENGTH], spec[OFFSET]), spec[LENGTH], spec[OFFSET]
         )
     else:
-        out[:] = part
+        copy(out, part)
         add(out, bar)
 
 
 @njit(cache=True, nogil=True)
 def _close(
-    state: I64, counts: I64, parts: I64, minute: I64, end: int, flat: bool, out: I64, lines: I64
+    state: I64, counts: I64, parts: I64, minute: I64, end: int, flat: int, out: I64, lines: I64
 ) -> int:
     """Add a whole minute to all lines and collect the bars that end with it, at *end* (ms)."""
     found = 0
@@ -66,14 +66,14 @@ def _close(
         length, offset = state[n, LENGTH], state[n, OFFSET]
         if bar[OPEN_TIME] >= 0:
             _sum(state[n], parts[n], bar, out[found])
-            parts[n] = out[found]
+            copy(parts[n], out[found])
         if bar_open(bar_index(end, length, offset), length, offset) != end:
             continue
-        if parts[n, OPEN_TIME] > 0 and counts[n] > 0 and (flat or parts[n, TRADES] > 0):
-            out[found] = parts[n]
+        if parts[n, OPEN_TIME] > 0 and counts[n] > 0 and (flat == 1 or parts[n, TRADES] > 0):
+            copy(out[found], parts[n])
             lines[found] = n
             found += 1
-        parts[n] = 0
+        clear(parts[n])
         state[n, TOLD] = 0
     return found
 
@@ -127,7 +127,7 @@ class Pacer:
         self._bars[followed] = self._slots[followed, SLOTS - 1]
         out, lines = np.empty_like(self._parts), np.empty(len(self._parts), np.int64)
         counts, end = self.board.counts, minute + MINUTE
-        size = _close(self._state, counts, self._parts, self._bars, end, self.flat_closes, out, lines)
+        size = _close(self._state, counts, self._parts, self._bars, end, int(self.flat_closes), out, lines)
         self._publish(out[:size], lines[:size], now, closed=True)
 
     def _publish(self, bars: I64, lines: I64, now: int, *, closed: bool) -> None:

@@ -143,37 +143,47 @@ def _text(file: Path) -> bytes:
 
 
 @njit(cache=True, nogil=True)
+def _next_line(text: U8, at: int) -> int:
+    """Give the position after the line that holds *at*."""
+    while at < text.size and text[at] != 10:
+        at += 1
+    return at + 1
+
+
+@njit(cache=True, nogil=True)
+def _numbers(text: U8, at: int, mantissas: I64, decimals: I64) -> bool:
+    """Read one line of decimal numbers; False when it is not that."""
+    field, point = 0, 0
+    while at < text.size and text[at] != 10:
+        c = text[at]
+        at += 1
+        if c == 44 and field < mantissas.size - 1:
+            field, point = field + 1, 0
+        elif c == 46 and point == 0:
+            point = 1
+        elif 48 <= c <= 57:
+            mantissas[field] = mantissas[field] * 10 + (c - 48)
+            decimals[field] += point
+        elif c != 13:
+            return False
+    return bool(field == mantissas.size - 1)
+
+
+@njit(cache=True, nogil=True)
 def _parse(text: U8, mantissas: I64, decimals: I64) -> int:
     """Read decimal numbers line by line; gives the lines read, or minus the number of a bad line."""
     row, at, line = 0, 0, 0
     while at < text.size:
         line += 1
-        if text[at] < 48 or text[at] > 57:
-            blank = text[at] == 10 or text[at] == 13
-            if row > 0 and not blank:
+        digit = 48 <= text[at] <= 57
+        blank = text[at] == 10 or text[at] == 13
+        if digit:
+            if not _numbers(text, at, mantissas[row], decimals[row]):
                 return -line
-            while at < text.size and text[at] != 10:
-                at += 1
-            at += 1
-            continue
-        field, point = 0, -1
-        while at < text.size and text[at] != 10:
-            c = text[at]
-            at += 1
-            if c == 44:
-                field, point = field + 1, -1
-            elif c == 46:
-                point = 0
-            elif 48 <= c <= 57 and field < mantissas.shape[1]:
-                mantissas[row, field] = mantissas[row, field] * 10 + (c - 48)
-                if point >= 0:
-                    decimals[row, field] += 1
-            elif c != 13:
-                return -line
-        at += 1
-        if field != mantissas.shape[1] - 1:
+            row += 1
+        elif line > 1 and not blank:
             return -line
-        row += 1
+        at = _next_line(text, at)
     return row
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 from zlib import crc32
 
+import msgspec
 import numpy as np
 
 from klinehub.domain.listing import NO_DELIVERY, Listing
@@ -69,7 +70,7 @@ class ReplayMarket(Market):
         fixed = self._fixed[i]
         if end is None or now < end:
             return fixed
-        return Listing(**{**_fields(fixed), "status": "SETTLING", "delivery_time": end})
+        return msgspec.structs.replace(fixed, status="SETTLING", delivery_time=end)
 
     def changes(self, after: int, until: int) -> list[Change]:
         """Give the listings and delistings in the time (after, until], oldest first."""
@@ -87,10 +88,6 @@ class ReplayMarket(Market):
         low, high = self.grain.open_time(first), self.grain.open_time(last)
         times = bars[:, OPEN_TIME]
         return bars[np.searchsorted(times, low) : np.searchsorted(times, high, side="right")]
-
-
-def _fields(listing: Listing) -> dict[str, object]:
-    return {name: getattr(listing, name) for name in listing.__struct_fields__}
 
 
 def _listing(one: Instrument, found: Recording) -> Listing:

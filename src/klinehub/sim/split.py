@@ -28,6 +28,9 @@ from klinehub.sim.truth import (
     VOLUME,
     WORDS,
     add,
+    clear,
+    copy,
+    flatten,
 )
 
 F64 = npt.NDArray[np.float64]
@@ -45,10 +48,19 @@ def _spread(weights: F64, total: int, phase: float, out: I64) -> None:
         last -= 1
     for i in range(weights.size):
         so_far += weights[i]
-        upto = total if i >= last else int(math.floor(so_far / weight * total + phase))
+        upto = total if i >= last else math.floor(so_far / weight * total + phase)
         upto = min(max(upto, before), total)
         out[i] = upto - before
         before = upto
+
+
+@njit(cache=True, nogil=True)
+def _total(values: I64) -> int:
+    """Add up."""
+    total = 0
+    for i in range(values.size):
+        total += values[i]
+    return total
 
 
 @njit(cache=True, nogil=True)
@@ -68,7 +80,7 @@ def _settle(values: I64, low: I64, high: I64, rest: int) -> int:
 
 @njit(cache=True, nogil=True)
 def priced(bar: I64) -> bool:
-    """Whether the quote volume is in ticks x steps, so that low and high bound it (not so in spot recordings)."""
+    """Whether the quote volume is in ticks x steps, so that low and high bound it (not so on spot)."""
     volume, quote = float(bar[VOLUME]), float(bar[QUOTE])
     fits = bar[VOLUME] > 0 and float(bar[HIGH]) * volume < 4e18
     return fits and float(bar[LOW]) * volume <= quote and quote <= float(bar[HIGH]) * volume
@@ -146,16 +158,16 @@ def _walk(bar: I64, seed: int, out: I64, path: F64) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _price(bar: I64, seed: int, part: I64, i: int, first: bool, before: int, close: int) -> None:
+def _price(bar: I64, seed: int, part: I64, i: int, first: int, before: int, close: int) -> None:
     """Set the prices of one traded part that ends at *close*, after a last price of *before*."""
-    if first:
+    if first == 1:
         part[OPEN] = bar[OPEN]
     else:
-        jitter = int(math.floor(uniform(seed, 3000 + i) * 3.0)) - 1
+        jitter = math.floor(uniform(seed, 3000 + i) * 3.0) - 1
         part[OPEN] = min(max(before + jitter, bar[LOW]), bar[HIGH])
     part[CLOSE] = close
     if part[TRADES] == 1:
-        if first:
+        if first == 1:
             part[CLOSE] = part[OPEN]
         part[OPEN] = part[CLOSE]
     top, bottom = max(part[OPEN], part[CLOSE]), min(part[OPEN], part[CLOSE])
@@ -188,7 +200,7 @@ def _touch(bar: I64, out: I64, word: int, sign: int) -> None:
             return
     part = out[_carrier(out, word, sign)]
     if part[TRADES] == 1 and part[CLOSE] != bar[CLOSE] and part[OPEN] != bar[OPEN]:
-        part[OPEN : CLOSE + 1] = bar[word]
+        flatten(part, bar[word])
     else:
         part[word] = bar[word]
 
@@ -200,12 +212,12 @@ def _draw_prices(bar: I64, seed: int, before: int, out: I64, path: F64) -> None:
     done = 0
     for i in range(out.shape[0]):
         if out[i, TRADES] == 0:
-            out[i, OPEN : CLOSE + 1] = before
+            flatten(out[i], before)
             continue
         done += 1
         # The last traded part ends on the bar's close.
-        close = bar[CLOSE] if done == parts else int(math.floor(path[done - 1] + 0.5))
-        _price(bar, seed, out[i], i, done == 1, before, min(max(close, bar[LOW]), bar[HIGH]))
+        close = bar[CLOSE] if done == parts else math.floor(path[done - 1] + 0.5)
+        _price(bar, seed, out[i], i, done, before, min(max(close, bar[LOW]), bar[HIGH]))
         if done == parts and out[i, CLOSE] != bar[CLOSE]:
             out[i, CLOSE] = bar[CLOSE]
             out[i, HIGH], out[i, LOW] = max(out[i, HIGH], bar[CLOSE]), min(out[i, LOW], bar[CLOSE])
@@ -215,7 +227,7 @@ def _draw_prices(bar: I64, seed: int, before: int, out: I64, path: F64) -> None:
     before = out[0, OPEN]
     for i in range(out.shape[0]):
         if out[i, TRADES] == 0:
-            out[i, OPEN : CLOSE + 1] = before if i > 0 else out[0, OPEN]
+            flatten(out[i], before if i > 0 else out[0, OPEN])
         before = out[i, CLOSE]
 
 
@@ -298,13 +310,14 @@ def _share_quote(bar: I64, out: I64, low: I64, high: I64) -> None:
         _share_evenly(bar, out, QUOTE, low, high)
         return
     _bounds(out, low, high)
-    if high.sum() < bar[QUOTE]:
-        _move_volume(bar, out, HIGH, 1, bar[QUOTE] - high.sum())
+    least, most = _total(low), _total(high)
+    if most < bar[QUOTE]:
+        _move_volume(bar, out, HIGH, 1, bar[QUOTE] - most)
         _bounds(out, low, high)
-    elif low.sum() > bar[QUOTE]:
-        _move_volume(bar, out, LOW, -1, low.sum() - bar[QUOTE])
+    elif least > bar[QUOTE]:
+        _move_volume(bar, out, LOW, -1, least - bar[QUOTE])
         _bounds(out, low, high)
-    least, most = low.sum(), high.sum()
+    least, most = _total(low), _total(high)
     share = float(bar[QUOTE] - least) / float(most - least) if most > least else 0.0
     rest = bar[QUOTE]
     for i in range(out.shape[0]):
@@ -354,8 +367,8 @@ def _share_taker_quote(bar: I64, out: I64, low: I64, high: I64) -> None:
         rest -= out[i, TAKER_QUOTE]
     rest = _settle(out[:, TAKER_QUOTE], low, high, rest)
     if rest != 0:
-        low[:] = 0
-        high[:] = out[:, QUOTE]
+        for i in range(out.shape[0]):
+            low[i], high[i] = 0, out[i, QUOTE]
         rest = _settle(out[:, TAKER_QUOTE], low, high, rest)
         out[out.shape[0] - 1, TAKER_QUOTE] += rest
 
@@ -364,14 +377,15 @@ def _share_taker_quote(bar: I64, out: I64, low: I64, high: I64) -> None:
 def split(bar: I64, before: int, seed: int, span: int, out: I64) -> None:
     """Split *bar* into the lines of *out*, parts of *span* ms each, after a last price of *before* ticks.
 
-    The parts add up to the bar (see truth.add) in every word, for any bar that has trades where it has volume.
+    The parts add up to the bar (see truth.add) in every word, if it has trades where it has volume.
     """
     parts = out.shape[0]
-    out[:, OPEN:] = 0
     for i in range(parts):
+        clear(out[i])
         out[i, OPEN_TIME] = bar[OPEN_TIME] + i * span
     if bar[TRADES] == 0:
-        out[:, OPEN : CLOSE + 1] = bar[CLOSE]
+        for i in range(parts):
+            flatten(out[i], bar[CLOSE])
         return
     seed = key(seed, bar[OPEN_TIME])
     weights, path = np.empty(parts), np.empty(parts)
@@ -395,12 +409,18 @@ def split_all(bars: I64, before: int, seed: int, span: int, out: I64) -> None:
 
 
 @njit(cache=True, nogil=True)
+def _accumulate(out: I64) -> None:
+    """Make each line the sum of itself and all lines before."""
+    part = np.empty(WORDS, np.int64)
+    for i in range(1, out.shape[0]):
+        copy(part, out[i])
+        copy(out[i], out[i - 1])
+        add(out[i], part)
+
+
 def unfold(bar: I64, before: int, seed: int, out: I64) -> None:
     """Give the forming bar at the end of each part of *bar*: line i is the sum of parts 0 to i."""
-    split(bar, before, seed, 0, out)
-    for i in range(1, out.shape[0]):
-        part = np.empty(WORDS, np.int64)
-        part[:] = out[i]
-        out[i] = out[i - 1]
-        add(out[i], part)
+    # Calling the one compiled kernel from here, not from another kernel, halves the time to compile.
+    split_all(bar.reshape(1, WORDS), before, seed, 0, out)
+    _accumulate(out)
     out[:, OPEN_TIME] = bar[OPEN_TIME]

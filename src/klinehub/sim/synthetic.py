@@ -1,4 +1,4 @@
-"""A seeded market of any number of symbols: one market factor, sectors, fat tails, quiet coins, comings and goings."""
+"""A seeded market of any size: one market factor, sectors, fat tails, quiet coins, comings and goings."""
 
 import math
 from typing import Final

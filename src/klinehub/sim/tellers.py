@@ -1,4 +1,4 @@
-"""The streams that are not klines: tickers and mark prices at their own beats, and listings as they change."""
+"""The streams that are not klines: tickers and mark prices at their own beats, listings as they change."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -67,7 +67,7 @@ class Tellers:
             self.board.publish(name, [msgspec.json.encode(changed)])
 
     def _marks(self, now: int) -> Iterable[bytes]:
-        """Give all mark prices in two frames, as the exchange does: what trades elsewhere comes on its own."""
+        """Give all mark prices in two frames: what trades elsewhere comes on its own."""
         groups: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
         for listing in self._trading():
             mark = self.source.mark(listing.symbol)

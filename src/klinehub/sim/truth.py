@@ -20,6 +20,28 @@ OPEN_TIME, OPEN, HIGH, LOW, CLOSE, VOLUME, QUOTE, TRADES, TAKER_BASE, TAKER_QUOT
 WORDS: Final = 10
 
 
+# Loops over words, because each slice assignment costs numba half a second to compile.
+@njit(cache=True, nogil=True)
+def copy(into: I64, bar: I64) -> None:
+    """Copy a bar."""
+    for w in range(WORDS):
+        into[w] = bar[w]
+
+
+@njit(cache=True, nogil=True)
+def clear(into: I64) -> None:
+    """Set a bar to zero."""
+    for w in range(WORDS):
+        into[w] = 0
+
+
+@njit(cache=True, nogil=True)
+def flatten(into: I64, price: int) -> None:
+    """Set the four prices of a bar to one."""
+    for w in range(OPEN, CLOSE + 1):
+        into[w] = price
+
+
 @njit(cache=True, nogil=True)
 def add(into: I64, part: I64) -> None:
     """Add the next bar to a sum of earlier ones; a trade-less bar gives nothing to a traded sum's prices."""
@@ -31,7 +53,7 @@ def add(into: I64, part: I64) -> None:
             into[LOW] = min(into[LOW], part[LOW])
         into[CLOSE] = part[CLOSE]
     elif into[TRADES] == 0:
-        into[OPEN : CLOSE + 1] = part[CLOSE]
+        flatten(into, part[CLOSE])
     for w in range(VOLUME, WORDS):
         into[w] += part[w]
 
@@ -46,7 +68,7 @@ def roll_up(bars: I64, length: int, offset: int, out: I64) -> int:
         if count > 0 and index == current:
             add(out[count - 1], bars[i])
             continue
-        out[count] = bars[i]
+        copy(out[count], bars[i])
         out[count, OPEN_TIME] = bar_open(index, length, offset)
         current = index
         count += 1
