@@ -21,7 +21,7 @@ from klinehub.hub import Scan
 err = Console(stderr=True, highlight=False)
 out = Console(highlight=False)
 # Contributions shown, by the width of the terminal.
-WIDTHS = ((110, 3), (86, 2), (0, 1))
+WIDTHS = ((88, 3), (76, 2), (0, 1))
 
 
 def document(value: object) -> None:

@@ -1,0 +1,64 @@
+"""One simulated exchange for all of these tests, in a process of its own, and commands run against it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from klinehub.app.cli import main
+
+KLINEHUB = [sys.executable, "-m", "klinehub.app.cli"]
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return {**os.environ, "XDG_RUNTIME_DIR": str(folder), "COLUMNS": "120"}
+
+
+@pytest.fixture(scope="session")
+def exchange() -> Iterator[dict[str, str]]:
+    command = [*KLINEHUB, "sim", "--port", "0", "--symbols", "12", "--seed", "5", "--json", "--with-parent"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())
+        process.terminate()
+        process.communicate()
+        assert process.returncode == 143
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in this process: starting an interpreter for each would take longer than all of them."""
+    for name, value in environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["klinehub", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capfd.readouterr()
+        return Done(int(ended.value.code or 0), said.out, said.err)
+
+    return command
+
+
+@pytest.fixture
+def at(exchange: dict[str, str]) -> list[str]:
+    """Give the options that point a command at the simulated exchange."""
+    return ["--rest-url", exchange["rest_url"], "--stream-url", exchange["stream_url"]]

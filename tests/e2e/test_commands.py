@@ -1,0 +1,178 @@
+"""Every command as a user runs it: what it prints, in which form, and with which code it ends."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from tests.e2e.conftest import KLINEHUB, Run, environment
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def test_klines_of_one_symbol_as_table_and_as_json(run: Run, at: list[str]) -> None:
+    table, document = (
+        run("klines", "btcusdt", "5m", *at),
+        run("klines", "BTCUSDT", "5m", "--limit", "3", "--json", *at),
+    )
+
+    assert (table.code, document.code) == (0, 0)
+    assert "BTCUSDT 5m" in table.out
+    found = json.loads(document.out)
+    assert (found["symbol"], found["timeframe"], len(found["klines"])) == ("BTCUSDT", "5m", 3)
+    assert all(len(row) == 12 and isinstance(row[1], str) for row in found["klines"])
+
+
+def test_a_scan_without_a_hub_fetches_just_what_it_reads(run: Run, at: list[str]) -> None:
+    done = run("scan", "--once", "--json", "--min-score", "5", *at)
+
+    found = json.loads(done.out)
+    assert done.code == 0
+    assert found["api_calls"] == 0
+    assert all(abs(hit["score"]) >= 5 for hit in found["result"]["results"])
+    assert all(sum(hit["contributions"].values()) == hit["score"] for hit in found["result"]["results"])
+    assert "36 requests" in done.err
+
+
+def test_verify_finds_no_difference(run: Run, at: list[str]) -> None:
+    done = run("verify", "--json", "--most", "4", "--bars", "60", *at)
+
+    found = json.loads(done.out)
+    assert (done.code, found["different"], found["failed"]) == (0, [], {})
+    assert found["checked"] == 4 * 4 * 60
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("klines", "BTCUSD", "5m"), "Did you mean 'BTCUSDT'?"),
+        (("klines", "BTCUSDT", "5x"), "Did you mean '5m'?"),
+        (("scan", "--once", "--timeframe", "7m"), "Unknown timeframe '7m'"),
+        (("scan", "--once", "--timeframes", "1m,1x"), "Unknown timeframe '1x'"),
+        (("run", "--exchange", "binance-usdn"), "Did you mean 'binance-usdm'?"),
+        (("scan", "--once", "--tz", "Mars/Base"), "Europe/Berlin"),
+        (("scan", "--once", "--symbols", "BTCUSDT,ETHUST"), "Did you mean 'ETHUSDT'?"),
+        (("scan", "--once", "--proxy", "ftp://x"), "supported are http, https and socks5h"),
+        (("scan", "--onse"), "--once"),
+        (("scam",), "scan"),
+        (("bench", "ingets"), "Did you mean 'ingest'?"),
+    ],
+)
+def test_a_wrong_word_ends_with_two_and_the_nearest_right_one(
+    run: Run, at: list[str], arguments: tuple[str, ...], said: str
+) -> None:
+    reaching = at if arguments[0] in {"klines", "scan", "run"} and "--onse" not in arguments else []
+
+    done = run(*arguments, *reaching)
+
+    assert done.code == 2, done
+    assert said in done.err
+    assert "Traceback" not in done.err
+    assert done.out == ""
+
+
+def test_no_exchange_no_proxy_and_no_hub_are_told_apart(run: Run) -> None:
+    refused = run("klines", "BTCUSDT", "1m", "--rest-url", "http://127.0.0.1:9")
+    proxy = run(
+        "klines", "BTCUSDT", "1m", "--rest-url", "http://fapi.test", "--proxy", "http://a:secret@127.0.0.1:9"
+    )
+    hub = run("status")
+
+    assert (refused.code, proxy.code, hub.code) == (3, 4, 3)
+    assert "refused the connection" in refused.err
+    assert "network.proxy" in proxy.err
+    assert "secret" not in proxy.err
+    assert "klinehub run" in hub.err
+
+
+class _Refusing(BaseHTTPRequestHandler):
+    answer = (200, "application/json", b"{}")
+
+    def do_GET(self) -> None:
+        status, kind, body = type(self).answer
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), _Refusing)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code", "said"),
+    [
+        (418, b'{"code":-1003,"msg":"IP banned until 4102444800000."}', 5, "2100-01-01"),
+        (451, b'{"code":0,"msg":"Service unavailable from a restricted location"}', 6, "location"),
+        (403, b"<html>blocked</html>", 6, "firewall"),
+        (200, b"<html>log in to the hotel</html>", 8, "not the exchange"),
+        (400, b'{"code":-1121,"msg":"Invalid symbol."}', 7, "-1121"),
+    ],
+)
+def test_each_refusal_has_its_own_code_and_words(
+    run: Run, refusing: str, status: int, body: bytes, code: int, said: str
+) -> None:
+    _Refusing.answer = (status, "text/html", body)
+
+    done = run("klines", "BTCUSDT", "1m", "--rest-url", refusing)
+
+    assert done.code == code, done
+    assert said in done.err
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_running_hub_answers_other_commands_and_leaves_cleanly(
+    run: Run, at: list[str], tmp_path: Path, how: signal.Signals, code: int
+) -> None:
+    command = [*KLINEHUB, "run", "--json", "--bars", "250", *at]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=environment(tmp_path),
+    ) as process:
+        assert process.stdout is not None
+        first = json.loads(process.stdout.readline())
+
+        status, rows = run("status", "--json"), run("klines", "BTCUSDT", "1h", "--limit", "2", "--json")
+        scan, verified, second = run("scan", "--once", "--json"), run("verify", "--json"), run("run", *at)
+        wrong = run("klines", "BTCUST", "1h")
+        process.send_signal(how)
+        _, errors = process.communicate(timeout=20)
+
+    assert process.returncode == code
+    assert "Traceback" not in errors
+    assert json.loads(status.out)["symbols"] == 12
+    assert len(json.loads(rows.out)["klines"]) == 2
+    assert json.loads(scan.out)["result"]["symbols"] == first["result"]["symbols"]
+    assert json.loads(verified.out)["different"] == []
+    assert (second.code, "running here already" in second.err) == (2, True)
+    assert (wrong.code, "BTCUSDT" in wrong.err) == (2, True)
+    assert run("status").code == 3
+
+
+def test_help_needs_neither_numba_nor_the_hub() -> None:
+    code = "import sys, klinehub.app.cli; print({'numba', 'numpy', 'klinehub.hub'} & set(sys.modules))"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "set()\n"

@@ -1,0 +1,103 @@
+"""Settings: file, environment and options, the later over the earlier, and what is wrong with each."""
+
+from pathlib import Path
+
+import pytest
+
+from klinehub.app.config import load
+from klinehub.errors import DefinitionError, UnknownName
+from klinehub.hub import HubSettings
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        '[market]\nbars = 100\nquote = "USDC"\ntimeframes = ["5m", "1h"]\n[scan]\nweights = { rsi = 3 }\n'
+    )
+    return path
+
+
+def test_without_anything_a_hub_gets_its_own_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert load(None, {}).hub() == HubSettings()
+
+
+def test_options_win_over_the_environment_and_that_over_the_file(toml: Path) -> None:
+    environ = {
+        "KLINEHUB_MARKET_BARS": "200",
+        "KLINEHUB_MARKET_SYMBOLS": "BTCUSDT, ETHUSDT",
+        "HOME": "/nowhere",
+    }
+
+    hub = load(toml, environ, {"market.bars": 300, "scan.min_score": None}).hub()
+
+    assert (hub.bars, hub.quote, hub.symbols) == (300, "USDC", ("BTCUSDT", "ETHUSDT"))
+    assert (hub.timeframes, hub.weights) == (("5m", "1h"), {"rsi": 3.0})
+    assert load(toml, environ).market.bars == 200
+
+
+def test_klinehub_toml_of_the_folder_is_read_without_being_named(
+    toml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(toml.parent)
+    toml.rename("klinehub.toml")
+
+    assert load(None, {}).market.bars == 100
+
+
+def test_a_share_of_none_lifts_the_limit() -> None:
+    assert load(None, {"KLINEHUB_EXCHANGE_SHARE": "none"}).exchange.share is None
+    assert load(None, {"KLINEHUB_SCAN_WEIGHTS": '{"adx": 2}'}).scan.weights == {"adx": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[markte]\nbars = 1\n", "Did you mean 'market'?"),
+        ("[market]\nbarz = 1\n", "Did you mean 'market.bars'?"),
+        ("[market]\nbars = 'many'\n", "market.bars"),
+        ("market = 3\n", "has to be a table"),
+        ("[market\n", "not valid TOML"),
+    ],
+)
+def test_a_wrong_file_is_told_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "klinehub.toml"
+    path.write_text(text)
+
+    with pytest.raises(DefinitionError) as caught:
+        load(path, {})
+
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("KLINEHUB_MARKET_BAR", "1", "Did you mean 'market.bars'?"),
+        ("KLINEHUB_MARKETS_BARS", "1", "KLINEHUB_MARKET_"),
+        ("KLINEHUB_MARKET_BARS", "x", "market.bars"),
+        ("KLINEHUB_SCAN_WEIGHTS", "rsi=3", "JSON"),
+    ],
+)
+def test_a_wrong_variable_is_told_by_name(name: str, value: str, said: str) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        load(None, {name: value})
+
+    assert said in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_an_error_only_when_it_was_named(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match="cannot be read"):
+        load(tmp_path / "none.toml", {})
+
+
+def test_an_unknown_name_knows_what_it_was() -> None:
+    error = UnknownName("factor", "rsj", ["rsi", "adx"])
+
+    assert (error.kind, error.name) == ("factor", "rsj")
+    assert str(error) == "Unknown factor 'rsj'. Did you mean 'rsi'?"
+    assert str(UnknownName("symbol", "ZZZZ", [f"A{n}" for n in range(20)])).endswith("A14, A15, ….")
