@@ -93,32 +93,42 @@ def close_larger(mem: Memory, t: int, row: int, part_open: int) -> int:
 
 
 @njit(cache=True, nogil=True)
+def _summed(mem: Memory, t: int, row: int, index: int, before: int) -> bool:
+    """Whether `parts` holds the sum of bar *index* before part *before*; open time 0 is a sum of none."""
+    opened = mem.parts[t, row, OPEN_TIME]
+    same = opened == 0 or opened == bar_open(index, mem.grid[t, 0], mem.grid[t, 1])
+    return bool(same and mem.parts_next[t, row] == before)
+
+
+@njit(cache=True, nogil=True)
 def show_forming(mem: Memory, t: int, row: int) -> None:
-    """Write the forming bar of *t*: its closed parts and its parent's forming bar."""
+    """Write the forming bar of *t*: its closed parts and its parent's forming bar; empty when one lacks."""
     p = mem.grid[t, PARENT]
     newest, bars = mem.newest[p, row], mem.state.shape[2]
-    if newest < 0 or mem.state[p, row, newest % bars] == EMPTY:
+    if newest < 0:
         return
     part, part_f = mem.cells[p, row, newest % bars], mem.floats[p, row, newest % bars]
-    index = bar_index(part[OPEN_TIME], mem.grid[t, 0], mem.grid[t, 1])
-    if index < mem.newest[t, row]:
-        return
-    forming = mem.state[p, row, newest % bars] == FORMING
-    before = newest if forming else newest + 1
-    if mem.parts_next[t, row] != before and not gather(mem, t, row, index, before):
-        return
+    index = bar_index(bar_open(newest, mem.grid[p, 0], mem.grid[p, 1]), mem.grid[t, 0], mem.grid[t, 1])
     if index > mem.newest[t, row]:
         advance(mem, t, row, index)
-    if mem.state[t, row, index % bars] >= CLOSED:
+    slot = index % bars
+    if index < mem.newest[t, row] or mem.state[t, row, slot] >= CLOSED:
+        return
+    state = mem.state[p, row, newest % bars]
+    before = newest if state == FORMING else newest + 1
+    if state == EMPTY or not (_summed(mem, t, row, index, before) or gather(mem, t, row, index, before)):
+        mem.state[t, row, slot] = EMPTY
         return
     put(mem, t, row, index, mem.parts[t, row], FORMING)
-    if forming:
-        cell, cell_f = mem.cells[t, row, index % bars], mem.floats[t, row, index % bars]
+    if state == FORMING:
+        mem.sequence[t, row] += 1
+        cell, cell_f = mem.cells[t, row, slot], mem.floats[t, row, slot]
         if cell[OPEN_TIME] == 0:
             cell[:] = part
             cell[OPEN_TIME] = bar_open(index, mem.grid[t, 0], mem.grid[t, 1])
         else:
             fold(cell, cell_f, part, part_f)
+        mem.sequence[t, row] += 1
 
 
 @njit(cache=True, nogil=True)
