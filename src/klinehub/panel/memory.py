@@ -162,7 +162,7 @@ def _wide_to_float(mantissa: int, power: int) -> float:
     # Take the missing bits from the rest one by one: rest < power <= 10**18, so doubling cannot overflow.
     kept = whole
     scale = 1.0
-    for _ in range(53 - bits):
+    while kept < EXACT >> 1:
         rest *= 2
         kept *= 2
         scale *= 2.0

@@ -104,7 +104,7 @@ def load_rows(mem: Memory, t: int, row: int, rows: I64, asked: int) -> int:
         following = bar_open(index + 1, mem.grid[t, 0], mem.grid[t, 1])
         if following - 1 + PROOF <= asked:
             flags |= merge_closed(mem, t, row, words)
-        elif following > asked and mem.grid[t, 2] < 0 and index > mem.newest[t, row]:
+        elif words[OPEN_TIME] <= asked < following and mem.grid[t, 2] < 0 and index > mem.newest[t, row]:
             flags |= merge_forming(mem, t, row, words, 0)
     return flags
 

@@ -2,7 +2,7 @@
 
 from numba import njit
 
-from klinehub.domain.kline import CLOSED
+from klinehub.domain.kline import CLOSED, EMPTY
 from klinehub.panel.memory import (
     CLOSE,
     F64,
@@ -39,13 +39,14 @@ def newest_closed(mem: Memory, t: int, row: int) -> int:
 def copy_klines(mem: Memory, t: int, row: int, limit: int, forming: int, out: I64, out_f: F64) -> int:
     """Fill *out* ([limit + 1, 12], two views of one array) with the newest closed bars, oldest first.
 
-    With *forming* the open bar follows them. Bars that are not there are left out; returns how many
-    were written, at the end of *out*.
+    With *forming* the open bar follows them. Bars that are not there, or were passed without a close, are
+    left out; returns how many were written, at the end of *out*.
     """
     last = newest_closed(mem, t, row)
-    oldest = max(mem.newest[t, row] - mem.state.shape[2] + 1, last - limit + 1)
+    newest = mem.newest[t, row]
+    oldest = max(newest - mem.state.shape[2] + 1, last - limit + 1)
     if forming:
-        last = mem.newest[t, row]
+        last = newest
     bars = mem.state.shape[2]
     base, quote = power_of_ten(mem.decimals[row, 1]), power_of_ten(mem.decimals[row, 2])
     length, offset = mem.grid[t, 0], mem.grid[t, 1]
@@ -54,7 +55,7 @@ def copy_klines(mem: Memory, t: int, row: int, limit: int, forming: int, out: I6
     for index in range(last, oldest - 1, -1):
         slot = slot - 1 if slot > 0 else bars - 1
         state = mem.state[t, row, slot]
-        if state == 0:
+        if state < CLOSED and (state == EMPTY or index != newest):
             continue
         at -= 1
         cell, cell_f = mem.cells[t, row, slot], mem.floats[t, row, slot]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from klinehub.domain.kline import ROW_WORDS, Exact, Scale
-from klinehub.domain.timeframe import Timeframe
+from klinehub.domain.timeframe import DAY, Timeframe
 from klinehub.errors import DataError
 from klinehub.panel.memory import I64, PARENT, QUOTE, TAKER_BASE, TAKER_QUOTE, U8, VOLUME, Memory, carve, size
 from klinehub.panel.merge import load_rows, verify_bar
@@ -13,6 +13,8 @@ from klinehub.panel.panel import Panel
 from klinehub.panel.resample import lift
 
 MANTISSA_MAX = 2**63 - 1
+# 10**18 is the largest power of ten that a mantissa can be of.
+MOST_DECIMALS = 18
 # Which scale each mantissa has.
 _VOLUME_SCALE = ((VOLUME, 1), (QUOTE, 2), (TAKER_BASE, 1), (TAKER_QUOTE, 2))
 
@@ -80,12 +82,19 @@ class Ring:
         return Panel(self, self.number[name])
 
     def load(self, t: int, row: int, exact: Exact, asked: int) -> int:
-        """Merge REST rows asked for at exchange time *asked* (ms); returns the flags of `merge`."""
+        """Merge REST rows asked for at exchange time *asked* (ms); returns the flags of `merge`.
+
+        Raises DataError, and changes no bar, when a row is not on the grid or does not fit 64 bits.
+        """
+        timeframe, times = self.timeframes[t], exact.rows["open_time"]
+        if np.any((times - timeframe.offset) % (DAY if timeframe.monthly else timeframe.milliseconds)):
+            raise DataError(f"{self.symbols[row]}: an answer has rows that are no {timeframe.name} bars.")
         flags = int(load_rows(self.memory, t, row, self._fitted(row, exact), asked))
         return flags | self.lift(t, row, -1)
 
     def lift(self, t: int, row: int, closed: int) -> int:
         """Bring the bars built from *t* up to date; *closed* is the open time of a bar that closed, or -1."""
+        self._closed[:] = -1
         self._closed[t] = closed
         return int(lift(self.memory, t, row, self._closed))
 
@@ -102,22 +111,25 @@ class Ring:
     def rescale(self, row: int, scale: Scale) -> None:
         """Carry more decimals from now on: multiply the mantissas that are kept.
 
-        Raises DataError when one would no longer fit 64 bits; the row is then left as it was.
+        Raises DataError when one would not fit 64 bits any more; the row is then left as it was.
         """
         memory = self.memory
         wider = Scale(*(max(pair) for pair in zip(self.scale(row), scale, strict=True)))
-        for cells in (memory.cells[:, row].reshape(-1, ROW_WORDS), memory.parts[:, row]):
+        factors = [10 ** (new - int(old)) for new, old in zip(wider, memory.decimals[row], strict=True)]
+        if wider.price > MOST_DECIMALS:
+            raise DataError(f"{self.symbols[row]}: a price with {wider.price} decimals is none.")
+        kept = (memory.cells[:, row], memory.parts[:, row])
+        for cells in kept:
             for word, part in _VOLUME_SCALE:
-                factor = 10 ** (wider[part] - int(memory.decimals[row, part]))
-                if int(cells[:, word].max()) > MANTISSA_MAX // factor:
-                    message = (
-                        f"{self.symbols[row]}: a volume with {wider[part]} decimals does not fit 64 bits."
-                    )
-                    raise DataError(message)
-        for cells in (memory.cells[:, row].reshape(-1, ROW_WORDS), memory.parts[:, row]):
+                if wider[part] > MOST_DECIMALS or int(cells[..., word].max()) > MANTISSA_MAX // factors[part]:
+                    raise self._too_wide(row, wider[part])
+        for cells in kept:
             for word, part in _VOLUME_SCALE:
-                cells[:, word] *= 10 ** (wider[part] - int(memory.decimals[row, part]))
+                cells[..., word] *= factors[part]
         memory.decimals[row] = wider
+
+    def _too_wide(self, row: int, decimals: int) -> DataError:
+        return DataError(f"{self.symbols[row]}: a volume with {decimals} decimals does not fit 64 bits.")
 
     def _fitted(self, row: int, exact: Exact) -> I64:
         """Give rows as words ([n, 10]) whose mantissas carry this row's decimals."""
@@ -130,5 +142,8 @@ class Ring:
             have = self.scale(row)
         words = words.copy()
         for word, part in _VOLUME_SCALE:
-            words[:, word] *= 10 ** (have[part] - exact.scale[part])
+            factor = 10 ** (have[part] - exact.scale[part])
+            if words.size and int(words[:, word].max()) > MANTISSA_MAX // factor:
+                raise self._too_wide(row, have[part])
+            words[:, word] *= factor
         return words
