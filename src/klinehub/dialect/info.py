@@ -89,7 +89,6 @@ def _filters(listing: Listing) -> list[dict[str, Any]]:
         {"filterType": "LOT_SIZE", **lot},
         {"filterType": "MARKET_LOT_SIZE", **lot},
         {"filterType": "MAX_NUM_ORDERS", "limit": 200},
-        {"filterType": "MAX_NUM_ALGO_ORDERS", "limit": 10},
         {"filterType": "MIN_NOTIONAL", "notional": "5"},
         {
             "filterType": "PERCENT_PRICE",

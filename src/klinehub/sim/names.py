@@ -73,11 +73,14 @@ SPECIAL_FROM: Final = 12
 
 
 def made_up() -> Iterator[str]:
-    """Give pronounceable base assets without end, none of them twice."""
+    """Give pronounceable base assets without end, none of them twice and none of the known ones."""
+    given = {pair.split(":")[0] for pair in _KNOWN.split()}
     for n in count():
         number = n // (len(_HEADS) * len(_TAILS))
-        a, b = n % len(_HEADS), n // len(_HEADS) % len(_TAILS)
-        yield f"{_HEADS[a]}{_TAILS[b]}{number or ''}"
+        name = f"{_HEADS[n % len(_HEADS)]}{_TAILS[n // len(_HEADS) % len(_TAILS)]}{number or ''}"
+        if name not in given:
+            given.add(name)
+            yield name
 
 
 def _turnover(rank: int) -> float:

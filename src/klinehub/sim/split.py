@@ -278,10 +278,19 @@ def _move_volume(bar: I64, out: I64, word: int, sign: int, need: int) -> None:
         out[i, VOLUME] -= steps
         out[goal, VOLUME] += steps
         need -= steps * gain
-    for i in range(out.shape[0]):
-        if need > 0 and out[i, VOLUME] > 0:
-            need -= sign * (bar[word] - out[i, word]) * out[i, VOLUME]
-            out[i, word] = bar[word]
+
+
+@njit(cache=True, nogil=True)
+def _widen(bar: I64, out: I64, word: int, sign: int, need: int) -> None:
+    """Let parts reach further, those of several trades first, until the quote volume fits exactly."""
+    for trades in (2, 1):
+        for i in range(out.shape[0]):
+            room = sign * (bar[word] - out[i, word])
+            if need <= 0 or room <= 0 or out[i, VOLUME] == 0 or out[i, TRADES] < trades:
+                continue
+            ticks = min(room, (need + out[i, VOLUME] - 1) // out[i, VOLUME])
+            out[i, word] += sign * ticks
+            need -= ticks * out[i, VOLUME]
 
 
 @njit(cache=True, nogil=True)
@@ -310,21 +319,22 @@ def _share_quote(bar: I64, out: I64, low: I64, high: I64) -> None:
         _share_evenly(bar, out, QUOTE, low, high)
         return
     _bounds(out, low, high)
-    least, most = _total(low), _total(high)
-    if most < bar[QUOTE]:
-        _move_volume(bar, out, HIGH, 1, bar[QUOTE] - most)
-        _bounds(out, low, high)
-    elif least > bar[QUOTE]:
-        _move_volume(bar, out, LOW, -1, least - bar[QUOTE])
-        _bounds(out, low, high)
+    if _total(high) < bar[QUOTE]:
+        _move_volume(bar, out, HIGH, 1, bar[QUOTE] - _total(high))
+    elif _total(low) > bar[QUOTE]:
+        _move_volume(bar, out, LOW, -1, _total(low) - bar[QUOTE])
+    _bounds(out, low, high)
+    # Volume moves in whole steps, which can carry it past the goal where prices are single.
+    _widen(bar, out, HIGH, 1, bar[QUOTE] - _total(high))
+    _widen(bar, out, LOW, -1, _total(low) - bar[QUOTE])
+    _bounds(out, low, high)
     least, most = _total(low), _total(high)
     share = float(bar[QUOTE] - least) / float(most - least) if most > least else 0.0
     rest = bar[QUOTE]
     for i in range(out.shape[0]):
         out[i, QUOTE] = low[i] + int(share * float(high[i] - low[i]))
         rest -= out[i, QUOTE]
-    rest = _settle(out[:, QUOTE], low, high, rest)
-    out[out.shape[0] - 1, QUOTE] += rest
+    _settle(out[:, QUOTE], low, high, rest)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -369,8 +379,7 @@ def _share_taker_quote(bar: I64, out: I64, low: I64, high: I64) -> None:
     if rest != 0:
         for i in range(out.shape[0]):
             low[i], high[i] = 0, out[i, QUOTE]
-        rest = _settle(out[:, TAKER_QUOTE], low, high, rest)
-        out[out.shape[0] - 1, TAKER_QUOTE] += rest
+        _settle(out[:, TAKER_QUOTE], low, high, rest)
 
 
 @njit(cache=True, nogil=True)
