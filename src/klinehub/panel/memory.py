@@ -4,8 +4,8 @@ A bar is ten words of eight bytes (dtype ROW); `cells` and `floats` are two view
 The buffer is an argument, so that it can be private memory or a shared mapping.
 """
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,12 @@ from klinehub.domain.timeframe import DAY, Timeframe
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 U8 = npt.NDArray[np.uint8]
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Kernels on the way of a kline only borrow the arrays they are given. Counting references to each of the
+# ring's arrays at every call took two thirds of the time (2.8 us a message against 1.0 without), hence
+# `_nrt=False`; in exchange such a kernel cannot make an array, nor copy one slice into another.
+kernel = cast("Callable[[F], F]", njit(cache=True, nogil=True, _nrt=False))  # type: ignore[call-overload]
 
 # Words of a bar, in the order of dtype ROW.
 OPEN_TIME, OPEN, HIGH, LOW, CLOSE, VOLUME, QUOTE, TRADES, TAKER_BASE, TAKER_QUOTE = range(ROW_WORDS)
@@ -96,7 +102,7 @@ def _parent(timeframes: Sequence[Timeframe], t: int) -> int:
     return held[-1] if held else -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bar_index(time: int, length: int, offset: int) -> int:
     """Give the absolute index of the bar that holds *time*, months by the civil calendar."""
     if length != MONTH:
@@ -112,7 +118,7 @@ def bar_index(time: int, length: int, offset: int) -> int:
     return 12 * civil_year + month + after_march
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bar_open(index: int, length: int, offset: int) -> int:
     """Give the open time (ms UTC) of a bar by its absolute index."""
     if length != MONTH:
@@ -126,7 +132,14 @@ def bar_open(index: int, length: int, offset: int) -> int:
     return (era * 146_097 + day - 719_468) * DAY
 
 
-@njit(cache=True, nogil=True)
+@kernel
+def copy_words(into: I64, words: I64) -> None:
+    """Copy a bar's ten words."""
+    for w in range(ROW_WORDS):
+        into[w] = words[w]
+
+
+@kernel
 def power_of_ten(decimals: int) -> int:
     """Give 10**decimals as an integer (decimals up to 18)."""
     power = 1
@@ -146,7 +159,7 @@ def to_float(mantissa: int, power: int) -> float:
     return _wide_to_float(mantissa, power)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _wide_to_float(mantissa: int, power: int) -> float:
     """Divide past 2**53, where converting and dividing would round twice: half to even, in integers."""
     whole, rest = mantissa // power, mantissa % power

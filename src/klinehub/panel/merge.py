@@ -8,10 +8,8 @@
 
 from typing import Final
 
-from numba import njit
-
 from klinehub.domain.kline import CLOSED, EMPTY, FORMING, ROW_WORDS, VERIFIED
-from klinehub.panel.memory import I64, OPEN_TIME, Memory, bar_index, bar_open
+from klinehub.panel.memory import I64, OPEN_TIME, Memory, bar_index, bar_open, copy_words, kernel
 
 # What a write meant; flags add up.
 QUIET: Final = 0
@@ -25,7 +23,7 @@ OLD: Final = 16
 PROOF: Final = 2_000
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def advance(mem: Memory, t: int, row: int, index: int) -> int:
     """Move a row's newest bar to *index*; say what the bars in between lack."""
     bars = mem.state.shape[2]
@@ -44,19 +42,17 @@ def advance(mem: Memory, t: int, row: int, index: int) -> int:
     return flags
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def put(mem: Memory, t: int, row: int, index: int, words: I64, state: int) -> None:
     """Copy a bar's ten words into its slot; readers see an odd sequence meanwhile."""
     slot = index % mem.state.shape[2]
     mem.sequence[t, row] += 1
-    cell = mem.cells[t, row, slot]
-    for w in range(ROW_WORDS):
-        cell[w] = words[w]
+    copy_words(mem.cells[t, row, slot], words)
     mem.state[t, row, slot] = state
     mem.sequence[t, row] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def merge_closed(mem: Memory, t: int, row: int, words: I64) -> int:
     """Write a closed bar (ten words); a closed bar that is there already stays as it is."""
     bars = mem.state.shape[2]
@@ -75,7 +71,7 @@ def merge_closed(mem: Memory, t: int, row: int, words: I64) -> int:
     return flags | CLOSED_NOW
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def merge_forming(mem: Memory, t: int, row: int, words: I64, event: int) -> int:
     """Write an update of a forming bar; an older event than the one kept changes nothing."""
     index = bar_index(words[OPEN_TIME], mem.grid[t, 0], mem.grid[t, 1])
@@ -90,7 +86,7 @@ def merge_forming(mem: Memory, t: int, row: int, words: I64, event: int) -> int:
     return flags
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def load_rows(mem: Memory, t: int, row: int, rows: I64, asked: int) -> int:
     """Merge REST rows ([n, 10], oldest first) that were asked for at exchange time *asked*.
 
@@ -109,7 +105,7 @@ def load_rows(mem: Memory, t: int, row: int, rows: I64, asked: int) -> int:
     return flags
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def verify_bar(mem: Memory, t: int, row: int, words: I64) -> int:
     """Compare a closed bar with a second answer: 1 equal (now verified), 0 different, -1 not closed here."""
     bars = mem.state.shape[2]

@@ -1,7 +1,5 @@
 """Reading: kernels that copy bars out of the ring in the form users and factors want."""
 
-from numba import njit
-
 from klinehub.domain.kline import CLOSED, EMPTY
 from klinehub.panel.memory import (
     CLOSE,
@@ -19,12 +17,13 @@ from klinehub.panel.memory import (
     VOLUME,
     Memory,
     bar_open,
+    kernel,
     power_of_ten,
     to_float,
 )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def newest_closed(mem: Memory, t: int, row: int) -> int:
     """Give the absolute index of a row's newest closed bar, -1 when there is none."""
     bars = mem.state.shape[2]
@@ -35,7 +34,7 @@ def newest_closed(mem: Memory, t: int, row: int) -> int:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def copy_klines(mem: Memory, t: int, row: int, limit: int, forming: int, out: I64, out_f: F64) -> int:
     """Fill *out* ([limit + 1, 12], two views of one array) with the newest closed bars, oldest first.
 
@@ -74,7 +73,7 @@ def copy_klines(mem: Memory, t: int, row: int, limit: int, forming: int, out: I6
     return int(out.shape[0] - at)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def copy_block(mem: Memory, t: int, rows: I64, last: int, out: F64) -> None:
     """Fill *out* ([9, rows, n]) with the closed bars that end at index *last*; NaN where there is none."""
     bars = mem.state.shape[2]
@@ -98,7 +97,7 @@ def copy_block(mem: Memory, t: int, rows: I64, last: int, out: F64) -> None:
             out[8, r, at] = to_float(cell[TAKER_QUOTE], quote)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def closed_bar(mem: Memory, t: int, rows: int) -> int:
     """Give the newest bar index that any of the first *rows* symbols has closed, -1 for none."""
     best = -1

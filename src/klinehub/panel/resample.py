@@ -12,8 +12,6 @@ first traded price (seen on recorded 1m and 5m bars: of 123 larger bars that beg
 minute, all agree with this rule, 38 disagree with "the first bar's open").
 """
 
-from numba import njit
-
 from klinehub.domain.kline import CLOSED, EMPTY, FORMING, ROW_WORDS
 from klinehub.panel.memory import (
     CLOSE,
@@ -29,11 +27,13 @@ from klinehub.panel.memory import (
     Memory,
     bar_index,
     bar_open,
+    copy_words,
+    kernel,
 )
 from klinehub.panel.merge import CLOSED_NOW, CONFLICT, GAP, QUIET, advance, merge_closed, put
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fold(into: I64, into_f: F64, part: I64, part_f: F64) -> None:
     """Add a bar to a sum of earlier bars; an untraded sum takes its prices from the part."""
     if into[TRADES] == 0 and into[VOLUME] == 0:
@@ -48,7 +48,7 @@ def fold(into: I64, into_f: F64, part: I64, part_f: F64) -> None:
         into[w] += part[w]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gather(mem: Memory, t: int, row: int, index: int, before: int) -> bool:
     """Sum the closed parts of larger bar *index* that open before part *before*; False when one lacks.
 
@@ -67,7 +67,7 @@ def gather(mem: Memory, t: int, row: int, index: int, before: int) -> bool:
         if part <= mem.newest[p, row] - bars or mem.state[p, row, slot] < CLOSED:
             return False
         if part == start:
-            into[:] = mem.cells[p, row, slot]
+            copy_words(into, mem.cells[p, row, slot])
             into[OPEN_TIME] = opens
         else:
             fold(into, into_f, mem.cells[p, row, slot], mem.floats[p, row, slot])
@@ -75,7 +75,7 @@ def gather(mem: Memory, t: int, row: int, index: int, before: int) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def close_larger(mem: Memory, t: int, row: int, part_open: int) -> int:
     """Close the bar of *t* that holds the part opened at *part_open*, if all its parts are closed."""
     p = mem.grid[t, PARENT]
@@ -92,7 +92,7 @@ def close_larger(mem: Memory, t: int, row: int, part_open: int) -> int:
     return flags
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _summed(mem: Memory, t: int, row: int, index: int, before: int) -> bool:
     """Whether `parts` holds the sum of bar *index* before part *before*; open time 0 is a sum of none."""
     opened = mem.parts[t, row, OPEN_TIME]
@@ -100,7 +100,7 @@ def _summed(mem: Memory, t: int, row: int, index: int, before: int) -> bool:
     return bool(same and mem.parts_next[t, row] == before)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def show_forming(mem: Memory, t: int, row: int) -> None:
     """Write the forming bar of *t*: its closed parts and its parent's forming bar; empty when one lacks."""
     p = mem.grid[t, PARENT]
@@ -124,14 +124,14 @@ def show_forming(mem: Memory, t: int, row: int) -> None:
         mem.sequence[t, row] += 1
         cell, cell_f = mem.cells[t, row, slot], mem.floats[t, row, slot]
         if cell[OPEN_TIME] == 0:
-            cell[:] = part
+            copy_words(cell, part)
             cell[OPEN_TIME] = bar_open(index, mem.grid[t, 0], mem.grid[t, 1])
         else:
             fold(cell, cell_f, part, part_f)
         mem.sequence[t, row] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def lift(mem: Memory, base: int, row: int, closed: I64) -> int:
     """Bring the larger bars up to date after a bar of *base* changed.
 
