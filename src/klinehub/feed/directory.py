@@ -10,6 +10,8 @@ from klinehub.domain.timeframe import Timeframe
 from klinehub.panel.memory import I64, U8
 
 NAME_BYTES = 64
+# A code that no bytes of a frame have.
+NEVER = -2
 _FNV_PRIME = 1_099_511_628_211
 _FNV_START = 1_469_598_103_934_665_603
 
@@ -20,7 +22,7 @@ class Directory(NamedTuple):
     slots: I64  # [power of two] row or -1
     names: U8  # [rows, 64]
     lengths: I64  # [rows]
-    codes: I64  # [timeframes] packed bytes of the timeframe's name, 0 for one not streamed
+    codes: I64  # [timeframes] packed bytes of the timeframe's name, NEVER for one not streamed
 
 
 def directory(
@@ -37,7 +39,7 @@ def directory(
         text = np.frombuffer(symbol.encode(), np.uint8)
         names[row, : text.size], lengths[row] = text, text.size
         _insert(slots, names, row, text.size)
-    codes = [_code(tf.name) if tf in streamed else 0 for tf in timeframes]
+    codes = [_code(tf.name) if tf in streamed else NEVER for tf in timeframes]
     return Directory(slots, names, lengths, np.array(codes, np.int64))
 
 
@@ -48,7 +50,9 @@ def _code(name: str) -> int:
 
 @njit(cache=True, nogil=True)
 def pack(buf: U8, start: int, end: int) -> int:
-    """Pack up to seven bytes of a frame into an integer, the last byte lowest."""
+    """Pack up to seven bytes of a frame into an integer, the last byte lowest; -1 for more than that."""
+    if end - start > 7:
+        return -1
     code = 0
     for at in range(start, end):
         code = (code << 8) | int(buf[at])

@@ -1,13 +1,13 @@
 """The slow path: frames that the compiled parser leaves alone, read by msgspec and Decimal."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 import msgspec
 import numpy as np
 
 from klinehub.domain.kline import Scale
 from klinehub.errors import DataError
-from klinehub.feed.body import whole
+from klinehub.feed.body import MANTISSA_LIMIT, nearest_float, number, whole
 from klinehub.feed.wire import (
     BASE_DECIMALS,
     CLOSED_AT,
@@ -55,7 +55,7 @@ class WireBar(msgspec.Struct, frozen=True, gc=False):
 
 
 class WireEvent(msgspec.Struct, frozen=True, gc=False):
-    """A kline event; other events have no `k`."""
+    """A kline event; others have no `k`, or not of these fields, and a refusal only has its `error`."""
 
     e: str = ""
     E: int = 0
@@ -64,6 +64,7 @@ class WireEvent(msgspec.Struct, frozen=True, gc=False):
     ps: str = ""
     ct: str = ""
     cs: str = ""
+    error: object = None
 
 
 class _Combined(msgspec.Struct, frozen=True, gc=False):
@@ -75,19 +76,23 @@ _event = msgspec.json.Decoder(WireEvent, strict=False).decode
 
 
 def read_event(frame: bytes) -> WireEvent | None:
-    """Read any single event, raw or combined; None for arrays and control answers.
+    """Read any single event, raw or combined; None for arrays and for the answers to our own messages.
 
-    Raises DataError when the frame is not valid JSON or a kline lacks a field.
+    Raises DataError when the frame is not valid JSON, a kline lacks a field or a message was refused.
     """
     try:
-        data = bytes(_combined(frame).data) or frame
+        data = (
+            frame.lstrip() if frame.lstrip()[:1] == b"[" else bytes(_combined(frame).data) or frame.lstrip()
+        )
         if data[:1] != b"{":
             return None
         event = _event(data)
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise DataError(
             f"A frame could not be read ({exc}); it begins {frame[:60]!r}. It is set aside."
         ) from exc
+    if event.error is not None:
+        raise DataError(f"The exchange refused a message: {frame[:200]!r}.")
     return event if event.e else None
 
 
@@ -97,7 +102,7 @@ def merge_slowly(ring: Ring, event: WireEvent, now: int, listened: frozenset[str
     Raises DataError for numbers that are none, not finite, negative or too large.
     """
     bar = event.k
-    if bar is None or bar.s not in ring.rows or bar.i not in listened:
+    if bar is None or event.e != "kline" or bar.s not in ring.rows or bar.i not in listened:
         return np.empty((0, 5), np.int64)
     words = _words(ring, event, bar)
     flags = fit(ring.memory, words, words.view(np.float64))
@@ -113,21 +118,16 @@ def merge_slowly(ring: Ring, event: WireEvent, now: int, listened: frozenset[str
 def _words(ring: Ring, event: WireEvent, bar: WireBar) -> I64:
     """Turn a decoded bar into event words, carrying more decimals in the ring if it needs them."""
     row = ring.rows[bar.s]
-    try:
-        prices = [float(text) for text in (bar.o, bar.h, bar.l, bar.c)]
-        volumes = [Decimal(text) for text in (bar.v, bar.V, bar.q, bar.Q)]
-    except (ValueError, InvalidOperation) as exc:
-        raise DataError(f"{bar.s} {bar.i} {bar.t}: not a number ({exc}); the kline is set aside.") from exc
-    if not all(np.isfinite(prices)) or not all(v.is_finite() for v in volumes) or bar.n < 0 or bar.t < 0:
-        raise DataError(
-            f"{bar.s} {bar.i} {bar.t}: a number is not finite or negative; the kline is set aside."
-        )
-    needed = Scale(max(_places(t) for t in (bar.o, bar.h, bar.l, bar.c)), *_volume_places(volumes))
+    prices = [number(text) for text in (bar.o, bar.h, bar.l, bar.c)]
+    volumes = [number(text) for text in (bar.v, bar.V, bar.q, bar.Q)]
+    if not all(0 <= n < MANTISSA_LIMIT for n in (bar.t, bar.n, event.E)):
+        raise DataError(f"{bar.s} {bar.i}: a time or count does not fit 64 bits; the kline is set aside.")
+    needed = Scale(max(_places(price) for price in prices), *_volume_places(volumes))
     if any(new > old for new, old in zip(needed, ring.scale(row), strict=True)):
         ring.rescale(row, needed)
     scale = ring.scale(row)
     words = np.zeros(EVENT_WORDS, np.int64)
-    words.view(np.float64)[[OPEN, HIGH, LOW, CLOSE]] = prices
+    words.view(np.float64)[[OPEN, HIGH, LOW, CLOSE]] = [nearest_float(price) for price in prices]
     words[[VOLUME, TAKER_BASE]] = [whole(v, scale.base) for v in volumes[:2]]
     words[[QUOTE, TAKER_QUOTE]] = [whole(v, scale.quote) for v in volumes[2:]]
     words[[OPEN_TIME, TRADES, CLOSED_AT, EVENT_AT]] = (bar.t, bar.n, bar.x, event.E)
@@ -136,12 +136,12 @@ def _words(ring: Ring, event: WireEvent, bar: WireBar) -> I64:
     return words
 
 
-def _places(text: str) -> int:
-    """Count the decimals of a plain numeral; an exponent's are those of its plain form."""
-    return max(0, -int(Decimal(text).as_tuple().exponent))
+def _places(value: Decimal) -> int:
+    """Count the decimals of a numeral; an exponent's are those of its plain form."""
+    return max(0, -int(value.as_tuple().exponent))
 
 
 def _volume_places(volumes: list[Decimal]) -> tuple[int, int]:
     """Give the decimals of the base and of the quote volumes, zeros left out."""
-    places = [max(0, -int(v.as_tuple().exponent)) if v else 0 for v in volumes]
+    places = [_places(v) if v else 0 for v in volumes]
     return max(places[:2]), max(places[2:])

@@ -38,12 +38,13 @@ from klinehub.panel.resample import lift
 # Reports beside the flags of `merge`.
 UNUSUAL: Final = 32  # a frame for `slow`: valid perhaps, but not of the plain form
 BAD: Final = 64  # a kline that contradicts itself
-WIDER: Final = 128  # more decimals than the row carries
+WIDER: Final = 128  # more decimals than the row carries, or more than fit with the row's
 UNLISTED: Final = 256  # a symbol or timeframe that is not listened to
 
 # An event is 17 words: a bar's ten, then these.
 ROW_AT, TIMEFRAME_AT, CLOSED_AT, EVENT_AT, PRICE_DECIMALS, BASE_DECIMALS, QUOTE_DECIMALS = range(10, 17)
 EVENT_WORDS: Final = 17
+MOST_MANTISSA: Final = 2**63 - 1
 REPORT_WORDS: Final = 5  # flags, frame, row, timeframe, open time
 
 _SPACE, _QUOTE, _COMMA, _COLON, _BACKSLASH, _OPEN, _CLOSE = 32, 34, 44, 58, 92, 123, 125
@@ -71,6 +72,10 @@ _FIELDS: Final = (
 )
 FIELDS: Final = np.array(_FIELDS, np.int64)
 SPANS: Final = 256
+# Words as `pack` gives them.
+KLINE, DATA, TRUE, FALSE = (int.from_bytes(word, "big") for word in (b"kline", b"data", b"true", b"false"))
+# What `locate` has met of a frame.
+PLAIN_SEEN, DATA_SEEN, BAR_SEEN, MIXED = 1, 2, 4, 3
 
 
 @njit(cache=True, nogil=True)
@@ -106,10 +111,11 @@ def _scalar_end(buf: U8, at: int, end: int) -> int:
 def locate(buf: U8, at: int, end: int, spans: I64) -> int:  # noqa: C901, PLR0911, PLR0912 - one pass over the bytes
     """Find where each one-letter field of a frame's text lies: `spans[key]` = start, end.
 
+    Two bars, two `data` objects, or fields both in `data` and beside it are left to the slow path.
     Calls that take arrays cost more here than the bytes they read (4.6 us a frame against 0.7), hence
     one function.
     """
-    depth, around = 0, AROUND
+    depth, around, seen = 0, AROUND, 0
     at = _skip(buf, at, end)
     while at < end:
         c = buf[at]
@@ -118,14 +124,15 @@ def locate(buf: U8, at: int, end: int, spans: I64) -> int:  # noqa: C901, PLR091
             depth -= 1
             around = AROUND
             if depth <= 0:
-                return QUIET if _skip(buf, at, end) == end else UNUSUAL
+                whole = _skip(buf, at, end) == end and seen & MIXED != MIXED
+                return QUIET if whole else UNUSUAL
         elif c == _OPEN and depth == 0:
             depth = 1
         elif c == _QUOTE and depth > 0:
             key_end = _until_quote(buf, at, end)
             if key_end < 0:
                 return UNUSUAL
-            key, single = int(buf[at]), key_end == at + 1
+            start, key, single = at, int(buf[at]), key_end == at + 1
             at = _skip(buf, key_end + 1, end)
             if at >= end or buf[at] != _COLON:
                 return UNUSUAL
@@ -133,9 +140,10 @@ def locate(buf: U8, at: int, end: int, spans: I64) -> int:  # noqa: C901, PLR091
             if at >= end:
                 return UNUSUAL
             if buf[at] == _OPEN:
-                bar = single and key == ord("k") and around == AROUND
-                if not bar and (single or key != ord("d") or depth != 1):
+                bar = single and key == ord("k") and around == AROUND and seen & BAR_SEEN == 0
+                if not bar and (depth != 1 or seen & DATA_SEEN or pack(buf, start, key_end) != DATA):
                     return UNUSUAL
+                seen |= (BAR_SEEN if bar else DATA_SEEN) | (PLAIN_SEEN if bar and depth == 1 else 0)
                 around = 0 if bar else AROUND
                 depth += 1
                 at += 1
@@ -146,6 +154,7 @@ def locate(buf: U8, at: int, end: int, spans: I64) -> int:  # noqa: C901, PLR091
                 if stop < 0:
                     return UNUSUAL
                 if single and key < AROUND:
+                    seen |= PLAIN_SEEN if depth == 1 else 0
                     spans[key + around, 0], spans[key + around, 1] = start, stop
                 at = stop + 1 if quoted else stop
         elif c != _COMMA:
@@ -179,12 +188,14 @@ def parse(buf: U8, at: int, end: int, where: Directory, spans: I64, out: I64, ou
             value, decimals = mantissa(buf, start, stop)
             if value < 0 or not _keep(kind, word, value, decimals, out, out_f):
                 return UNUSUAL
-    start, stop = spans[ord("e") + AROUND, 0], spans[ord("e") + AROUND, 1]
-    if stop - start != 5 or buf[start] != ord("k") or buf[start + 1] != ord("l"):
+    closed = pack(buf, spans[ord("x"), 0], spans[ord("x"), 1])
+    if pack(buf, spans[ord("e") + AROUND, 0], spans[ord("e") + AROUND, 1]) != KLINE or (
+        closed not in (TRUE, FALSE)
+    ):
         return UNUSUAL
     out[ROW_AT] = find_row(where, buf, spans[ord("s"), 0], spans[ord("s"), 1])
     out[TIMEFRAME_AT] = find_timeframe(where, pack(buf, spans[ord("i"), 0], spans[ord("i"), 1]))
-    out[CLOSED_AT] = 1 if buf[spans[ord("x"), 0]] == ord("t") else 0
+    out[CLOSED_AT] = 1 if closed == TRUE else 0
     return QUIET
 
 
@@ -211,17 +222,21 @@ def fit(mem: Memory, event: I64, event_f: F64) -> int:
     known = mem.decimals[row]
     if event[BASE_DECIMALS] > known[1] or event[QUOTE_DECIMALS] > known[2]:
         return WIDER
-    known[0] = max(known[0], event[PRICE_DECIMALS])
     for word, kind in ((VOLUME, 1), (QUOTE, 2), (TAKER_BASE, 1), (TAKER_QUOTE, 2)):
         for _ in range(known[kind] - event[BASE_DECIMALS + kind - 1]):
             if event[word] == 0:
                 break
+            if event[word] > MOST_MANTISSA // 10:
+                return WIDER
             event[word] *= 10
     high, low = event_f[HIGH], event_f[LOW]
     ordered = low <= min(event_f[OPEN], event_f[CLOSE]) and high >= max(event_f[OPEN], event_f[CLOSE])
     index = bar_index(event[OPEN_TIME], mem.grid[t, 0], mem.grid[t, 1])
     aligned = bar_open(index, mem.grid[t, 0], mem.grid[t, 1]) == event[OPEN_TIME]
-    return QUIET if ordered and aligned and low >= 0 else BAD
+    if not ordered or not aligned or low < 0 or event[OPEN_TIME] > event[EVENT_AT]:
+        return BAD
+    known[0] = max(known[0], event[PRICE_DECIMALS])
+    return QUIET
 
 
 @njit(cache=True, nogil=True)
@@ -229,7 +244,7 @@ def apply(mem: Memory, event: I64, now: int, frame: int, closed: I64, reports: I
     """Merge one fitted event and lift the larger bars; adds its reports and gives their new number."""
     row, t = event[ROW_AT], event[TIMEFRAME_AT]
     mem.heard[row] = now
-    closed[t] = -1
+    closed[:] = -1
     if event[CLOSED_AT] == 1:
         flags = merge_closed(mem, t, row, event)
         if flags & CLOSED_NOW:
