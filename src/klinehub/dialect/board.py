@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 
 from klinehub.dialect.digits import U8
-from klinehub.dialect.frames import Events, Sheet, continuous_stencil, kline_stencil
+from klinehub.dialect.frames import Events, Sheet, Stencil, continuous_stencil, kline_stencil
 from klinehub.dialect.source import Source
 from klinehub.dialect.wire import Envelopes, envelope, frame
 from klinehub.domain.listing import Listing
@@ -120,8 +120,8 @@ class Board:
         cut = kline_stencil if what == "kline" else continuous_stencil
         return self._add(Line(name, listing.symbol, frame_), cut(listing, scale, frame_))
 
-    def _add(self, line: Line, stencil: object) -> int:
-        number = self.sheet.add(stencil)  # type: ignore[arg-type]
+    def _add(self, line: Line, stencil: Stencil) -> int:
+        number = self.sheet.add(stencil)
         self._envelopes.add(line.name)
         self.lines.append(line)
         self._numbers[line.name] = number

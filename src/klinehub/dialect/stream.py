@@ -148,6 +148,9 @@ class Connection:
                 await self._hear(message.type, message.data)
         except _End as end:
             await self.close(_POLICY, str(end))
+        except _Fault:
+            # Only a URL with too many names comes here: a control message gets its error frame.
+            await self.close(_POLICY, "Invalid request")
         finally:
             beat.cancel()
 

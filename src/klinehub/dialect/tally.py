@@ -11,6 +11,7 @@ from klinehub.domain.timeframe import DAY, MINUTE
 _PATIENCE: Final = 10
 _FIRST_BAN: Final = 2 * MINUTE
 _LONGEST_BAN: Final = 3 * DAY
+_MANY: Final = 1000
 
 
 @dataclass(slots=True)
@@ -37,7 +38,7 @@ class Tally:
     """The weight counters of all addresses; without *limits* it only counts.
 
     An address that keeps asking after a 429 is banned for 2 minutes, doubled with each further ban up
-    to 3 days. Old accounts are forgotten with the minute, bans with their end.
+    to 3 days. Addresses that were never banned are forgotten when there are many and their minute is over.
     """
 
     limits: bool = True
@@ -46,6 +47,8 @@ class Tally:
 
     def spend(self, address: str, weight: int, now: int) -> Account:
         """Count a request at exchange time *now* (ms); raises Refused where it goes over the limit."""
+        if address not in self.accounts and len(self.accounts) >= _MANY:
+            self._forget(now // MINUTE)
         account = self.accounts.setdefault(address, Account())
         if account.minute != now // MINUTE:
             account.minute, account.used, account.refused = now // MINUTE, 0, 0
@@ -53,6 +56,11 @@ class Tally:
         if self.limits:
             self._check(account, address, now)
         return account
+
+    def _forget(self, minute: int) -> None:
+        old = [name for name, one in self.accounts.items() if one.minute < minute and not one.bans]
+        for name in old:
+            del self.accounts[name]
 
     def _check(self, account: Account, address: str, now: int) -> None:
         if now < account.banned_until:

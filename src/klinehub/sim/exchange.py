@@ -225,7 +225,16 @@ async def serve(exchange: Exchange, *, host: str = "127.0.0.1", port: int, ws_po
         await rest.cleanup()
         raise
     life = asyncio.create_task(exchange.live(), name="simulated exchange")
+    life.add_done_callback(_tell)
     return Served(exchange, f"http://{host}:{rest_port}", f"ws://{host}:{stream_port}", [rest, stream], life)
+
+
+def _tell(life: "asyncio.Task[None]") -> None:
+    """Tell at once when the exchange stops on its own, though `wait` and `close` raise it too."""
+    error = None if life.cancelled() else life.exception()
+    if error is not None:
+        context = {"message": "The simulated exchange stopped", "exception": error, "task": life}
+        life.get_loop().call_exception_handler(context)
 
 
 async def _listen(app: web.Application, host: str, port: int) -> tuple[web.AppRunner, int]:

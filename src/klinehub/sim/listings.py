@@ -1,5 +1,6 @@
 """What a synthetic exchange lists, and when: the symbols asked for and all that stands beside them."""
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import islice
@@ -21,6 +22,8 @@ _PLANNED_DAYS: Final = 30
 _ANNOUNCED: Final = HOUR_MS
 # The largest symbols stay.
 _SAFE: Final = 20
+# Sorts after any number of a role.
+_LAST: Final = 2**62
 # One symbol for each further status, so that a client meets them all.
 _RETIRED: Final = (
     "SETTLING",
@@ -62,7 +65,11 @@ class Plan(NamedTuple):
 
     def changes(self, after: int, until: int) -> list[tuple[int, int]]:
         """Give (time, role) of the status changes in (after, until]."""
-        return [moment for moment in self.moments if after < moment[0] <= until]
+        return list(
+            self.moments[
+                bisect_right(self.moments, (after, _LAST)) : bisect_right(self.moments, (until, _LAST))
+            ]
+        )
 
     def listing(self, role: int, now: int) -> Listing:
         """Give one symbol's listing as it is at *now*."""

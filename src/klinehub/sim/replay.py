@@ -6,6 +6,7 @@ timeframe; a symbol is listed with its first bar; one whose bars end a day befor
 is delisted (SETTLING) with its last.
 """
 
+from bisect import bisect_right
 from pathlib import Path
 from typing import Final
 from zlib import crc32
@@ -51,6 +52,9 @@ class ReplayMarket(Market):
             _listing(one, found) for one, found in zip(self.instruments, recordings.symbols, strict=True)
         ]
 
+        lives = ((one.onboard, one.end) for one in self.instruments)
+        self._moments = sorted((t, i) for i, life in enumerate(lives) for t in life if t is not None)
+
     def _over(self, bars: I64) -> int:
         """Give the end of the last bar."""
         return self.grain.open_time(self.grain.index(int(bars[-1, OPEN_TIME])) + 1)
@@ -74,13 +78,8 @@ class ReplayMarket(Market):
 
     def changes(self, after: int, until: int) -> list[Change]:
         """Give the listings and delistings in the time (after, until], oldest first."""
-        found = [
-            Change(time, self._at(i, time))
-            for i, one in enumerate(self.instruments)
-            for time in (one.onboard, one.end)
-            if time is not None and after < time <= until
-        ]
-        return sorted(found, key=lambda change: change.time)
+        low, high = (bisect_right(self._moments, time, key=lambda one: one[0]) for time in (after, until))
+        return [Change(time, self._at(i, time)) for time, i in self._moments[low:high]]
 
     def coarse(self, i: int, first: int, last: int) -> I64:
         """Give the recorded bars with absolute indices first to last of instrument *i*."""

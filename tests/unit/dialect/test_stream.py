@@ -177,6 +177,15 @@ def test_the_1025th_stream_costs_the_connection() -> None:
     assert (code, reason) == (1008, "Invalid request")
 
 
+def test_a_url_of_too_many_names_is_closed() -> None:
+    async def follow(scene: Scene) -> tuple[int | None, str]:
+        socket = await scene.connect("/market/ws/" + "/".join(f"n{n}" for n in range(1025)))
+        closing = await socket.receive()
+        return closing.data, str(closing.extra)
+
+    assert on_exchange(follow) == (1008, "Invalid request")
+
+
 def test_a_burst_of_15_is_answered_and_40_close_the_connection() -> None:
     async def burst(scene: Scene, size: int) -> tuple[int, Any]:
         socket = await scene.connect("/market/ws")
