@@ -47,8 +47,9 @@ class Proxy:
         finally:
             for way in ways:
                 way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
+            # First of all: the end of the test may cancel what comes after it.
             there_writer.close()
+            await asyncio.gather(*ways, return_exceptions=True)
 
 
 class ConnectProxy(Proxy):
