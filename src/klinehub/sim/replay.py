@@ -38,7 +38,11 @@ def replay(path: str | Path, seed: int = 1) -> "ReplayMarket":
 
 
 class ReplayMarket(Market):
-    """A market of recorded bars; `begin` and `end` (ms UTC) bound what was recorded."""
+    """A market of recorded bars; `begin` and `end` (ms UTC) bound what was recorded.
+
+    `middle` is the open time before which half of all recorded bars lie: never in a gap, whereas the
+    middle between begin and end can be.
+    """
 
     def __init__(self, recordings: Recordings, seed: int) -> None:
         self.grain = recordings.timeframe
@@ -47,6 +51,8 @@ class ReplayMarket(Market):
         self._bars = [one.bars for one in recordings.symbols]
         self.begin = min(int(bars[0, OPEN_TIME]) for bars in self._bars)
         self.end = max(self._over(bars) for bars in self._bars)
+        times = np.concatenate([bars[:, OPEN_TIME] for bars in self._bars])
+        self.middle = int(np.partition(times, len(times) // 2)[len(times) // 2])
         super().__init__([self._instrument(one, seed) for one in recordings.symbols])
         self._fixed = [
             _listing(one, found) for one, found in zip(self.instruments, recordings.symbols, strict=True)

@@ -36,8 +36,9 @@ def on_exchange(test: Callable[[Scene], Awaitable[T]], *, symbols: int = 3, **se
     """Run *test* against an exchange on virtual time and give what it returns."""
 
     async def main(loop: SimLoop) -> T:
-        clock = Clock(START, settings.pop("speed", 1.0), loop.time)
-        market = settings.pop("market", None) or synthetic(symbols, 1, start=START)
+        start = settings.pop("start", START)
+        clock = Clock(start, settings.pop("speed", 1.0), loop.time)
+        market = settings.pop("market", None) or synthetic(symbols, 1, start=start)
         served = await serve(Exchange(market, clock, **settings), port=8080, ws_port=8081)
         try:
             async with SimNetwork().session(served.rest_url, timeout=30.0) as session:

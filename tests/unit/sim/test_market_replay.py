@@ -98,6 +98,7 @@ def test_months_are_joined_and_a_gap_stays_a_gap(tmp_path: Path) -> None:
     ]
     assert not len(market.bars(0, frame, frame.index(BEGIN + DAY), frame.index(BEGIN + 2 * DAY), now))
     assert market.listings(now)[0].trading
+    assert market.middle == BEGIN + 40 * MINUTE
 
 
 @pytest.mark.parametrize(
