@@ -92,7 +92,7 @@ def read_plainly(frame: bytes) -> Told | None:
         volumes = tuple(Decimal(k[key]) for _, key, _ in VOLUMES)
         closed = {True: True, False: False, "true": True, "false": False}[k["x"]]
         return Told(k["s"], k["i"], closed, int(body["E"]), int(k["t"]), int(k["n"]), prices, volumes)
-    except (ValueError, KeyError, TypeError, InvalidOperation):
+    except (ValueError, KeyError, TypeError, AttributeError, InvalidOperation):
         return None
 
 
