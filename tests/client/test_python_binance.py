@@ -21,6 +21,8 @@ async def served(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
 
     clock = Clock(START, 60.0, time.monotonic)
     running = await serve(Exchange(synthetic(40, 1, start=START), clock), port=0, ws_port=0)
+    # Its constructor pings spot and asks it for the time.
+    monkeypatch.setattr(AsyncClient, "API_URL", f"{running.rest_url}/api")
     monkeypatch.setattr(AsyncClient, "FUTURES_URL", f"{running.rest_url}/fapi")
     monkeypatch.setattr(BinanceSocketManager, "FSTREAM_URL", f"{running.ws_url}/")
     yield running
@@ -31,7 +33,7 @@ async def test_python_binance_fetches_exchange_info_klines_and_tickers(served: S
     from binance import AsyncClient
     from binance.exceptions import BinanceAPIException
 
-    client = AsyncClient()
+    client = await AsyncClient.create()
     try:
         info = await client.futures_exchange_info()
         assert len(info["symbols"]) == len(served.exchange.source.listings())
@@ -61,7 +63,7 @@ async def test_python_binance_watches_klines(served: Served) -> None:
     from binance import AsyncClient, BinanceSocketManager
     from binance.enums import ContractType
 
-    client = AsyncClient()
+    client = await AsyncClient.create()
     manager = BinanceSocketManager(client)
     try:
         async with manager.kline_futures_socket(

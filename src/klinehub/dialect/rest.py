@@ -160,6 +160,9 @@ class Rest:
 
 _WORTH_ZIPPING: Final = 200_000
 _ROUTES: Final[dict[str, Answer]] = {
+    # Some clients of the futures say hello to the spot exchange first.
+    "/api/v3/ping": Rest.ping,
+    "/api/v3/time": Rest.time,
     "/fapi/v1/ping": Rest.ping,
     "/fapi/v1/time": Rest.time,
     "/fapi/v1/exchangeInfo": Rest.info,

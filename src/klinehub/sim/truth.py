@@ -2,6 +2,10 @@
 
 A bar is a line of ten integers in the order of dtype ROW: open time (ms), open, high, low, close in
 ticks, volume in steps, quote volume in tick x step, trades, taker base and taker quote volume.
+
+Bound: a quote volume's mantissa has price plus quantity decimals and must stay below 2**63. With the 5
+to 7 decimals of the exchange's symbols that is 9e11 to 9e13 of the quote asset in one bar; the largest
+symbol's month is some 5e11 at 5 decimals, where the bound is 9e13.
 """
 
 from typing import Final

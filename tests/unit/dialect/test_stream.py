@@ -322,6 +322,22 @@ def test_tradeless_minutes_close_if_the_switch_says_so(flat: bool) -> None:  # n
         assert k["o"] == k["h"] == k["l"] == k["c"]
 
 
+def test_names_that_are_not_ascii_are_echoed_and_delivered() -> None:
+    async def follow(scene: Scene) -> tuple[str, Any, list[Any]]:
+        listings = scene.served.exchange.source.listings()
+        name = next(one.symbol for one in listings if not one.symbol.isascii()).lower() + "@kline_1m"
+        by_path = await events(await scene.connect(f"/market/stream?streams={name}"), 61.0)
+        socket = await scene.connect("/market/stream")
+        await say(socket, "SUBSCRIBE", [name])
+        listed = await say(socket, "LIST_SUBSCRIPTIONS")
+        return name, listed["result"], by_path + await events(socket, 61.0)
+
+    name, listed, found = on_exchange(follow, symbols=20)
+    assert listed == [name]
+    assert {event["stream"] for event in found} == {name}
+    assert sum(event["data"]["k"]["x"] for event in found) == 2
+
+
 def test_continuous_klines_name_pair_and_contract() -> None:
     async def follow(scene: Scene) -> list[Any]:
         return await events(await scene.connect("/market/ws/btcusdt_perpetual@continuousKline_1m"), 2.0)

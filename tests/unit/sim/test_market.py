@@ -1,5 +1,6 @@
 """The laws of a simulated market: every timeframe tells the same story, whoever asks, in whatever order."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import numpy as np
@@ -226,6 +227,23 @@ def test_exactly_the_symbols_asked_for_trade(number: int) -> None:
     if number >= 12:
         assert any(not one.symbol.isascii() for one in ranked)
         assert any(one.contract_type == "TRADIFI_PERPETUAL" for one in ranked)
+
+
+@pytest.mark.parametrize("year", [2018, 2021, 2040])
+def test_a_market_can_start_in_any_year(year: int) -> None:
+    start = int(datetime(year, 3, 1, 12, 34, tzinfo=UTC).timestamp()) * 1000
+    market = synthetic(30, 2, start=start)
+    listed = [
+        one for one in market.listings(start) if one.trading and one.perpetual and one.quote_asset == "USDT"
+    ]
+    hours = timeframe("1h")
+
+    assert len(listed) == 30
+    for one in listed:
+        i = market.index[one.symbol]
+        bars = market.bars(i, hours, hours.index(start) - 999, hours.index(start), start)
+        assert len(bars) == 1000
+        sane(bars)
 
 
 def test_a_market_without_symbols_says_what_to_do() -> None:
