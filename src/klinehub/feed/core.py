@@ -16,6 +16,7 @@ import numpy as np
 
 from klinehub.domain.kline import CLOSED, Exact
 from klinehub.errors import DataError
+from klinehub.feed.binance import MOST_ROWS
 from klinehub.feed.directory import directory
 from klinehub.feed.slow import WireEvent, merge_slowly, read_event
 from klinehub.feed.wire import BAD, REPORT_WORDS, UNUSUAL, WIDER, ingest
@@ -26,8 +27,13 @@ from klinehub.panel.ring import Ring
 
 # A close that the stream did not bring within this time is asked for by REST.
 GRACE: Final = 3_000
-# A range that was asked for is not asked for again before this time.
+# A range whose request failed is not asked for again before this time, one under way not at all.
 RETRY: Final = 20_000
+UNDER_WAY: Final = 2**62
+# An answer that lacks a bar shows that there is none when it was asked for this long after the close.
+SURE: Final = 60_000
+# More confirmed absences than this are thinned out.
+MOST_ABSENT: Final = 1 << 16
 
 
 class BarClosed(NamedTuple):
@@ -151,7 +157,8 @@ class Core:
         if fetch.start is None and exact.rows.size < fetch.limit and exact.rows.size:
             self._set_first(t, row, self.ring.timeframes[t].index(int(exact.rows["open_time"][0])))
         if flags & CONFLICT:
-            self._conflict(t, row, int(exact.rows["open_time"][0]), decisions)
+            for time in self.ring.differing(t, row, exact, asked):
+                self._conflict(t, row, time, decisions)
         self._asked.pop((t, row), None)
         self._settle_range(t, row, before, decisions)
         if fetch.start is not None:
@@ -159,9 +166,9 @@ class Core:
         self._announce(asked, decisions)
         return decisions
 
-    def on_failed(self, fetch: Fetch) -> None:
-        """Say that *fetch* brought nothing; its range is asked for again at the next timer."""
-        self._asked.pop((self.ring.number[fetch.timeframe], self.ring.rows[fetch.symbol]), None)
+    def on_failed(self, fetch: Fetch, now: int) -> None:
+        """Say that *fetch* brought nothing, or was not sent; its range is not asked for again for a while."""
+        self._asked[self.ring.number[fetch.timeframe], self.ring.rows[fetch.symbol]] = now + RETRY
 
     def on_timer(self, now: int) -> Decisions:
         """Announce bars whose grace is over and ask for what is missing."""
@@ -177,7 +184,7 @@ class Core:
         for t, timeframe in enumerate(self.ring.timeframes):
             upto = timeframe.index(now - self.grace) - 1
             found += gaps(self.ring.memory, t, self.active, wanted=self.wanted, upto=upto)
-        return [gap for gap in found if not self._is_absent(gap)]
+        return [gap for gap in map(self._without_absent, found) if gap.start <= gap.end]
 
     def _read_slowly(self, frame: bytes, now: int, into: Decisions, line: tuple[int, int, int, int]) -> None:
         """Read an unusual frame; a bad one is counted and set aside, and ends nothing else."""
@@ -220,32 +227,29 @@ class Core:
             into.revised.append(Revision(timeframe.name, bar, self.ring.symbols[row]))
 
     def _announce(self, now: int, into: Decisions) -> None:
-        """Announce each due bar that is complete or past its grace, larger timeframes first."""
+        """Announce each due bar that is complete or past its grace, in order of time, the larger first."""
         if not self.live:
             return
-        again = True
-        while again:
-            again = False
-            waiting: set[int] = set()
-            for t in reversed(range(len(self.ring.timeframes))):
-                timeframe, bar = self.ring.timeframes[t], int(self._due[t])
-                end = timeframe.close_time(bar)
-                if end >= now or end in waiting:
-                    continue
-                lacking = self._lacking(t, bar)
-                if lacking.size and now < end + self.grace:
-                    waiting.add(end)
-                    continue
-                names = tuple(self.ring.symbols[row] for row in lacking)
-                into.closed.append(BarClosed(timeframe.name, bar, timeframe.open_time(bar), not names, names))
-                self._due[t] += 1
-                again = True
+        while True:
+            ends = [tf.close_time(int(bar)) for tf, bar in zip(self.ring.timeframes, self._due, strict=True)]
+            end = min(ends)
+            t = max(number for number, one in enumerate(ends) if one == end)
+            timeframe, bar = self.ring.timeframes[t], int(self._due[t])
+            if end >= now:
+                return
+            lacking = self._lacking(t, bar)
+            if lacking.size and now < end + self.grace:
+                return
+            names = tuple(self.ring.symbols[row] for row in lacking)
+            into.closed.append(BarClosed(timeframe.name, bar, timeframe.open_time(bar), not names, names))
+            self._due[t] += 1
 
     def _lacking(self, t: int, bar: int) -> I64:
         """Give the live rows that have not closed *bar*, symbols listed after it left out."""
         rows, memory = self.active, self.ring.memory
         closed = memory.state[t, rows, bar % self.ring.bars] >= CLOSED
-        held = (memory.newest[t, rows] >= bar) & closed
+        newest = memory.newest[t, rows]
+        held = (newest >= bar) & (newest - self.ring.bars < bar) & closed
         lacking: I64 = rows[~held & (memory.first[t, rows] <= bar)]
         return lacking
 
@@ -263,22 +267,22 @@ class Core:
                     spans[gap.row] = (min(start, gap.start), max(end, gap.end))
             for row, (start, end) in spans.items():
                 if self._asked.get((t, row), 0) <= now:
-                    self._asked[t, row] = now + RETRY
-                    begin = timeframe.open_time(start)
-                    fetches.append(Fetch(self.ring.symbols[row], timeframe.name, begin, end - start + 1))
+                    self._asked[t, row] = UNDER_WAY
+                    begin, limit = timeframe.open_time(start), min(end - start + 1, MOST_ROWS)
+                    fetches.append(Fetch(self.ring.symbols[row], timeframe.name, begin, limit))
         return fetches
 
     def _unclosed(self, t: int, row: int, exact: Exact, fetch: Fetch) -> list[int]:
         """List the open times in an answer that are not closed here yet."""
         if fetch.start is None:
             return []
-        memory, timeframe = self.ring.memory, self.ring.timeframes[t]
-        times = [int(time) for time in exact.rows["open_time"]]
+        memory, timeframe, bars = self.ring.memory, self.ring.timeframes[t], self.ring.bars
+        newest = int(memory.newest[t, row])
+        indexes = [(int(time), timeframe.index(int(time))) for time in exact.rows["open_time"]]
         return [
             time
-            for time in times
-            if timeframe.index(time) > memory.newest[t, row]
-            or memory.state[t, row, timeframe.index(time) % self.ring.bars] < CLOSED
+            for time, index in indexes
+            if index > newest or (index > newest - bars and memory.state[t, row, index % bars] < CLOSED)
         ]
 
     def _settle_range(self, t: int, row: int, times: list[int], into: Decisions) -> None:
@@ -287,24 +291,35 @@ class Core:
         for time in times:
             if memory.state[t, row, timeframe.index(time) % self.ring.bars] < CLOSED:
                 continue
-            self.counts.closes += 1
-            self._revise(t, row, time, into)
-            self.ring.lift(t, row, time)
+            for number, opened in [(t, time), *self.ring.settle(t, row, time)]:
+                self.counts.closes += 1
+                self._revise(number, row, opened, into)
 
     def _set_first(self, t: int, row: int, index: int) -> None:
         """Remember a symbol's first bar, known from an answer shorter than asked for."""
         self.ring.memory.first[t, row] = index
 
     def _note_absent(self, t: int, row: int, fetch: Fetch, exact: Exact, asked: int) -> None:
-        """Remember bars that the exchange was asked for and does not have, so that none is asked twice."""
+        """Remember bars that the exchange was asked for and does not have; a young one may yet come."""
         timeframe = self.ring.timeframes[t]
         start = timeframe.index(fetch.start or 0)
         have = {timeframe.index(int(time)) for time in exact.rows["open_time"]}
         for index in range(start, start + fetch.limit):
-            if index not in have and timeframe.close_time(index) + PROOF <= asked:
+            if index in have:
+                continue
+            if timeframe.close_time(index) + SURE <= asked:
                 self._absent.add((t, row, index))
+            else:
+                self._asked[t, row] = asked + RETRY
+        if len(self._absent) > MOST_ABSENT:
+            oldest = self._due - self.ring.bars
+            self._absent = {key for key in self._absent if key[2] > oldest[key[0]]}
 
-    def _is_absent(self, gap: Gap) -> bool:
-        """Whether the exchange has none of a gap's bars."""
-        bars = range(gap.start, gap.end + 1)
-        return all((gap.timeframe, gap.row, bar) in self._absent for bar in bars)
+    def _without_absent(self, gap: Gap) -> Gap:
+        """Take the bars that the exchange does not have from both ends of a gap; nothing may be left."""
+        t, row, start, end = gap
+        while start <= end and (t, row, start) in self._absent:
+            start += 1
+        while start <= end and (t, row, end) in self._absent:
+            end -= 1
+        return Gap(t, row, start, end)

@@ -115,7 +115,7 @@ class Live:
     def _emit(self, decisions: Decisions) -> None:
         for item in decisions.fetches:
             if self._repairs.full():
-                self.core.on_failed(item)
+                self.core.on_failed(item, self._gate.now())
             else:
                 self._repairs.put_nowait(item)
         if decisions.closed or decisions.revised or decisions.conflicts or decisions.events:
@@ -157,3 +157,4 @@ class Live:
                 self.repaired += 1
             except (FeedError, DataError) as exc:
                 self.last_loss = str(exc)
+                self.core.on_failed(item, self._gate.now())

@@ -8,7 +8,7 @@ from klinehub.domain.kline import ROW_WORDS, Exact, Scale
 from klinehub.domain.timeframe import DAY, Timeframe
 from klinehub.errors import DataError
 from klinehub.panel.memory import I64, PARENT, QUOTE, TAKER_BASE, TAKER_QUOTE, U8, VOLUME, Memory, carve, size
-from klinehub.panel.merge import load_rows, verify_bar
+from klinehub.panel.merge import PROOF, load_rows, verify_bar
 from klinehub.panel.panel import Panel
 from klinehub.panel.resample import lift
 
@@ -97,6 +97,24 @@ class Ring:
         self._closed[:] = -1
         self._closed[t] = closed
         return int(lift(self.memory, t, row, self._closed))
+
+    def settle(self, t: int, row: int, time: int) -> list[tuple[int, int]]:
+        """Lift a bar that closed late; gives number of timeframe and open time of each bar that did too."""
+        self.lift(t, row, time)
+        return [
+            (larger, int(opened)) for larger, opened in enumerate(self._closed) if larger > t and opened >= 0
+        ]
+
+    def differing(self, t: int, row: int, exact: Exact, asked: int) -> list[int]:
+        """List the open times of closed bars that rows asked for at *asked* contradict."""
+        timeframe, memory = self.timeframes[t], self.memory
+        newest, found = int(memory.newest[t, row]), []
+        for words in self._fitted(row, exact):
+            index = timeframe.index(int(words[0]))
+            held = newest - self.bars < index <= newest and timeframe.close_time(index) + PROOF <= asked
+            if held and not np.array_equal(memory.cells[t, row, index % self.bars], words):
+                found.append(int(words[0]))
+        return found
 
     def verify(self, t: int, row: int, exact: Exact) -> tuple[int, list[int]]:
         """Compare closed bars with a second answer: how many there were, and the open times that differ."""

@@ -1,0 +1,503 @@
+"""The core's decisions: what closed, in which order, what is missing and what is asked for."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pytest
+from tests.unit.feed.frames import a_ring, bar, event, packed
+from tests.unit.panel.model import SCALE, Bar, exact, market, roll_up
+
+from klinehub.domain.kline import Exact
+from klinehub.domain.timeframe import in_order, timeframe
+from klinehub.feed.binance import MOST_ROWS
+from klinehub.feed.core import (
+    GRACE,
+    RETRY,
+    SURE,
+    BarClosed,
+    Conflict,
+    Core,
+    Decisions,
+    Fetch,
+    Revision,
+)
+from klinehub.panel.merge import PROOF
+from klinehub.panel.ring import Ring
+
+MINUTE: Final = 60_000
+FRAMES: Final = in_order(["1m", "5m", "15m"])
+NAMES: Final = ("A", "B", "C")
+# The first minute of an hour.
+START: Final = 1_791_241_200_000
+HISTORY: Final = 20
+# Minutes of history before START: twenty bars of the largest timeframe, and one more.
+PAST: Final = 315
+TRUTH: Final = {
+    name: market(FRAMES[0], START // MINUTE - PAST, PAST + 90, seed)
+    for seed, name in enumerate((*NAMES, "NEW"))
+}
+
+
+def at(minute: int) -> int:
+    """Give the open time of a minute after START."""
+    return START + MINUTE * minute
+
+
+def truth(symbol: str, first: int, last: int) -> list[Bar]:
+    """Give a symbol's true minutes first to last (inclusive)."""
+    return TRUTH[symbol][first + PAST : last + PAST + 1]
+
+
+def frame(one: Bar, symbol: str, *, closed: bool) -> bytes:
+    """Give a bar as the stream tells it."""
+    price = {key: f"{ticks / 100:.2f}" for key, ticks in zip("ohlc", one[1:5], strict=True)}
+    volume = {
+        key: f"{mantissa // 10**d}.{mantissa % 10**d:0{d}d}" if mantissa else "0"
+        for key, mantissa, d in zip("vqVQ", (*one[5:7], *one[8:]), (3, 5, 3, 5), strict=True)
+    }
+    k = bar(one.open_time, symbol=symbol, n=one.trades, x=closed, **price, **volume)
+    return event(k, at=one.open_time + (MINUTE if closed else 1_000))
+
+
+def a_core(*, names: Sequence[str] = NAMES, **settings: Any) -> Core:
+    """Make a core that is live since START, with history for all symbols."""
+    ring = Ring(FRAMES, rows=len(names) + 1, bars=64)
+    for name in names:
+        ring.add(name, SCALE)
+    core = Core(ring, wanted=HISTORY, **settings)
+    core.watch(names)
+    for name in names:
+        for tf in FRAMES:
+            known = rows(name, tf.name, -HISTORY, -1)
+            core.on_rest(Fetch(name, tf.name, None, HISTORY), known, START + PROOF)
+    core.go_live(START + PROOF)
+    return core
+
+
+def rows(symbol: str, name: str, first: int, last: int) -> Exact:
+    """Give true bars as REST would: bars first to last of a timeframe, counted from START."""
+    tf = timeframe(name)
+    each = tf.milliseconds // MINUTE
+    return exact([roll_up(truth(symbol, n * each, n * each + each - 1), tf) for n in range(first, last + 1)])
+
+
+def tell(core: Core, frames: Iterable[bytes], now: int) -> Decisions:
+    return core.on_batch(*packed(list(frames)), now)
+
+
+def close(core: Core, minute: int, names: Sequence[str] = NAMES, *, late: int = 50) -> Decisions:
+    """Tell that a minute has closed for some symbols."""
+    frames = [frame(truth(name, minute, minute)[0], name, closed=True) for name in names]
+    return tell(core, frames, at(minute + 1) + late)
+
+
+def names_of(closed: Iterable[BarClosed]) -> list[tuple[str, int]]:
+    """Give timeframe and minute after START at which each bar ended."""
+    return [(one.timeframe, timeframe(one.timeframe).open_time(one.bar + 1)) for one in closed]
+
+
+def answer(core: Core, fetch: Fetch, now: int) -> Decisions:
+    """Answer a fetch with the truth, as far as it is there at *now*."""
+    tf = timeframe(fetch.timeframe)
+    first = tf.index(fetch.start or 0) - tf.index(START)
+    last = min(first + fetch.limit - 1, tf.index(now) - tf.index(START))
+    return core.on_rest(fetch, rows(fetch.symbol, fetch.timeframe, first, last), now)
+
+
+def test_nothing_is_announced_before_it_is_live() -> None:
+    ring = a_ring(NAMES, SCALE, FRAMES, bars=64)
+    core = Core(ring, wanted=20)
+    core.watch(NAMES)
+
+    assert close(core, 0) == core.on_timer(at(5)) == Decisions()
+
+
+def test_a_bar_is_announced_when_the_last_symbol_has_closed_it() -> None:
+    core = a_core()
+
+    assert close(core, 0, ("A", "C")).closed == []
+    assert close(core, 0, ("B",), late=70).closed == [
+        BarClosed("1m", START // MINUTE, START, complete=True, missing=())
+    ]
+
+
+def test_each_bar_is_announced_once_whatever_is_repeated() -> None:
+    core = a_core()
+    decisions = [close(core, minute) for minute in (0, 0, 1, 0, 1, 2, 2)]
+    decisions += [core.on_timer(at(3) + 10), close(core, 2), core.on_timer(at(3) + 2 * GRACE)]
+
+    assert [names_of(one.closed) for one in decisions if one.closed] == [[("1m", at(n))] for n in (1, 2, 3)]
+    assert core.counts.closes == 9
+    assert core.counts.conflicts == core.counts.late == 0
+
+
+def test_the_largest_timeframe_of_an_instant_comes_first_and_the_base_last() -> None:
+    core = a_core()
+    told = [names_of(close(core, minute).closed) for minute in range(15)]
+
+    assert told[3] == [("1m", at(4))]
+    assert told[4] == [("5m", at(5)), ("1m", at(5))]
+    assert told[14] == [("15m", at(15)), ("5m", at(15)), ("1m", at(15))]
+
+
+def test_the_base_waits_for_the_larger_timeframes_of_its_instant() -> None:
+    core = a_core()
+    for minute in range(4):
+        close(core, minute, NAMES if minute != 2 else ("A", "B"))
+    core.on_timer(at(3) + GRACE)
+    assert close(core, 4).closed == []
+
+    late = core.on_timer(at(5) + GRACE).closed
+    assert names_of(late) == [("5m", at(5)), ("1m", at(5))]
+    assert [one.missing for one in late] == [("C",), ()]
+    assert [one.complete for one in late] == [False, True]
+
+
+def test_after_the_grace_it_is_announced_with_the_names_of_those_that_lack() -> None:
+    core = a_core()
+    close(core, 0, ("B",))
+
+    assert core.on_timer(at(1) + GRACE - 2).closed == []
+    assert core.on_timer(at(1) + GRACE).closed == [
+        BarClosed("1m", START // MINUTE, START, complete=False, missing=("A", "C"))
+    ]
+
+
+def test_what_was_missed_meanwhile_is_announced_in_the_order_of_time() -> None:
+    core = a_core()
+    for minute in range(3):
+        close(core, minute)
+
+    late = core.on_timer(at(6) + GRACE)
+    ends = [end for _, end in names_of(late.closed)]
+    assert ends == sorted(ends)
+    assert names_of(late.closed) == [("1m", at(4)), ("5m", at(5)), ("1m", at(5)), ("1m", at(6))]
+
+
+def test_a_close_after_the_announcement_is_a_revision_not_a_second_close() -> None:
+    core = a_core()
+    close(core, 0, ("A", "B"))
+    core.on_timer(at(1) + GRACE)
+
+    late = close(core, 0, ("C",), late=GRACE + 500)
+    assert late.closed == []
+    assert late.revised == [Revision("1m", START // MINUTE, "C")]
+    assert core.counts.late == 1
+    assert close(core, 0, ("C",), late=GRACE + 600) == Decisions()
+
+
+def test_a_late_close_revises_the_larger_bars_that_close_with_it() -> None:
+    core = a_core()
+    for minute in range(5):
+        close(core, minute, NAMES if minute != 2 else ("A", "B"))
+    core.on_timer(at(5) + GRACE)
+
+    late = close(core, 2, ("C",), late=4 * MINUTE)
+    five = timeframe("5m").index(START)
+    assert set(late.revised) == {Revision("5m", five, "C"), Revision("1m", START // MINUTE + 2, "C")}
+
+
+def test_a_repair_revises_the_larger_bars_that_close_with_it() -> None:
+    core = a_core()
+    for minute in range(5):
+        close(core, minute, NAMES if minute != 2 else ("A", "B"))
+    (fetch,) = core.on_timer(at(5) + GRACE).fetches
+
+    late = answer(core, fetch, at(5) + GRACE + 100)
+    five = timeframe("5m").index(START)
+    assert set(late.revised) == {Revision("5m", five, "C"), Revision("1m", START // MINUTE + 2, "C")}
+    assert core.counts.late == 2
+
+
+def test_a_repair_completes_a_bar_that_is_not_announced_yet() -> None:
+    core = a_core()
+    close(core, 0, ("A", "B"))
+    fetch = Fetch("C", "1m", START, 1)
+
+    decisions = answer(core, fetch, at(1) + PROOF)
+    assert names_of(decisions.closed) == [("1m", at(1))]
+    assert decisions.closed[0].complete
+    assert decisions.revised == []
+
+
+def test_nothing_is_asked_for_while_nothing_is_missing() -> None:
+    core = a_core()
+    for minute in range(20):
+        close(core, minute)
+        assert core.on_timer(at(minute + 1) + 30_000).fetches == []
+    assert core.missing(at(20) + GRACE) == []
+
+
+def test_one_range_a_symbol_and_larger_bars_rebuilt_from_the_base() -> None:
+    core = a_core()
+    lost = {"A": {1, 2, 6}, "B": {4}, "C": set[int]()}
+    for minute in range(15):
+        close(core, minute, [name for name in NAMES if minute not in lost[name]])
+    decisions = core.on_timer(at(15) + GRACE)
+
+    assert decisions.fetches == [Fetch("A", "1m", at(1), 6), Fetch("B", "1m", at(4), 1)]
+    for fetch in decisions.fetches:
+        answer(core, fetch, at(15) + GRACE + 50)
+    assert core.missing(at(15) + GRACE) == []
+    assert core.on_timer(at(15) + GRACE + 1_000).fetches == []
+    for name in NAMES:
+        for tf in ("5m", "15m"):
+            panel = core.ring.panel(tf)
+            first = -(15 * MINUTE // panel.timeframe.milliseconds)
+            expected = rows(name, tf, 0, -first - 1)
+            kept = panel.exact(name, start=panel.timeframe.index(START), end=10**9)
+            assert kept.rows.tolist() == expected.rows.tolist()
+
+
+def test_a_larger_bar_that_its_base_cannot_build_is_asked_for() -> None:
+    """Its first minutes are older than the history that is kept."""
+    core = a_core()
+    core.ring.memory.state[2, 1, (timeframe("15m").index(START) - 1) % 64] = 0
+
+    assert core.on_timer(START + 30_000).fetches == [Fetch("B", "15m", at(-15), 1)]
+
+
+def test_a_range_under_way_is_not_asked_for_again() -> None:
+    core = a_core()
+    close(core, 0, ("A", "B"))
+    now = at(1) + GRACE
+    assert len(core.on_timer(now).fetches) == 1
+
+    for step in (1_000, RETRY, 10 * RETRY):
+        assert "C" not in {fetch.symbol for fetch in core.on_timer(now + step).fetches}
+
+
+def test_a_failed_range_is_asked_for_again_after_a_while() -> None:
+    core = a_core()
+    close(core, 0, ("A", "B"))
+    now = at(1) + GRACE
+    (fetch,) = core.on_timer(now).fetches
+    core.on_failed(fetch, now + 500)
+
+    assert core.on_timer(now + RETRY).fetches == []
+    assert core.on_timer(now + RETRY + 500).fetches == [fetch]
+
+
+def test_a_bar_that_cannot_be_proven_yet_is_not_asked_for() -> None:
+    core = a_core(grace=0)
+    close(core, 0, ("A", "B"))
+
+    assert core.on_timer(at(1) + PROOF - 2).fetches == []
+    assert core.on_timer(at(1) + PROOF).fetches == [Fetch("C", "1m", START, 1)]
+
+
+def test_a_bar_that_the_exchange_does_not_have_is_not_asked_for_for_ever() -> None:
+    core = a_core()
+    for minute in range(3):
+        close(core, minute, ("A", "B"))
+    (fetch,) = core.on_timer(at(3) + GRACE).fetches
+    assert fetch == Fetch("C", "1m", START, 3)
+    nothing = Exact(rows("C", "1m", 0, 0).rows[:0], SCALE)
+    core.on_rest(fetch, nothing, at(3) + GRACE)
+
+    assert core.on_timer(at(3) + GRACE + RETRY - 1).fetches == []
+    (again,) = core.on_timer(at(3) + GRACE + RETRY).fetches
+    assert again == Fetch("C", "1m", at(1 + 1), 1)
+    core.on_rest(again, nothing, at(3) + SURE)
+    assert core.on_timer(at(3) + SURE + 10 * RETRY).fetches == [Fetch("A", "1m", at(3), 4)] + [
+        Fetch(name, "1m", at(3), 4) for name in ("B", "C")
+    ]
+
+
+def test_absent_bars_are_cut_off_what_is_asked_for_next() -> None:
+    core = a_core(names=("A",))
+    empty = Exact(rows("A", "1m", 0, 0).rows[:0], SCALE)
+    core.on_rest(Fetch("A", "1m", START, 5), empty, at(5) + SURE)
+
+    assert core.on_timer(at(7) + GRACE).fetches == [Fetch("A", "1m", at(5), 2)]
+
+
+def test_an_absent_bar_that_comes_after_all_is_kept() -> None:
+    core = a_core(names=("A",))
+    empty = Exact(rows("A", "1m", 0, 0).rows[:0], SCALE)
+    core.on_rest(Fetch("A", "1m", START, 1), empty, at(1) + SURE)
+    close(core, 0, ("A",), late=SURE)
+
+    assert core.ring.panel("1m").newest_closed("A") == START // MINUTE
+
+
+def test_no_more_rows_are_asked_for_than_an_answer_can_have() -> None:
+    ring = a_ring(["A"], SCALE, FRAMES[:1], bars=3_000)
+    core = Core(ring, wanted=2_500)
+    core.watch(["A"])
+    core.go_live(START)
+
+    (fetch,) = core.on_timer(START + 10_000).fetches
+    assert fetch == Fetch("A", "1m", at(-2_500), MOST_ROWS)
+
+
+def test_a_symbol_listed_mid_way_is_not_missed_before_its_first_bar() -> None:
+    core = a_core()
+    core.ring.add("NEW", SCALE)
+    core.watch([*NAMES, "NEW"])
+    for minute in range(7):
+        close(core, minute)
+    for tf in FRAMES:
+        first = timeframe(tf.name).index(at(7)) - timeframe(tf.name).index(START)
+        core.on_rest(Fetch("NEW", tf.name, None, 20), rows("NEW", tf.name, first, first), at(7) + 10)
+    now = at(7) + GRACE + 1_000
+
+    assert core.missing(now) == []
+    core.on_timer(now)
+    assert [names_of(close(core, minute, [*NAMES, "NEW"]).closed) for minute in (7, 8, 9)] == [
+        [("1m", at(8))],
+        [("1m", at(9))],
+        [("5m", at(10)), ("1m", at(10))],
+    ]
+    kept = core.ring.panel("5m").exact("NEW", start=0, end=10**9).rows
+    assert kept.tolist() == [roll_up(truth("NEW", 7, 9), timeframe("5m")).row]
+
+
+def test_a_symbol_no_longer_watched_is_waited_for_no_more() -> None:
+    core = a_core()
+    core.watch(["A", "B"])
+
+    assert names_of(close(core, 0, ("A", "B")).closed) == [("1m", at(1))]
+    assert core.on_timer(at(1) + 10 * GRACE).fetches == []
+
+
+BAD_FRAMES: Final = {
+    "no JSON": b'{"e":"kline"',
+    "high below low": event(bar(at(0), symbol="A", h="1.00"), at=at(0) + 500),
+    "not a number": event(bar(at(0), symbol="A", o="NaN")),
+    "off the grid": event(bar(at(0) + 1, symbol="A")),
+    "no close": event({k: v for k, v in bar(at(0), symbol="A").items() if k != "c"}),
+    "refused": b'{"error":{"code":4,"msg":"Too many subscriptions"},"id":19}',
+}
+
+
+@pytest.mark.parametrize("bad", BAD_FRAMES.values(), ids=[name.replace(" ", "-") for name in BAD_FRAMES])
+def test_a_bad_frame_is_counted_and_the_rest_of_the_batch_is_merged(bad: bytes) -> None:
+    core = a_core()
+    good = [frame(truth(name, 0, 0)[0], name, closed=True) for name in NAMES]
+
+    decisions = tell(core, [bad, good[0], bad, *good[1:], bad], at(1) + 50)
+    assert names_of(decisions.closed) == [("1m", at(1))]
+    assert decisions.closed[0].complete
+    assert core.counts.set_aside == 3
+    assert core.last_fault
+    assert core.counts.updates == 6
+
+
+def test_a_frame_of_odd_form_closes_bars_too() -> None:
+    core = a_core()
+    close(core, 0, ("A", "B"))
+    odd = frame(truth("C", 0, 0)[0], "C", closed=True).replace(b'"o"', b'"\\u006f"')
+
+    assert names_of(tell(core, [odd], at(1) + 60).closed) == [("1m", at(1))]
+    assert core.counts.set_aside == 0
+
+
+def test_other_events_are_passed_on() -> None:
+    core = a_core()
+    info = {
+        "e": "contractInfo",
+        "E": at(0),
+        "s": "NEWUSDT",
+        "ps": "NEWUSDT",
+        "ct": "PERPETUAL",
+        "cs": "TRADING",
+    }
+    frames = [json.dumps({"stream": "!contractInfo", "data": info}).encode(), b'{"result":null,"id":1}']
+
+    decisions = tell(core, frames, at(0) + 100)
+    assert [(one.e, one.s, one.ct, one.cs) for one in decisions.events] == [
+        ("contractInfo", "NEWUSDT", "PERPETUAL", "TRADING")
+    ]
+    assert core.counts.set_aside == 0
+
+
+def test_a_second_answer_that_differs_is_a_conflict_and_changes_nothing() -> None:
+    core = a_core()
+    close(core, 0)
+    wrong = truth("A", 0, 0)[0]._replace(trades=10**9)
+
+    decisions = tell(core, [frame(wrong, "A", closed=True)], at(1) + 100)
+    assert decisions.conflicts == [Conflict("1m", START, "A")]
+    assert core.counts.conflicts == 1
+    kept = core.ring.panel("1m").exact("A", start=START // MINUTE, end=10**9).rows
+    assert kept.tolist() == [truth("A", 0, 0)[0].row]
+
+
+def test_a_conflict_with_rest_names_the_bars_that_differ() -> None:
+    core = a_core()
+    for minute in range(4):
+        close(core, minute)
+    told = truth("A", 0, 3)
+    told[1] = told[1]._replace(close=told[1].high)
+    told[3] = told[3]._replace(volume=1)
+
+    decisions = core.on_rest(Fetch("A", "1m", START, 4), exact(told), at(4) + PROOF)
+    assert set(decisions.conflicts) == {Conflict("1m", at(1), "A"), Conflict("1m", at(3), "A")}
+    early = core.on_rest(Fetch("A", "1m", START, 4), exact(told), at(4))
+    assert early.conflicts == [Conflict("1m", at(1), "A")]
+
+
+def test_an_answer_older_than_what_is_kept_decides_nothing() -> None:
+    core = a_core()
+    for minute in range(80):
+        close(core, minute)
+    decisions = core.on_rest(Fetch("A", "1m", at(0), 5), rows("A", "1m", 0, 4), at(80) + PROOF)
+
+    assert decisions == Decisions()
+
+
+def test_a_batch_larger_than_any_before_finds_room_for_its_reports() -> None:
+    core = a_core()
+    frames = [frame(truth(name, n, n)[0], name, closed=True) for n in range(60) for name in NAMES]
+
+    decisions = tell(core, frames, at(60) + 50)
+    assert core.counts.closes == 3 * (60 + 12 + 4)
+    assert len(decisions.closed) == 60 + 12 + 4
+    assert all(one.complete for one in decisions.closed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_random_order_of_late_closes_and_repairs_ends_whole_and_announced_once(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    core = a_core()
+    closed: list[BarClosed] = []
+    waiting: list[tuple[int, str, int]] = []
+    under_way: list[tuple[int, Fetch]] = []
+    for second in range(50 * 60):
+        now = START + 1_000 * second + 77
+        if second % 60 == 0 and second:
+            for name in NAMES:
+                late = int(rng.choice([0, 0, 0, 0, 2, 5, 130, 10**6]))
+                waiting.append((second + late, name, second // 60 - 1))
+        due = [one for one in waiting if one[0] <= second]
+        waiting = [one for one in waiting if one[0] > second]
+        frames = [frame(truth(name, minute, minute)[0], name, closed=True) for _, name, minute in due]
+        decided = [tell(core, frames, now)] if frames else []
+        answers = [fetch for when, fetch in under_way if when <= second]
+        under_way = [one for one in under_way if one[0] > second]
+        for fetch in answers:
+            if rng.random() < 0.3:
+                core.on_failed(fetch, now)
+            else:
+                decided.append(answer(core, fetch, now))
+        decided.append(core.on_timer(now))
+        under_way += [(second + int(rng.integers(0, 3)), fetch) for fetch in decided[-1].fetches]
+        for one in decided:
+            closed += one.closed
+    keys = [(end, -timeframe(name).milliseconds) for name, end in names_of(closed)]
+
+    assert keys == sorted(set(keys))
+    assert len(keys) == 49 + 9 + 3
+    assert sum(not one.complete for one in closed) > 5
+    end = at(48)
+    assert core.missing(end) == []
+    for name in NAMES:
+        for tf in FRAMES:
+            count = 48 * MINUTE // tf.milliseconds
+            kept = core.ring.panel(tf.name).exact(
+                name, start=tf.index(START), end=tf.index(START) + count - 1
+            )
+            assert kept.rows.tolist() == rows(name, tf.name, 0, count - 1).rows.tolist()
