@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from klinehub.domain.timeframe import Timeframe
-from klinehub.panel.memory import I64, U8
+from klinehub.panel.memory import I64, U8, kernel
 
 NAME_BYTES = 64
 # A code that no bytes of a frame have.
@@ -48,7 +47,7 @@ def _code(name: str) -> int:
     return int.from_bytes(name.encode(), "big")
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pack(buf: U8, start: int, end: int) -> int:
     """Pack up to seven bytes of a frame into an integer, the last byte lowest; -1 for more than that."""
     if end - start > 7:
@@ -59,7 +58,7 @@ def pack(buf: U8, start: int, end: int) -> int:
     return code
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _hash(buf: U8, start: int, end: int) -> int:
     value = np.uint64(_FNV_START)
     for at in range(start, end):
@@ -67,7 +66,7 @@ def _hash(buf: U8, start: int, end: int) -> int:
     return int((value ^ (value >> np.uint64(29))) & np.uint64(0x7FFFFFFF))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _insert(slots: I64, names: U8, row: int, length: int) -> None:
     at = _hash(names[row], 0, length) & (slots.size - 1)
     while slots[at] >= 0:
@@ -75,7 +74,7 @@ def _insert(slots: I64, names: U8, row: int, length: int) -> None:
     slots[at] = row
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_row(where: Directory, buf: U8, start: int, end: int) -> int:
     """Find the row of the symbol named by these bytes, -1 when it has none."""
     at = _hash(buf, start, end) & (where.slots.size - 1)
@@ -93,7 +92,7 @@ def find_row(where: Directory, buf: U8, start: int, end: int) -> int:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_timeframe(where: Directory, code: int) -> int:
     """Find the number of the timeframe with this packed name, -1 when it is not listened to."""
     for t in range(where.codes.size):

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from klinehub.panel.memory import EXACT, U8
+from klinehub.panel.memory import EXACT, U8, kernel
 
 # Parsing gives up beyond this many digits and leaves the text to Python.
 MOST_DIGITS: Final = 18
@@ -13,7 +13,7 @@ POWERS: Final = 10.0 ** np.arange(23)
 _ZERO, _NINE, _DOT = 48, 57, 46
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mantissa(buf: U8, start: int, end: int) -> tuple[int, int]:
     """Parse digits with at most one dot into mantissa and decimals.
 
@@ -44,7 +44,7 @@ def nearest(value: int, decimals: int) -> float:
     return float(value) / float(POWERS[decimals])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def integer(buf: U8, start: int, end: int) -> int:
     """Parse a non-negative integer; -1 when the text is anything else."""
     if end - start > MOST_DIGITS or end <= start:

@@ -31,6 +31,7 @@ from klinehub.panel.memory import (
     Memory,
     bar_index,
     bar_open,
+    kernel,
 )
 from klinehub.panel.merge import CLOSED_NOW, OLD, QUIET, merge_closed, merge_forming
 from klinehub.panel.resample import lift
@@ -78,14 +79,14 @@ KLINE, DATA, TRUE, FALSE = (int.from_bytes(word, "big") for word in (b"kline", b
 PLAIN_SEEN, DATA_SEEN, BAR_SEEN, MIXED = 1, 2, 4, 3
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _skip(buf: U8, at: int, end: int) -> int:
     while at < end and buf[at] <= _SPACE:
         at += 1
     return at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _until_quote(buf: U8, at: int, end: int) -> int:
     """Find the closing quote of a string that starts at *at*; -1 for an escape or none."""
     while at < end:
@@ -97,7 +98,7 @@ def _until_quote(buf: U8, at: int, end: int) -> int:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _scalar_end(buf: U8, at: int, end: int) -> int:
     """Find the end of a number or literal that starts at *at*; -1 for an array or none."""
     while at < end and buf[at] != _COMMA and buf[at] != _CLOSE and buf[at] > _SPACE:
@@ -107,7 +108,7 @@ def _scalar_end(buf: U8, at: int, end: int) -> int:
     return at if at < end else -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def locate(buf: U8, at: int, end: int, spans: I64) -> int:  # noqa: C901, PLR0911, PLR0912 - one pass over the bytes
     """Find where each one-letter field of a frame's text lies: `spans[key]` = start, end.
 
@@ -163,7 +164,7 @@ def locate(buf: U8, at: int, end: int, spans: I64) -> int:  # noqa: C901, PLR091
     return UNUSUAL
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def parse(buf: U8, at: int, end: int, where: Directory, spans: I64, out: I64, out_f: F64) -> int:
     """Parse one frame into an event (17 words, two views); QUIET when it is a whole kline event.
 
@@ -199,7 +200,7 @@ def parse(buf: U8, at: int, end: int, where: Directory, spans: I64, out: I64, ou
     return QUIET
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _keep(kind: int, word: int, value: int, decimals: int, out: I64, out_f: F64) -> bool:
     """Keep a numeral: prices as the nearest float, volumes as mantissas whose decimals have to agree."""
     if kind == PRICE:
@@ -215,7 +216,7 @@ def _keep(kind: int, word: int, value: int, decimals: int, out: I64, out_f: F64)
     return fine
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fit(mem: Memory, event: I64, event_f: F64) -> int:
     """Bring an event's mantissas to its row's decimals and check that the bar makes sense."""
     row, t = event[ROW_AT], event[TIMEFRAME_AT]
@@ -239,7 +240,7 @@ def fit(mem: Memory, event: I64, event_f: F64) -> int:
     return QUIET
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def apply(mem: Memory, event: I64, now: int, frame: int, closed: I64, reports: I64, count: int) -> int:
     """Merge one fitted event and lift the larger bars; adds its reports and gives their new number."""
     row, t = event[ROW_AT], event[TIMEFRAME_AT]
@@ -261,7 +262,7 @@ def apply(mem: Memory, event: I64, now: int, frame: int, closed: I64, reports: I
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def report(reports: I64, count: int, flags: int, frame: int, row: int, t: int, time: int) -> int:
     """Add one line to *reports* ([n, 5]) and give the new number of lines."""
     line = reports[count]
