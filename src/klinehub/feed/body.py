@@ -6,12 +6,22 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from numba import njit
 
 from klinehub.domain.kline import ROW, ROW_WORDS, Exact, Scale
 from klinehub.errors import DataError
 from klinehub.feed.numerals import integer, mantissa, nearest
-from klinehub.panel.memory import F64, I64, OPEN_TIME, QUOTE, TAKER_BASE, TAKER_QUOTE, TRADES, U8, VOLUME
+from klinehub.panel.memory import (
+    F64,
+    I64,
+    OPEN_TIME,
+    QUOTE,
+    TAKER_BASE,
+    TAKER_QUOTE,
+    TRADES,
+    U8,
+    VOLUME,
+    kernel,
+)
 
 FIELDS: Final = 12
 _ROW_BYTES: Final = 40  # no row of twelve fields is shorter
@@ -24,7 +34,7 @@ MANTISSA_LIMIT: Final = 2**63
 _NUMERAL = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?", re.ASCII)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _token(buf: U8, at: int) -> tuple[int, int, int]:
     """Find the next scalar: its first byte and the byte after its last; start = size at the end.
 
@@ -41,7 +51,7 @@ def _token(buf: U8, at: int) -> tuple[int, int, int]:
     return start, at, brackets
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _field(  # noqa: PLR0911 - each kind of field ends the function where it is done
     buf: U8, start: int, end: int, word: int, line: I64, line_f: F64, scale: I64
 ) -> bool:
@@ -68,7 +78,7 @@ def _field(  # noqa: PLR0911 - each kind of field ends the function where it is 
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _parse(buf: U8, words: I64, words_f: F64, of: I64, scale: I64) -> int:
     """Parse a whole body; gives the number of rows, -1 when the body is not of the plain form."""
     scale[0], scale[1], scale[2] = 0, -1, -1
