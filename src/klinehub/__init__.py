@@ -5,12 +5,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from klinehub.app.library import Hub
+    from klinehub.app.market import simulated
     from klinehub.domain.kline import Klines
     from klinehub.errors import DataError, DefinitionError, FeedError, KlinehubError
     from klinehub.feed.core import BarClosed
     from klinehub.hub import Scan
 
-__all__ = ["BarClosed", "DataError", "DefinitionError", "FeedError", "Hub", "KlinehubError", "Klines", "Scan"]
+__all__ = [
+    "BarClosed",
+    "DataError",
+    "DefinitionError",
+    "FeedError",
+    "Hub",
+    "KlinehubError",
+    "Klines",
+    "Scan",
+    "simulated",
+]
 
 # Loaded when first asked for, so that `klinehub --help` does not wait for numba.
 _HOME = {
@@ -18,6 +29,7 @@ _HOME = {
     "Klines": "klinehub.domain.kline",
     "BarClosed": "klinehub.feed.core",
     "Scan": "klinehub.hub",
+    "simulated": "klinehub.app.market",
 }
 
 

@@ -1,4 +1,4 @@
-"""Runs the README's commands and code as they are printed.
+"""Runs the commands and code of the README and the guides as they are printed.
 
 1. A fenced block marked `console`, `sh`, `bash` or `python` is run, in a folder of its own.
 2. In a block of commands each line that starts with `$ ` is one command; other lines are what it printed.
@@ -15,8 +15,7 @@ from typing import Final, NamedTuple
 import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-README: Final = ROOT / "README.md"
-COMMAND_LINE: Final = ROOT / "src" / "klinehub" / "app" / "cli.py"
+PAGES: Final = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 COMMANDS: Final = frozenset({"console", "sh", "bash"})
 CODE: Final = "python"
 SECONDS: Final = 120
@@ -29,6 +28,7 @@ BLOCK: Final = re.compile(
 class Block(NamedTuple):
     """One fenced block: where it is, what it is written in, and why it is not run, if it is not."""
 
+    page: str
     line: int
     language: str
     text: str
@@ -42,10 +42,11 @@ class Block(NamedTuple):
         return [line[2:] for line in self.text.splitlines() if line.startswith("$ ")]
 
 
-def blocks(markdown: str) -> list[Block]:
+def blocks(markdown: str, page: str = "README.md") -> list[Block]:
     """Give the blocks of a text that hold commands or code."""
     return [
         Block(
+            page=page,
             line=markdown.count("\n", 0, found.start("language")) + 1,
             language=found["language"],
             text=found["text"],
@@ -59,7 +60,7 @@ def blocks(markdown: str) -> list[Block]:
 def breaches(found: list[Block]) -> list[str]:
     """List the blocks that are left out for no reason, and those to be run that hold nothing to run."""
     return [
-        f"README.md:{block.line}: " + ("left out for no reason" if block.reason == "" else "no `$ ` line")
+        f"{block.page}:{block.line}: " + ("left out for no reason" if block.reason == "" else "no `$ ` line")
         for block in found
         if block.reason == "" or (block.reason is None and not block.commands)
     ]
@@ -78,24 +79,22 @@ def run(block: Block, folder: Path) -> None:
         done = subprocess.run(
             asked, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
         )
-        assert done.returncode == 0, f"README.md:{block.line}: {command}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, f"{block.page}:{block.line}: {command}\n{done.stdout}\n{done.stderr}"
 
 
-RUN: Final = [block for block in blocks(README.read_text("utf-8")) if block.reason is None]
+FOUND: Final = [found for page in PAGES for found in blocks(page.read_text("utf-8"), page.name)]
+RUN: Final = [block for block in FOUND if block.reason is None]
 
 
-@pytest.mark.skipif(not COMMAND_LINE.exists(), reason="there is no command line yet")
-@pytest.mark.parametrize("block", RUN, ids=lambda block: f"line{block.line}")
+@pytest.mark.parametrize("block", RUN, ids=lambda block: f"{block.page}:{block.line}")
 @pytest.mark.timeout(5 * SECONDS)
-def test_the_readme_runs_as_printed(block: Block, tmp_path: Path) -> None:
+def test_each_page_runs_as_printed(block: Block, tmp_path: Path) -> None:
     run(block, tmp_path)
 
 
-def test_each_block_of_the_readme_is_run_or_says_why_not() -> None:
-    found = blocks(README.read_text("utf-8"))
-
-    assert found
-    assert breaches(found) == []
+def test_each_block_is_run_or_says_why_not() -> None:
+    assert FOUND
+    assert breaches(FOUND) == []
 
 
 PLANTED: Final = """
@@ -151,7 +150,7 @@ def test_a_block_that_fails_is_caught(tmp_path: Path) -> None:
 
 
 def test_a_command_that_fails_is_caught(tmp_path: Path) -> None:
-    block = Block(line=1, language="sh", text="$ no-such-program --once\n", reason=None)
+    block = Block(page="README.md", line=1, language="sh", text="$ no-such-program --once\n", reason=None)
 
     with pytest.raises(AssertionError, match="not found"):
         run(block, tmp_path)

@@ -22,10 +22,8 @@ def manual() -> str:
     """Give the whole page as Markdown."""
     parts = [_HEAD, "## Commands\n"]
     for name, command in cli.commands.items():
-        context = click.Context(
-            command, info_name=f"klinehub {name}", max_content_width=100, terminal_width=100
-        )
-        parts.append(f"### klinehub {name}\n\n```\n{command.get_help(context)}\n```\n")
+        usage = command.get_help(click.Context(command, info_name=f"klinehub {name}", terminal_width=100))
+        parts.append(f"### klinehub {name}\n\n```\n{usage}\n```\n")
     parts += ["## Settings\n", settings_table(), "## Exit codes\n", exit_table()]
     return "\n".join(parts)
 
@@ -33,8 +31,9 @@ def manual() -> str:
 def settings_table() -> str:
     """Give every key of `klinehub.toml`, its variable and its default."""
     lines = [
-        "Settings come from `klinehub.toml` in the current folder (or `--config FILE`), then the environment,",
-        "then options, the later over the earlier. Lists in the environment are comma-separated.\n",
+        "Settings come from `klinehub.toml` in the current folder (or `--config FILE`),",
+        "then the environment, then options, the later over the earlier.",
+        "Lists in the environment are comma-separated.\n",
         "| key | variable | default |",
         "|---|---|---|",
     ]

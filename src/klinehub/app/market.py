@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -11,19 +11,19 @@ import msgspec
 
 from klinehub.app import options, show
 from klinehub.app.library import system_clock
-from klinehub.dialect.render import rows_json
-from klinehub.domain.timeframe import timeframe
+from klinehub.domain.clock import Clock
 from klinehub.errors import DefinitionError, FeedError
 from klinehub.feed.budget import utc
+from klinehub.sim import replay as recorded
 from klinehub.sim.exchange import Exchange, Served, serve
 from klinehub.sim.market import Market
-from klinehub.sim.replay import replay
 from klinehub.sim.synthetic import synthetic
 
 SYMBOLS: Final = 550
 
 # A recording of a whole market is read before the exchange answers.
 READY_WITHIN: Final = 120.0
+LEAVE_WITHIN: Final = 5.0
 
 
 class Announcement(msgspec.Struct, frozen=True):
@@ -37,19 +37,35 @@ class Announcement(msgspec.Struct, frozen=True):
     timeframes: tuple[str, ...]
     unavailable: tuple[str, ...]
 
+    def clock(self) -> Clock:
+        """Give a clock that runs as fast as this exchange's, for a hub on one that runs fast."""
+        return system_clock(self.now, self.speed)
+
 
 @asynccontextmanager
-async def simulated(arguments: Sequence[str]) -> AsyncIterator[Announcement]:
-    """Run `klinehub sim` with *arguments* in a process of its own; it ends with the block."""
+async def simulated(
+    *,
+    symbols: int | None = None,
+    seed: int = 1,
+    replay: str | None = None,
+    at: str | None = None,
+    speed: float = 1.0,
+    limits: bool = True,
+) -> AsyncIterator[Announcement]:
+    """Run a simulated exchange in a process of its own while the `async with` block runs.
+
+    *symbols* trading perpetuals drawn from *seed*, or the recordings at *replay*; market time begins at
+    *at* (ISO) and runs *speed* times real time; without *limits* nobody is ever refused for asking much.
+    """
+    arguments = ["--seed", str(seed), "--speed", str(speed)]
+    for value, option in ((symbols, "--symbols"), (replay, "--replay"), (at, "--at")):
+        if value is not None:
+            arguments += [option, str(value)]
+    if not limits:
+        arguments.append("--no-limits")
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        "-m",
-        "klinehub.app.cli",
-        "sim",
-        "--port",
-        "0",
-        "--json",
-        "--with-parent",
+        *("-m", "klinehub.app.cli", "sim", "--port", "0", "--json", "--with-parent"),
         *arguments,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -60,8 +76,18 @@ async def simulated(arguments: Sequence[str]) -> AsyncIterator[Announcement]:
     try:
         yield await _announcement(process)
     finally:
-        if process.returncode is None:
-            process.terminate()
+        await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End a process that was started here, at the latest after a few seconds."""
+    if process.returncode is None:
+        process.terminate()
+    try:
+        async with asyncio.timeout(LEAVE_WITHIN):
+            await process.communicate()
+    except TimeoutError:
+        process.kill()
         await process.communicate()
 
 
@@ -74,8 +100,7 @@ async def _announcement(process: asyncio.subprocess.Process) -> Announcement:
     except TimeoutError as exc:
         raise FeedError(f"The simulated exchange was not ready within {READY_WITHIN:.0f} s.") from exc
     if not line:
-        code = await process.wait()
-        raise SystemExit(code)
+        raise SystemExit(await process.wait())  # it has said why on stderr
     return msgspec.json.decode(line, type=Announcement)
 
 
@@ -83,7 +108,6 @@ async def sim(given: Mapping[str, Any]) -> None:
     """Serve a simulated exchange until stopped."""
     market, begin = open_market(given)
     exchange = Exchange(market, system_clock(begin, given["speed"]), limits=not given["no_limits"])
-    _compile(exchange)
     served = await serve(
         exchange,
         host=given["host"],
@@ -97,15 +121,6 @@ async def sim(given: Mapping[str, Any]) -> None:
         await served.close()
 
 
-def _compile(exchange: Exchange) -> None:
-    """Compile, or load, what the first requests need, so that they are not kept waiting."""
-    source, symbol = exchange.source, exchange.market.instruments[0].symbol
-    for name in exchange.default_timeframes:
-        frame = timeframe(name)
-        rows_json(source.klines(symbol, frame, None, frame.index(exchange.clock.now()), 10), frame)
-    source.ticker(symbol)
-
-
 def open_market(given: Mapping[str, Any]) -> tuple[Market, int]:
     """Make the market that the options describe, and say at which market time (ms UTC) it begins."""
     if given["replay"] is not None:
@@ -116,8 +131,8 @@ def open_market(given: Mapping[str, Any]) -> tuple[Market, int]:
 
 def _replayed(given: Mapping[str, Any]) -> tuple[Market, int]:
     """Read a recording; market time begins in its middle unless *at* says where."""
-    market = replay(given["replay"], given["seed"])
-    begin = options.when(given["at"]) if given["at"] else (market.begin + market.end) // 2
+    market = recorded.replay(given["replay"], given["seed"])
+    begin = options.when(given["at"]) if given["at"] else market.middle
     if not market.begin < begin < market.end:
         spans = f"{utc(market.begin)} to {utc(market.end)}"
         raise DefinitionError(
@@ -156,7 +171,9 @@ def _announce(served: Served, given: Mapping[str, Any]) -> None:
 async def _parent_gone() -> None:
     """Wait until whoever holds the other end of stdin is gone."""
     reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
-    )
-    await reader.read()
+    loop = asyncio.get_running_loop()
+    pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    try:
+        await reader.read()
+    finally:
+        pipe.close()

@@ -114,6 +114,6 @@ def when(text: str) -> int:
 
 
 def door() -> Path:
-    """Give the file at which a running hub answers, from KLINEHUB_DOOR, the runtime or the home folder."""
+    """Give the file at which a running hub answers, in the runtime folder or the home folder."""
     base = os.environ.get("XDG_RUNTIME_DIR")
     return (Path(base) if base else Path.home() / ".cache") / "klinehub" / "hub.sock"

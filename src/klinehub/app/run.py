@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from rich.live import Live
@@ -10,7 +10,7 @@ from rich.table import Table
 
 from klinehub.app import options, show
 from klinehub.app.config import Config
-from klinehub.app.library import EXCHANGES, Hub, system_clock
+from klinehub.app.library import EXCHANGES, Hub
 from klinehub.app.market import Announcement, simulated
 from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import timeframe
@@ -20,7 +20,9 @@ from klinehub.feed.audit import Verified
 from klinehub.hub import Scan
 from klinehub.serve.local import LocalDoor
 
-DEMO = "simulated exchange"
+DEMO: Final = "simulated exchange"
+# Market time runs this fast in a demo that is watched: a minute takes six seconds.
+LIVELY: Final = 10.0
 
 
 def open_hub(
@@ -54,9 +56,11 @@ async def demo(given: Mapping[str, Any]) -> None:
     """Start a simulated exchange and a hub on it; rank once, or live until stopped."""
     base = options.settings(given)
     show.zone(base.output.tz)
-    async with simulated(_market(given)) as market:
+    market_options = {name: given[name] for name in ("seed", "replay", "at", "limits")}
+    speed = given["speed"] or (1.0 if given["once"] else LIVELY)
+    async with simulated(symbols=given["count"], speed=speed, **market_options) as market:
         config = _demo_config(base, given, market)
-        clock = system_clock(market.now, market.speed)
+        clock = market.clock()
         with show.steps("warm-up") as progress:
             hub = open_hub(config, progress, clock=clock)
             async with hub:
@@ -66,16 +70,6 @@ async def demo(given: Mapping[str, Any]) -> None:
                 else:
                     async with LocalDoor(hub, options.door()):
                         await watch(hub, config, DEMO, as_json=given["as_json"])
-
-
-def _market(given: Mapping[str, Any]) -> list[str]:
-    """Give the simulated exchange's arguments."""
-    speed = given["speed"] or (1.0 if given["once"] else 10.0)
-    arguments = ["--seed", str(given["seed"]), "--speed", str(speed)]
-    for name, option in (("count", "--symbols"), ("replay", "--replay"), ("at", "--at")):
-        if given[name] is not None:
-            arguments += [option, str(given[name])]
-    return arguments if given["limits"] else [*arguments, "--no-limits"]
 
 
 def _demo_config(base: Config, given: Mapping[str, Any], market: Announcement) -> Config:
