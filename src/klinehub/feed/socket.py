@@ -55,16 +55,39 @@ class Intake:
 
 
 class _Listener(WSListener):
-    """Copies text frames into the intake; the loop flushes it once the read is over."""
+    """Copies text frames into the intake; the loop flushes it once the read is over.
 
-    def __init__(self, intake: Intake, schedule: Callable[[Callable[[], None]], object]) -> None:
-        self._add = intake.add
-        self._flush = intake.flush
-        self._schedule = schedule
+    What the sink raises ends the connection and is kept in `fault`, for nothing awaits a callback.
+    """
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:  # noqa: ARG002 - picows calls it so
-        if frame.msg_type == WSMsgType.TEXT and self._add(frame.get_payload_as_memoryview()):
-            self._schedule(self._flush)
+    def __init__(self, intake: Intake, loop: asyncio.AbstractEventLoop) -> None:
+        self.fault: Exception | None = None
+        self._intake = intake
+        self._loop = loop
+        self._transport: WSTransport | None = None
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type != WSMsgType.TEXT or self.fault is not None:
+            return
+        self._transport = transport
+        try:
+            first = self._intake.add(frame.get_payload_as_memoryview())
+        except Exception as fault:  # noqa: BLE001 - raised by `StreamSocket.run`
+            self._end(fault)
+            return
+        if first:
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        try:
+            self._intake.flush()
+        except Exception as fault:  # noqa: BLE001 - raised by `StreamSocket.run`
+            self._end(fault)
+
+    def _end(self, fault: Exception) -> None:
+        self.fault = fault
+        if self._transport is not None:
+            self._transport.disconnect(graceful=False)
 
 
 class StreamSocket:
@@ -111,10 +134,8 @@ class StreamSocket:
 
     async def _once(self) -> None:
         """Live through one connection; returns when it was lost or has reached its age."""
-        loop = asyncio.get_running_loop()
-        transport = await self._network.open_socket(
-            self._url, lambda: _Listener(self._intake, loop.call_soon)
-        )
+        listener = _Listener(self._intake, asyncio.get_running_loop())
+        transport = await self._network.open_socket(self._url, lambda: listener)
         reason = "it reached its 24 hours"
         try:
             async with asyncio.timeout(LIFETIME):
@@ -131,6 +152,8 @@ class StreamSocket:
             reason = str(exc)
         finally:
             transport.disconnect(graceful=False)
+        if listener.fault is not None:
+            raise listener.fault
         self._lost(f"The stream was lost: {reason}. It is opened again.")
 
     def _lost(self, reason: str) -> None:
