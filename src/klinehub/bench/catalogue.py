@@ -1,0 +1,82 @@
+"""What can be measured: the benchmarks by name, and how one of them is taken."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any, Final, cast
+
+import msgspec
+
+from klinehub.errors import UnknownName
+
+SEED: Final = 1
+MEANINGS: Final = {
+    "ingest": "µs of CPU per kline message, from the socket to the ring's cell, sockets saturated",
+    "warmup": "seconds beyond the bound of the weight limit for 530 symbols x 4 timeframes x 300 bars",
+    "read": "µs of CPU per hub.klines(symbol, timeframe, 300) over random symbols",
+    "scan": "ms of CPU per full scan of 550 symbols, median",
+    "three_ways": "seconds per scan from the cache, beside serial and batched REST at 100 ms a request",
+    "batch": "seconds of a warm-up with 64 requests at a time at 100 ms each, beside 8 to 256",
+    "footprint": "MB of peak resident memory of a hub of 550 symbols x 4 timeframes x 500 bars, compiling",
+}
+
+
+class Measurement(msgspec.Struct, frozen=True):
+    """One benchmark's figure, its unit, and what stands behind it."""
+
+    value: float
+    unit: str
+    detail: dict[str, Any]
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A measurement with what is needed to compare it: version, seed, and the load average at its start."""
+
+    value: float
+    unit: str
+    detail: dict[str, Any]
+    commit: str
+    seed: int
+    load: float
+
+
+def chosen(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the benchmarks that *names* name, all of them for none; raises UnknownName with the nearest."""
+    for name in names:
+        if name not in MEANINGS:
+            raise UnknownName("benchmark", name, MEANINGS)
+    return tuple(dict.fromkeys(names)) or tuple(MEANINGS)
+
+
+def take(name: str, seed: int = SEED) -> Entry:
+    """Run one benchmark."""
+    load = os.getloadavg()[0]
+    # Each file is loaded when it is needed, so that the list of names comes at once.
+    measure = cast("Callable[[int], Measurement]", import_module(f"klinehub.bench.{name}").measure)
+    taken = measure(seed)
+    return Entry(taken.value, taken.unit, taken.detail, commit(), seed, round(load, 2))
+
+
+def commit() -> str:
+    """Name what is measured: the commit if this runs from klinehub's own checkout, else the version."""
+    package = Path(__file__).resolve().parents[1]
+    root = package.parents[1]
+    git = shutil.which("git")
+    if git is not None and (root / ".git").exists() and (root / "src").is_dir():
+        found = subprocess.run(  # noqa: S603 - fixed arguments
+            [git, "-C", str(root), "describe", "--always", "--dirty", "--tags"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if found.returncode == 0:
+            return found.stdout.strip()
+    return metadata.version("klinehub")
+
+
+def rounded(value: float, digits: int = 4) -> float:
+    """Give *value* with *digits* significant digits: more would only show noise."""
+    return float(f"{value:.{digits}g}")

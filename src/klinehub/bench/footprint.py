@@ -1,0 +1,105 @@
+"""`footprint`: the memory, CPU and traffic of a hub in a process of its own, beside its exchange in another.
+
+1. A first hub starts with an empty compile cache, so that its peak holds the compiler too.
+2. A second one of the same size finds everything compiled; a third is the small profile, bound to one core.
+3. Each warms up, reads, scans, and is then watched live for some seconds.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from typing import Any, Final
+
+import msgspec
+
+from klinehub.bench.catalogue import Measurement
+from klinehub.bench.neighbour import Neighbour
+from klinehub.bench.tenant import Task
+from klinehub.errors import FeedError
+
+GOALS: Final = {"peak_mb": 450, "panel_bytes_per_bar": 1.6 * 80, "small_peak_mb": 400}
+LONGEST: Final = 120.0
+
+
+def measure(
+    seed: int,
+    *,
+    symbols: int = 550,
+    small: int = 100,
+    bars: int = 500,
+    seconds: float = 8.0,
+    cold: bool = True,
+) -> Measurement:
+    """Give the peak resident MB (10^6 bytes); without *cold* the compiler's share is not measured."""
+    full = {"symbols": symbols, "bars": bars, "seed": seed}
+    warm = observe(**full, seconds=seconds, cold=False, one_core=False)
+    compiling = observe(**full, seconds=0.0, cold=True, one_core=False) if cold else None
+    little = observe(
+        symbols=small, bars=bars, seed=seed, seconds=min(seconds, 5.0), cold=False, one_core=True
+    )
+    first = compiling or warm
+    detail = {
+        "goals": GOALS,
+        **warm,
+        "peak_mb": first["peak_mb"],
+        "peak_mb_when_compiled_before": warm["peak_mb"],
+        "seconds_to_ready_compiling": first["seconds_to_ready"],
+        "small": little,
+        "how": (
+            "a real hub over loopback at real speed, no pandas loaded; received bytes are WebSocket frames "
+            f"of {seconds:.0f} s, extrapolated to a day of the simulated market's activity"
+        ),
+    }
+    return Measurement(first["peak_mb"], "MB", detail)
+
+
+def observe(
+    *, symbols: int, bars: int, seed: int, seconds: float, cold: bool, one_core: bool
+) -> dict[str, Any]:
+    """Run one hub on one exchange and give what the hub tells of itself."""
+    with tempfile.TemporaryDirectory(prefix="klinehub-bench-") as folder:
+        environment = {**os.environ, **({"NUMBA_CACHE_DIR": folder} if cold else {})}
+        exchange = _start("klinehub.bench.neighbour", str(symbols), str(seed))
+        try:
+            where = msgspec.json.decode(_line(exchange), type=Neighbour)
+            hub = _start("klinehub.bench.tenant", environment=environment)
+            if one_core:
+                _bind(hub.pid)
+            task = Task(where.rest_url, where.stream_url, bars, seconds)
+            try:
+                told, _ = hub.communicate(msgspec.json.encode(task).decode() + "\n", timeout=LONGEST)
+            finally:
+                hub.kill()
+        finally:
+            exchange.communicate()
+    if hub.returncode != 0:
+        raise FeedError(f"The hub of the benchmark ended with code {hub.returncode}; its words are above.")
+    found: dict[str, Any] = msgspec.json.decode(told)
+    return found
+
+
+def _start(
+    module: str, *arguments: str, environment: dict[str, str] | None = None
+) -> "subprocess.Popen[str]":
+    return subprocess.Popen(  # noqa: S603 - our own modules
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def _line(process: "subprocess.Popen[str]") -> str:
+    line = process.stdout.readline() if process.stdout is not None else ""
+    if not line:
+        raise FeedError("The exchange of the benchmark did not start; its words are above.")
+    return line
+
+
+def _bind(pid: int) -> None:
+    """Keep a process on one core, where the system can do that."""
+    with suppress(AttributeError, OSError):
+        os.sched_setaffinity(pid, {min(os.sched_getaffinity(pid))})

@@ -1,0 +1,193 @@
+"""Each benchmark runs at a tiny size and gives what the documents promise; figures are not judged here."""
+
+import json
+import shutil
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from klinehub.app import measure as command
+from klinehub.bench import batch, catalogue, footprint, ingest, read, scan, three_ways, warmup
+from klinehub.bench.blaster import Orders
+from klinehub.bench.catalogue import MEANINGS, Entry, Measurement, chosen, commit, rounded, take
+from klinehub.bench.certificate import certificate
+from klinehub.bench.script import FRAMES, write
+from klinehub.domain.timeframe import MINUTE
+from klinehub.errors import UnknownName
+from klinehub.panel.memory import CLOSE
+
+# Compiling what a first run of a hub needs may come on top.
+pytestmark = pytest.mark.timeout(120)
+
+TINY: dict[str, Callable[[], Measurement]] = {
+    "ingest": lambda: ingest.measure(1, symbols=6, moments=8, rounds=1, paced=60, rate=2_000),
+    "warmup": lambda: warmup.measure(1, symbols=8, bars=20, starts=(30,)),
+    "read": lambda: read.measure(1, symbols=5, bars=40, limit=30, reads=20, rounds=2),
+    "scan": lambda: scan.measure(1, symbols=5, bars=300, rounds=2),
+    "three_ways": lambda: three_ways.measure(1, symbols=8, size=8, rounds=2),
+    "batch": lambda: batch.measure(1, symbols=8, bars=20, sizes=(2, 8)),
+}
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict[str, Measurement]:
+    return {name: run() for name, run in TINY.items()}
+
+
+def test_every_benchmark_has_a_meaning_a_file_and_a_test() -> None:
+    assert set(TINY) | {"footprint"} == set(MEANINGS)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_benchmark_gives_a_figure_with_its_unit_and_detail(
+    name: str, measured: dict[str, Measurement]
+) -> None:
+    taken = measured[name]
+    assert taken.value == taken.value
+    assert taken.unit in {"us", "ms", "s", "MB"}
+    assert taken.detail
+    json.dumps(taken.detail)
+
+
+def test_ingest_compares_the_ring_with_the_text_and_measures_each_kind_of_line(
+    measured: dict[str, Measurement],
+) -> None:
+    detail = measured["ingest"].detail
+    assert detail["equal"] is True
+    assert detail["compared"] >= 6 * 5
+    assert detail["beyond_2_53"] > 0
+    for name in ("saturated_native", "paced", "paced_one_socket", "paced_native"):
+        assert detail[name]["us"] > 0
+    if shutil.which("openssl"):
+        assert detail["tls"]["us"] > 0
+        assert detail["tls_paced"]["us"] > 0
+    else:
+        assert detail["tls"] is None
+        assert "openssl" in detail["tls_reason"]
+
+
+def test_ingest_notices_a_bar_that_is_not_there_and_one_wrong_bit() -> None:
+    script = write(1, FRAMES[:1], symbols=3, start=ingest.START, minutes=2, moments=4)
+    orders = Orders({}, "", None)
+    core = ingest.filled(ingest.Play(script, native=False, per_socket=200, orders=orders, sockets=1))
+    bars = {(one.series, one.time // MINUTE) for one in script.frames}
+    assert ingest.compare(core, script)["different"] >= len(bars) - len(script.symbols)
+    buf = np.frombuffer(b"".join(one.text for one in script.frames), np.uint8)
+    ends = np.cumsum([len(one.text) for one in script.frames]).astype(np.int64)
+    core.on_batch(buf, ends, len(ends), script.frames[-1].time)
+    assert ingest.compare(core, script)["equal"] is True
+    memory = core.ring.memory
+    memory.cells[0, 1, memory.newest[0, 1] % core.ring.bars, CLOSE] ^= 1
+    assert ingest.compare(core, script)["different"] == 1
+
+
+def test_without_openssl_ingest_says_why_tls_is_not_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert "openssl" in str(certificate(tmp_path))
+
+
+def test_warmup_tells_bound_weight_and_refusals_of_each_start(measured: dict[str, Measurement]) -> None:
+    start = measured["warmup"].detail["from_second"]["30"]
+    assert start["refused"] == 0
+    assert start["failed"] == 0
+    assert start["weight"] == start["documented_minimum"] + 42
+    assert start["bound"] == 0.0
+
+
+def test_the_bound_is_the_whole_minutes_that_the_weight_takes() -> None:
+    assert warmup.bound(4240, 1920, 5) == 115.0
+    assert warmup.bound(4240, 1920, 55) == 65.0
+    assert warmup.bound(1920, 1920, 5) == 0.0
+    assert warmup.bound(1921, 1920, 5) == 55.0
+
+
+def test_the_three_ways_score_the_same_symbols_and_the_cache_is_fastest(
+    measured: dict[str, Measurement],
+) -> None:
+    detail = measured["three_ways"].detail
+    assert detail["symbols"] == 8
+    assert detail["serial_seconds"] > detail["batch_seconds"] > detail["cache_seconds"]
+
+
+def test_larger_batches_take_less_virtual_time(measured: dict[str, Measurement]) -> None:
+    sizes = measured["batch"].detail["sizes"]
+    assert sizes["2"]["seconds"] > sizes["8"]["seconds"]
+
+
+def test_reads_are_full_and_a_scan_asks_for_nothing(measured: dict[str, Measurement]) -> None:
+    assert measured["read"].detail["full"] is True
+    assert measured["scan"].detail["api_calls"] == 0
+    assert measured["scan"].detail["symbols"] == 5
+
+
+@pytest.mark.slow
+def test_footprint_tells_memory_traffic_and_cpu_of_a_hub_of_its_own() -> None:
+    taken = footprint.measure(1, symbols=6, small=3, bars=20, seconds=1.0, cold=False)
+    assert taken.value == taken.detail["peak_mb"] > taken.detail["panel_mb"]
+    assert taken.detail["missing_bars"] == 0
+    assert taken.detail["small"]["symbols"] == 3
+    assert {"received_mb_per_day", "cpu_share", "panel_bytes_per_bar"} <= set(taken.detail)
+
+
+def test_an_unknown_name_is_refused_before_anything_runs() -> None:
+    with pytest.raises(UnknownName, match="Did you mean 'ingest'"):
+        chosen(("read", "ingets"))
+
+
+def test_no_name_means_all_and_doubles_run_once() -> None:
+    assert chosen(()) == tuple(MEANINGS)
+    assert chosen(("scan", "read", "scan")) == ("scan", "read")
+
+
+def test_an_entry_has_what_is_needed_to_compare_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read, "measure", lambda _: Measurement(12.0, "us", {"goal": 15.0}))
+    entry = take("read", 7)
+    assert (entry.value, entry.unit, entry.seed, entry.detail) == (12.0, "us", 7, {"goal": 15.0})
+    assert entry.commit
+    assert entry.load >= 0
+
+
+def test_outside_of_a_checkout_the_version_stands_for_the_commit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(
+        catalogue, "__file__", str(tmp_path / "site-packages" / "klinehub" / "bench" / "x.py")
+    )
+    assert commit() == metadata.version("klinehub")
+
+
+def test_figures_are_rounded_to_what_they_are_worth() -> None:
+    assert rounded(123.456) == 123.5
+    assert rounded(0.00123456) == 0.001235
+
+
+def _entry() -> Entry:
+    return Entry(12.3, "us", {"goal": 15.0}, "abc", 1, 0.5)
+
+
+def test_the_command_prints_one_document_by_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "take", lambda _: _entry())
+    command.bench(("read", "scan"), show_list=False, as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert list(document) == ["read", "scan"]
+    assert set(document["read"]) == {"value", "unit", "detail", "commit", "seed", "load"}
+
+
+def test_the_command_lists_without_measuring(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "take", lambda _: pytest.fail("measured"))
+    command.bench((), show_list=True, as_json=True)
+    assert json.loads(capsys.readouterr().out) == MEANINGS
+
+
+def test_the_command_refuses_an_unknown_name() -> None:
+    with pytest.raises(UnknownName, match="benchmark"):
+        command.bench(("nope",), show_list=False, as_json=True)
