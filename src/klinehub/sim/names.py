@@ -53,19 +53,19 @@ _HEADS: Final = (
 )
 _TAILS: Final = (
     "BA",
-    "CK",
+    "RK",
     "DEX",
     "FI",
     "GO",
     "LA",
     "MA",
     "NET",
-    "ON",
+    "TON",
     "RA",
     "SH",
     "TA",
     "VE",
-    "X",
+    "XA",
     "YA",
     "ZO",
 )
