@@ -217,10 +217,11 @@ class Hub:
     async def _choose(self) -> None:
         """Read the exchange's time, listing and turnover and choose the symbols."""
         settings = self.settings
+        listings = binance.parse_listings(await self.rest.get(binance.EXCHANGE_INFO, {}, weight=1))
+        # After the first call, so that the time is read over a connection that is already there.
         asked = self.clock.now()
         server = binance.parse_time(await self.rest.get(binance.TIME, {}, weight=1))
         self.gate.offset = server - (asked + self.clock.now()) // 2
-        listings = binance.parse_listings(await self.rest.get(binance.EXCHANGE_INFO, {}, weight=1))
         self.listings = {listing.symbol: listing for listing in listings}
         if settings.symbols:
             for symbol in settings.symbols:

@@ -21,7 +21,7 @@ from klinehub.feed.directory import directory
 from klinehub.feed.slow import WireEvent, merge_slowly, read_event
 from klinehub.feed.wire import BAD, REPORT_WORDS, UNUSUAL, WIDER, ingest
 from klinehub.panel.ledger import Gap, gaps
-from klinehub.panel.memory import I64, U8
+from klinehub.panel.memory import I64, PARENT, U8
 from klinehub.panel.merge import CLOSED_NOW, CONFLICT, PROOF
 from klinehub.panel.ring import Ring
 
@@ -106,6 +106,7 @@ class Core:
         self.last_fault = ""
         self._listened = frozenset(tf.name for tf in ring.streamed)
         self._active = np.zeros(ring.capacity, bool)
+        self._since = np.zeros(len(ring.timeframes), np.int64)
         self._due = np.zeros(len(ring.timeframes), np.int64)
         self._asked: dict[tuple[int, int], int] = {}
         self._absent: set[tuple[int, int, int]] = set()
@@ -127,7 +128,7 @@ class Core:
     def go_live(self, now: int) -> None:
         """Begin to announce closes, with the bars that are forming at *now*."""
         for t, timeframe in enumerate(self.ring.timeframes):
-            self._due[t] = timeframe.index(now)
+            self._since[t] = self._due[t] = timeframe.index(now)
         self.live = True
 
     def on_batch(self, buf: U8, ends: I64, frames: int, now: int) -> Decisions:
@@ -173,9 +174,9 @@ class Core:
     def on_timer(self, now: int) -> Decisions:
         """Announce bars whose grace is over and ask for what is missing."""
         decisions = Decisions()
-        self._announce(now, decisions)
         if self.live:
-            decisions.fetches = self._repairs(now)
+            self._repair(now, decisions)
+        self._announce(now, decisions)
         return decisions
 
     def missing(self, now: int) -> list[Gap]:
@@ -222,7 +223,7 @@ class Core:
         """List a close of a bar that was announced already."""
         timeframe = self.ring.timeframes[t]
         bar = timeframe.index(time)
-        if bar < self._due[t]:
+        if self._since[t] <= bar < self._due[t]:
             self.counts.late += 1
             into.revised.append(Revision(timeframe.name, bar, self.ring.symbols[row]))
 
@@ -253,24 +254,43 @@ class Core:
         lacking: I64 = rows[~held & (memory.first[t, rows] <= bar)]
         return lacking
 
-    def _repairs(self, now: int) -> list[Fetch]:
-        """Plan the fewest fetches for what is missing; larger bars wait for the streamed ones."""
+    def _repair(self, now: int, into: Decisions) -> None:
+        """Build what can be built and plan the fewest fetches for the rest, streamed timeframes first."""
         found = self.missing(min(now, now - PROOF + self.grace))
-        fetches: list[Fetch] = []
         holes = {gap.row for gap in found if self.ring.timeframes[gap.timeframe] in self.streamed}
-        for t, timeframe in enumerate(self.ring.timeframes):
-            streamed = timeframe in self.streamed
-            spans: dict[int, tuple[int, int]] = {}
-            for gap in found:
-                if gap.timeframe == t and (streamed or gap.row not in holes):
-                    start, end = spans.get(gap.row, (gap.start, gap.end))
-                    spans[gap.row] = (min(start, gap.start), max(end, gap.end))
-            for row, (start, end) in spans.items():
-                if self._asked.get((t, row), 0) <= now:
-                    self._asked[t, row] = UNDER_WAY
-                    begin, limit = timeframe.open_time(start), min(end - start + 1, MOST_ROWS)
-                    fetches.append(Fetch(self.ring.symbols[row], timeframe.name, begin, limit))
-        return fetches
+        spans: dict[tuple[int, int], tuple[int, int]] = {}
+        for gap in found:
+            t, row, first, last = gap
+            streamed = self.ring.timeframes[t] in self.streamed
+            if self._asked.get((t, row), 0) > now or (
+                not streamed and (row in holes or self._build(gap, into))
+            ):
+                continue
+            start, end = spans.get((t, row), (first, last))
+            spans[t, row] = (min(start, first), max(end, last))
+        for (t, row), (start, end) in spans.items():
+            self._asked[t, row] = UNDER_WAY
+            timeframe = self.ring.timeframes[t]
+            limit = min(end - start + 1, MOST_ROWS)
+            fetch = Fetch(self.ring.symbols[row], timeframe.name, timeframe.open_time(start), limit)
+            into.fetches.append(fetch)
+
+    def _build(self, gap: Gap, into: Decisions) -> bool:
+        """Close the bars of a gap whose parts have all come meanwhile; whether that left none."""
+        t, row, first, last = gap
+        memory, timeframe = self.ring.memory, self.ring.timeframes[t]
+        parent = int(memory.grid[t, PARENT])
+        part = self.ring.timeframes[parent]
+        for bar in range(first, last + 1):
+            time = part.open_time(part.index(timeframe.open_time(bar + 1)) - 1)
+            self._count(self.ring.settle(parent, row, time), row, into)
+        return all(memory.state[t, row, bar % self.ring.bars] >= CLOSED for bar in range(first, last + 1))
+
+    def _count(self, closed: Iterable[tuple[int, int]], row: int, into: Decisions) -> None:
+        """Count closes that no frame brought (timeframe number, open time) and list the late ones."""
+        for t, time in closed:
+            self.counts.closes += 1
+            self._revise(t, row, time, into)
 
     def _unclosed(self, t: int, row: int, exact: Exact, fetch: Fetch) -> list[int]:
         """List the open times in an answer that are not closed here yet."""
@@ -291,9 +311,7 @@ class Core:
         for time in times:
             if memory.state[t, row, timeframe.index(time) % self.ring.bars] < CLOSED:
                 continue
-            for number, opened in [(t, time), *self.ring.settle(t, row, time)]:
-                self.counts.closes += 1
-                self._revise(number, row, opened, into)
+            self._count([(t, time), *self.ring.settle(t, row, time)], row, into)
 
     def _set_first(self, t: int, row: int, index: int) -> None:
         """Remember a symbol's first bar, known from an answer shorter than asked for."""

@@ -251,12 +251,42 @@ def test_one_range_a_symbol_and_larger_bars_rebuilt_from_the_base() -> None:
             assert kept.rows.tolist() == expected.rows.tolist()
 
 
-def test_a_larger_bar_that_its_base_cannot_build_is_asked_for() -> None:
-    """Its first minutes are older than the history that is kept."""
-    core = a_core()
-    core.ring.memory.state[2, 1, (timeframe("15m").index(START) - 1) % 64] = 0
+def forget(core: Core, symbol: str, name: str, back: int) -> int:
+    """Lose a closed bar, counted back from START; gives its open time."""
+    t, tf = core.ring.number[name], timeframe(name)
+    index = tf.index(START) - back
+    core.ring.memory.state[t, core.ring.rows[symbol], index % core.ring.bars] = 0
+    return tf.open_time(index)
 
-    assert core.on_timer(START + 30_000).fetches == [Fetch("B", "15m", at(-15), 1)]
+
+def test_a_larger_bar_that_its_base_cannot_build_is_asked_for() -> None:
+    """Its parts are older than the history that is kept of them."""
+    core = a_core()
+    opened = forget(core, "B", "15m", 10)
+
+    assert core.on_timer(START + 30_000).fetches == [Fetch("B", "15m", opened, 1)]
+
+
+def test_a_larger_bar_whose_parts_came_by_rest_is_built_and_not_asked_for() -> None:
+    """History arrives by timeframe: the parts of a bar may come after the moment at which it closed."""
+    core = a_core()
+    before = core.ring.panel("15m").klines("B", 20).tolist()
+    forget(core, "B", "15m", 1)
+    forget(core, "B", "5m", 1)
+
+    decisions = core.on_timer(START + 30_000)
+    assert decisions == Decisions()
+    assert core.ring.panel("15m").klines("B", 20).tolist() == before
+
+
+def test_what_closed_before_it_went_live_was_never_announced_and_is_no_revision() -> None:
+    core = a_core()
+    opened = forget(core, "A", "1m", 3)
+    (fetch,) = core.on_timer(START + GRACE).fetches
+    assert fetch == Fetch("A", "1m", opened, 1)
+
+    assert answer(core, fetch, START + GRACE) == Decisions()
+    assert core.counts.late == 0
 
 
 def test_a_range_under_way_is_not_asked_for_again() -> None:
