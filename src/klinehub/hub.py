@@ -22,13 +22,14 @@ from klinehub.domain.listing import Listing
 from klinehub.domain.timeframe import Timeframe, in_order
 from klinehub.errors import DataError, DefinitionError, UnknownName
 from klinehub.feed import binance
+from klinehub.feed.asking import Progress
 from klinehub.feed.audit import Verified, audit
 from klinehub.feed.base import Network
 from klinehub.feed.budget import WeightGate
 from klinehub.feed.core import GRACE, BarClosed, Core, Decisions
 from klinehub.feed.live import Live
 from klinehub.feed.rest import RestClient
-from klinehub.feed.warmup import Plan, Progress, Summary, plan, rows_needed, warm_up
+from klinehub.feed.warmup import Plan, Summary, plan, rows_needed, warm_up
 from klinehub.panel.merge import PROOF
 from klinehub.panel.panel import Panel
 from klinehub.panel.ring import Ring

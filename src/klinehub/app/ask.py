@@ -41,7 +41,7 @@ async def status(given: Mapping[str, Any]) -> None:
 async def scan(given: Mapping[str, Any]) -> None:
     """Rank once from the running hub, or from just the history that is needed; or rank at each close."""
     config = options.settings(given)
-    tz = show.zone(config.output.tz)
+    tz = show.zone(config.tz)
     if await is_open(options.door()):
         found = msgspec.json.decode(await ask(options.door(), "scan", {}), type=Scan)
     elif given["once"]:
@@ -52,15 +52,16 @@ async def scan(given: Mapping[str, Any]) -> None:
     if given["as_json"]:
         show.document(found)
     else:
-        show.out.print(show.ranking(found, tz, top=config.scan.top, exchange=config.exchange.name))
+        show.out.print(show.ranking(found, tz, top=config.top, exchange=config.exchange))
 
 
 async def _scan_fresh(config: Config) -> Scan:
     """Warm up just what a scan reads, without streams, and rank."""
-    reads = needs(config.market.timeframes, config.scan.timeframe, config.scan.weights)
-    market = msgspec.structs.replace(config.market, timeframes=tuple(reads), bars=max(reads.values()))
+    wanted = config.hub
+    reads = needs(wanted.timeframes, wanted.scan_timeframe, wanted.weights)
+    less = msgspec.structs.replace(wanted, timeframes=tuple(reads), bars=max(reads.values()), streams=False)
     with show.steps("warm-up") as progress:
-        hub = open_hub(msgspec.structs.replace(config, market=market), progress, streams=False)
+        hub = open_hub(msgspec.structs.replace(config, hub=less), progress)
         async with hub:
             progress.close()
             return hub.scan()
@@ -70,7 +71,7 @@ async def klines(given: Mapping[str, Any]) -> None:
     """Print closed bars of one symbol as REST gives them."""
     config = options.settings({**given, "timeframe": None, "symbols": None})
     frame = timeframe(given["timeframe"])
-    tz = show.zone(config.output.tz)
+    tz = show.zone(config.tz)
     symbol, limit = given["symbol"].upper(), given["limit"]
     if await is_open(options.door()):
         params = {"symbol": symbol, "timeframe": frame.name, "limit": str(limit)}
@@ -91,9 +92,9 @@ async def klines(given: Mapping[str, Any]) -> None:
 async def _ask_klines(config: Config, symbol: str, frame: str, limit: int) -> Sequence[Sequence[str | int]]:
     """Ask the exchange for closed bars of one symbol; an unknown symbol is answered with the nearest."""
     clock = system_clock()
-    gate = WeightGate(clock, limit=config.exchange.weight_limit, share=config.exchange.share)
-    network = system_network(config.network.proxy)
-    rest = RestClient(config.exchange.rest_url, network, gate, clock, timeout=config.network.timeout)
+    gate = WeightGate(clock, limit=config.hub.weight_limit, share=config.hub.share)
+    network = system_network(config.proxy)
+    rest = RestClient(config.hub.rest_url, network, gate, clock, timeout=config.hub.timeout)
     try:
         listed = binance.parse_listings(await rest.get(binance.EXCHANGE_INFO, {}, weight=1))
         names = {listing.symbol for listing in listed}
@@ -125,7 +126,7 @@ async def verify(given: Mapping[str, Any]) -> int:
     if given["as_json"]:
         show.document(found)
     else:
-        tz = show.zone(config.output.tz)
+        tz = show.zone(config.tz)
         show.out.print(f"{found.checked} closed bars compared with REST, {len(found.different)} differ")
         for item in found.different[:20]:
             show.out.print(f"  {item.symbol} {item.timeframe} {show.moment(item.open_time, tz)}")

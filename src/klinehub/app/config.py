@@ -8,99 +8,64 @@ from typing import Final
 import msgspec
 
 from klinehub.errors import DefinitionError, UnknownName
-from klinehub.feed import binance
-from klinehub.hub import DEFAULT_TIMEFRAMES, HubSettings
+from klinehub.hub import HubSettings
 
 FILE: Final = "klinehub.toml"
 PREFIX: Final = "KLINEHUB_"
 
 
-class Exchange(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the market is: `name`, its addresses, and how much of its request budget may be spent."""
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings of a command; `hub` are those of the hub, `tz` is an IANA zone such as Europe/Berlin."""
 
-    name: str = "binance-usdm"
-    rest_url: str = binance.REST_URL
-    stream_url: str = binance.STREAM_URL
-    weight_limit: int = binance.WEIGHT_LIMIT
-    share: float | None = 0.8
-
-
-class Market(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept: the series, how many bars of each, and which symbols."""
-
-    timeframes: tuple[str, ...] = DEFAULT_TIMEFRAMES
-    native: bool = False
-    bars: int = 498
-    symbols: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    quote: str = "USDT"
-    min_turnover: float = 0.0
-    most_symbols: int | None = None
-    tradifi: bool = True
-    spare: int = 32
-
-
-class Scan(msgspec.Struct, frozen=True, kw_only=True):
-    """How the market is ranked: on which timeframe, with which weights, and what is shown."""
-
-    timeframe: str | None = None
-    weights: dict[str, float] | None = None
-    unavailable: tuple[str, ...] = ()
-    min_score: float = 0.0
-    top: int = 20
-
-
-class Net(msgspec.Struct, frozen=True, kw_only=True):
-    """How the exchange is reached: proxy, time-out in seconds, requests at a time, names on a socket."""
-
+    exchange: str = "binance-usdm"
+    hub: HubSettings = HubSettings()
     proxy: str | None = None
-    timeout: float = 10.0
-    batch: int = 64
-    streams_per_socket: int = 200
-
-
-class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """How times are shown: an IANA zone such as Europe/Berlin."""
-
+    top: int = 20
     tz: str = "UTC"
 
 
-class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """All settings; each has a key in `klinehub.toml` and a variable `KLINEHUB_<TABLE>_<KEY>`."""
-
-    exchange: Exchange = Exchange()
-    market: Market = Market()
-    scan: Scan = Scan()
-    network: Net = Net()
-    output: Output = Output()
-
-    def hub(self) -> HubSettings:
-        """Give the part that a hub needs."""
-        market, exchange = self.market, self.exchange
-        return HubSettings(
-            rest_url=exchange.rest_url,
-            stream_url=exchange.stream_url,
-            weight_limit=exchange.weight_limit,
-            share=exchange.share,
-            scan_timeframe=self.scan.timeframe,
-            weights=self.scan.weights,
-            unavailable=self.scan.unavailable,
-            min_score=self.scan.min_score,
-            timeout=self.network.timeout,
-            batch=self.network.batch,
-            streams_per_socket=self.network.streams_per_socket,
-            **{name: getattr(market, name) for name in Market.__struct_fields__},
+# Each table of the file: its keys, and the field of Config (or of its hub settings) that each one sets.
+TABLES: Final[dict[str, dict[str, str]]] = {
+    "exchange": {
+        "name": "exchange",
+        **{key: key for key in ("rest_url", "stream_url", "weight_limit", "share")},
+    },
+    "market": {
+        key: key
+        for key in (
+            "timeframes",
+            "native",
+            "bars",
+            "symbols",
+            "exclude",
+            "quote",
+            "min_turnover",
+            "most_symbols",
+            "tradifi",
+            "spare",
         )
-
-
-TABLES: Final[dict[str, type[msgspec.Struct]]] = {
-    "exchange": Exchange,
-    "market": Market,
-    "scan": Scan,
-    "network": Net,
-    "output": Output,
+    },
+    "scan": {
+        "timeframe": "scan_timeframe",
+        "weights": "weights",
+        "unavailable": "unavailable",
+        "min_score": "min_score",
+        "top": "top",
+    },
+    "network": {key: key for key in ("proxy", "timeout", "batch", "streams_per_socket")},
+    "output": {"tz": "tz"},
 }
 _LISTS: Final = frozenset({"timeframes", "symbols", "exclude", "unavailable"})
+
+
+def defaults() -> dict[str, object]:
+    """Give each setting's default by its dotted key, in the order of the tables."""
+    nothing = Config()
+    return {
+        f"{table}.{key}": getattr(nothing if field in Config.__struct_fields__ else nothing.hub, field)
+        for table, keys in TABLES.items()
+        for key, field in keys.items()
+    }
 
 
 def load(
@@ -111,48 +76,60 @@ def load(
     Without *path*, `klinehub.toml` in the current folder is read when it is there. Raises UnknownName
     for a key that does not exist and DefinitionError for a value that does not fit.
     """
-    values: dict[str, dict[str, object]] = {table: {} for table in TABLES}
     source = path if path is not None else Path(FILE)
-    if path is not None or source.exists():
-        _merge_file(source, values)
-    _merge_environ(environ, values)
-    for dotted, value in (options or {}).items():
-        if value is not None:
-            table, _, key = dotted.partition(".")
-            values[table][key] = value
+    values = _of_file(source) if path is not None or source.exists() else {}
+    values |= _of_environ(environ)
+    values |= {dotted: value for dotted, value in (options or {}).items() if value is not None}
+    own: dict[str, object] = {}
+    hub: dict[str, object] = {}
+    for dotted, value in values.items():
+        table, _, key = dotted.partition(".")
+        field = TABLES[table][key]
+        (own if field in Config.__struct_fields__ else hub)[field] = value
     try:
-        return msgspec.convert(values, Config, strict=False)
+        return msgspec.convert({**own, "hub": hub}, Config, strict=False)
     except msgspec.ValidationError as exc:
-        raise DefinitionError(f"A setting does not fit: {str(exc).replace('$.', '')}.") from exc
+        raise DefinitionError(f"A setting does not fit: {_placed(str(exc))}.") from exc
 
 
-def _merge_file(path: Path, into: dict[str, dict[str, object]]) -> None:
+def _placed(text: str) -> str:
+    """Name the setting by its key in the file instead of the field it goes to."""
+    said, _, at = text.partition(" - at `$.")
+    field = at.rstrip("`").removeprefix("hub.").partition("[")[0]
+    keys = {field: f"{table}.{key}" for table, keys in TABLES.items() for key, field in keys.items()}
+    return f"{keys.get(field, field)}: {said}"
+
+
+def _of_file(path: Path) -> dict[str, object]:
     try:
         read = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:
         reason = exc.strerror or exc
         raise DefinitionError(f"{path} cannot be read ({reason}): check --config or leave it out.") from exc
-    except tomllib.TOMLDecodeError as exc:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise DefinitionError(f"{path} is not valid TOML: {exc}.") from exc
+    values: dict[str, object] = {}
     for table, keys in read.items():
         if table not in TABLES:
             raise UnknownName(f"table in {path}", table, TABLES)
         if not isinstance(keys, dict):
             raise DefinitionError(f"{path}: {table!r} has to be a table, written [{table}].")
         for key, value in keys.items():
-            _check_key(f"setting in {path}", table, key)
-            into[table][key] = value
+            values[_known(f"setting in {path}", table, key)] = value
+    return values
 
 
-def _merge_environ(environ: Mapping[str, str], into: dict[str, dict[str, object]]) -> None:
+def _of_environ(environ: Mapping[str, str]) -> dict[str, object]:
+    values: dict[str, object] = {}
     for name, text in environ.items():
         if not name.startswith(PREFIX):
             continue
         table, _, key = name.removeprefix(PREFIX).lower().partition("_")
         if table not in TABLES:
-            raise UnknownName("variable", name, [f"{PREFIX}{t.upper()}_…" for t in TABLES])
-        _check_key("setting of the environment", table, key)
-        into[table][key] = listed(text) if key in _LISTS else _scalar(key, text)
+            raise UnknownName("variable", name, [f"{PREFIX}{known.upper()}_…" for known in TABLES])
+        dotted = _known("setting of the environment", table, key)
+        values[dotted] = listed(text) if key in _LISTS else _scalar(key, text)
+    return values
 
 
 def _scalar(key: str, text: str) -> object:
@@ -167,10 +144,11 @@ def _scalar(key: str, text: str) -> object:
     return None if text.lower() in {"", "none"} else text
 
 
-def _check_key(kind: str, table: str, key: str) -> None:
-    known = TABLES[table].__struct_fields__
-    if key not in known:
-        raise UnknownName(kind, f"{table}.{key}", [f"{table}.{name}" for name in known])
+def _known(kind: str, table: str, key: str) -> str:
+    """Give a setting's dotted key; raises UnknownName with the nearest one for any other."""
+    if key not in TABLES[table]:
+        raise UnknownName(kind, f"{table}.{key}", [f"{table}.{name}" for name in TABLES[table]])
+    return f"{table}.{key}"
 
 
 def listed(text: str) -> list[str]:

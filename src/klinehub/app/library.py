@@ -10,9 +10,10 @@ import msgspec
 from klinehub import hub
 from klinehub.domain.clock import Clock
 from klinehub.errors import UnknownName
+from klinehub.feed.asking import Progress
 from klinehub.feed.base import Network
 from klinehub.feed.network import RealNetwork, proxy_from_env
-from klinehub.feed.warmup import Plan, Progress
+from klinehub.feed.warmup import Plan
 
 EXCHANGES = ("binance-usdm",)
 

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from klinehub.app.cli import cli
-from klinehub.app.config import PREFIX, TABLES
+from klinehub.app.config import PREFIX, defaults
 from klinehub.app.exits import exit_table
 
 _HEAD = """# The command line
@@ -37,11 +37,9 @@ def settings_table() -> str:
         "| key | variable | default |",
         "|---|---|---|",
     ]
-    for table, kind in TABLES.items():
-        for field in msgspec.structs.fields(kind):
-            variable = f"{PREFIX}{table}_{field.name}".upper()
-            default = msgspec.json.encode(field.default).decode()
-            lines.append(f"| `{table}.{field.name}` | `{variable}` | `{default}` |")
+    for dotted, default in defaults().items():
+        variable = f"{PREFIX}{dotted.replace('.', '_').upper()}"
+        lines.append(f"| `{dotted}` | `{variable}` | `{msgspec.json.encode(default).decode()}` |")
     return "\n".join(lines) + "\n"
 
 

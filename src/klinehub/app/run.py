@@ -10,11 +10,10 @@ from rich.table import Table
 
 from klinehub.app import options, show
 from klinehub.app.config import Config
-from klinehub.app.library import EXCHANGES, Hub
+from klinehub.app.library import Hub
 from klinehub.app.market import Announcement, simulated
 from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import timeframe
-from klinehub.errors import UnknownName
 from klinehub.factors.library import reading
 from klinehub.feed.audit import Verified
 from klinehub.hub import Scan
@@ -25,20 +24,15 @@ DEMO: Final = "simulated exchange"
 LIVELY: Final = 10.0
 
 
-def open_hub(
-    config: Config, progress: show.Steps, *, clock: Clock | None = None, streams: bool = True
-) -> Hub:
+def open_hub(config: Config, progress: show.Steps, *, clock: Clock | None = None) -> Hub:
     """Make a hub from settings; its plan and progress go to stderr."""
-    if config.exchange.name not in EXCHANGES:
-        raise UnknownName("exchange", config.exchange.name, EXCHANGES)
-    settings = msgspec.structs.asdict(config.hub())
     return Hub(
-        config.exchange.name,
-        proxy=config.network.proxy,
+        config.exchange,
+        proxy=config.proxy,
         clock=clock,
         on_plan=show.say_plan,
         on_progress=progress,
-        **{**settings, "streams": streams},
+        **msgspec.structs.asdict(config.hub),
     )
 
 
@@ -49,13 +43,13 @@ async def run(given: Mapping[str, Any]) -> None:
         hub = open_hub(config, progress)
         async with hub, LocalDoor(hub, options.door()):
             progress.close()
-            await watch(hub, config, config.exchange.name, as_json=given["as_json"])
+            await watch(hub, config, config.exchange, as_json=given["as_json"])
 
 
 async def demo(given: Mapping[str, Any]) -> None:
     """Start a simulated exchange and a hub on it; rank once, or live until stopped."""
     base = options.settings(given)
-    show.zone(base.output.tz)
+    show.zone(base.tz)
     market_options = {name: given[name] for name in ("seed", "replay", "at", "limits")}
     speed = given["speed"] or (1.0 if given["once"] else LIVELY)
     async with simulated(symbols=given["count"], speed=speed, **market_options) as market:
@@ -74,23 +68,23 @@ async def demo(given: Mapping[str, Any]) -> None:
 
 def _demo_config(base: Config, given: Mapping[str, Any], market: Announcement) -> Config:
     """Point the settings at the simulated exchange and at what its truth holds."""
-    replace = msgspec.structs.replace
-    exchange = replace(
-        base.exchange,
+    wanted = base.hub
+    hub = msgspec.structs.replace(
+        wanted,
         rest_url=market.rest_url,
         stream_url=market.stream_url,
-        share=base.exchange.share if given["limits"] else None,
+        share=wanted.share if given["limits"] else None,
+        timeframes=wanted.timeframes if given["timeframes"] else market.timeframes,
+        unavailable=(*wanted.unavailable, *reading(market.unavailable)),
     )
-    frames = base.market.timeframes if given["timeframes"] else market.timeframes
-    scan = replace(base.scan, unavailable=(*base.scan.unavailable, *reading(market.unavailable)))
-    return replace(base, exchange=exchange, market=replace(base.market, timeframes=frames), scan=scan)
+    return msgspec.structs.replace(base, hub=hub)
 
 
 async def _once(hub: Hub, config: Config, given: Mapping[str, Any]) -> None:
     """Rank, verify and print."""
     scan = hub.scan()
     if not given["as_json"]:
-        show.out.print(show.ranking(scan, show.zone(config.output.tz), top=config.scan.top, exchange=DEMO))
+        show.out.print(show.ranking(scan, show.zone(config.tz), top=config.top, exchange=DEMO))
     with show.steps("verify") as progress:
         verified = await hub.verify(progress)
     if given["as_json"]:
@@ -154,8 +148,8 @@ async def watch(hub: Hub, config: Config, exchange: str, *, as_json: bool) -> No
 
 def _view(hub: Hub, scan: Scan, config: Config, exchange: str) -> Table:
     """Lay out a scan with the newest prices and what the hub is doing."""
-    tz, now, base = show.zone(config.output.tz), hub.now(), hub.timeframes[0]
-    shown = [hit.symbol for hit in scan.result.results[: config.scan.top]]
+    tz, now, base = show.zone(config.tz), hub.now(), hub.timeframes[0]
+    shown = [hit.symbol for hit in scan.result.results[: config.top]]
     prices = {symbol: float(hub.klines(symbol, base.name, 1)["close"][-1]) for symbol in shown}
     frame = timeframe(scan.result.timeframe)
     left = (frame.close_time(frame.index(now)) + 1 - now) // 1000
@@ -167,4 +161,4 @@ def _view(hub: Hub, scan: Scan, config: Config, exchange: str) -> Table:
     up, sockets = hub.live.sockets_up, len(hub.live.sockets)
     if up < sockets:
         foot += f"\n{up} of {sockets} streams are up, REST fills in: {hub.live.last_loss}"
-    return show.ranking(scan, tz, top=config.scan.top, exchange=exchange, prices=prices, foot=foot)
+    return show.ranking(scan, tz, top=config.top, exchange=exchange, prices=prices, foot=foot)

@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from klinehub.errors import DefinitionError
-from klinehub.feed.warmup import Plan, Progress, Summary
+from klinehub.feed.asking import Progress
+from klinehub.feed.warmup import Plan, Summary
 from klinehub.hub import Scan
 
 err = Console(stderr=True, highlight=False)

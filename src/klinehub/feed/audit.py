@@ -1,6 +1,5 @@
 """The audit: closed bars held against a second answer of the exchange, within the budget."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -8,11 +7,11 @@ import msgspec
 import numpy as np
 
 from klinehub.domain.kline import Exact
-from klinehub.errors import Banned, Blocked, DataError, FeedError, ProxyError
+from klinehub.domain.timeframe import Timeframe
 from klinehub.feed import binance
-from klinehub.feed.body import parse_klines
+from klinehub.feed.asking import Progress, ask_klines, in_parallel
+from klinehub.feed.core import Fetch
 from klinehub.feed.rest import RestClient
-from klinehub.feed.warmup import Progress
 from klinehub.panel.merge import PROOF
 from klinehub.panel.ring import Ring
 
@@ -46,45 +45,25 @@ async def audit(
 
     Bars that are equal count as verified from then on; a ban or a block is raised at once.
     """
-    series = [(symbol, tf.name) for tf in ring.timeframes for symbol in symbols]
-    remaining = iter(series)
-    checked, done = 0, 0
+    limit = min(bars + 1, binance.MOST_ROWS)
+    fetches = [Fetch(symbol, tf.name, None, limit) for tf in ring.timeframes for symbol in symbols]
+    checked = 0
     different: list[Difference] = []
-    failed: dict[str, str] = {}
 
-    async def work() -> None:
-        nonlocal checked, done
-        for symbol, name in remaining:
-            try:
-                count, wrong = await _compare(ring, rest, symbol, name, bars)
-            except (Banned, Blocked, ProxyError):
-                raise
-            except (FeedError, DataError) as exc:
-                failed[f"{symbol} {name}"] = str(exc)
-            else:
-                checked += count
-                different.extend(Difference(symbol, name, time) for time in wrong)
-            done += 1
-            progress(Progress(done, len(series), len(failed), name))
+    async def compare(fetch: Fetch) -> None:
+        nonlocal checked
+        exact, asked = await ask_klines(rest, fetch)
+        number, row = ring.number[fetch.timeframe], ring.rows[fetch.symbol]
+        count, wrong = ring.verify(number, row, _proven(ring.timeframes[number], exact, asked))
+        checked += count
+        different.extend(Difference(fetch.symbol, fetch.timeframe, time) for time in wrong)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(batch, len(series))):
-                group.create_task(work())
-    except* FeedError as several:
-        raise several.exceptions[0] from several
+    failed = await in_parallel(fetches, compare, batch=batch, progress=progress)
     return Verified(checked, tuple(sorted(different)), failed)
 
 
-async def _compare(ring: Ring, rest: RestClient, symbol: str, name: str, bars: int) -> tuple[int, list[int]]:
-    """Compare one series: how many closed bars were compared, and the open times that differ."""
-    limit = min(bars + 1, binance.MOST_ROWS)
-    params: dict[str, str | int] = {"symbol": symbol, "interval": name, "limit": limit}
-    answer = await rest.ask(binance.KLINES, params, weight=binance.klines_weight(limit))
-    exact = parse_klines(answer.body)
-    timeframe, row = ring.timeframes[ring.number[name]], ring.rows[symbol]
-    closes = np.array(
-        [timeframe.close_time(timeframe.index(int(t))) for t in exact.rows["open_time"]], np.int64
-    )
-    proven = exact.rows[closes + PROOF <= answer.asked] if exact.rows.size else exact.rows
-    return ring.verify(ring.number[name], row, Exact(proven, exact.scale))
+def _proven(timeframe: Timeframe, exact: Exact, asked: int) -> Exact:
+    """Give the rows that an answer asked for at exchange time *asked* proves closed."""
+    times = exact.rows["open_time"].tolist()
+    closed = [timeframe.close_time(timeframe.index(time)) + PROOF <= asked for time in times]
+    return Exact(exact.rows[np.array(closed, bool)], exact.scale)

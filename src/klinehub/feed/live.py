@@ -7,8 +7,8 @@ from typing import Final
 from klinehub.domain.clock import Clock
 from klinehub.errors import DataError, FeedError
 from klinehub.feed import binance
+from klinehub.feed.asking import ask_klines
 from klinehub.feed.base import Network
-from klinehub.feed.body import parse_klines
 from klinehub.feed.budget import WeightGate
 from klinehub.feed.core import Core, Decisions, Fetch
 from klinehub.feed.rest import RestClient
@@ -99,15 +99,8 @@ class Live:
 
     async def fetch(self, item: Fetch) -> None:
         """Ask for one range of klines and hand the answer to the core."""
-        params: dict[str, str | int] = {
-            "symbol": item.symbol,
-            "interval": item.timeframe,
-            "limit": item.limit,
-        }
-        if item.start is not None:
-            params["startTime"] = item.start
-        answer = await self._rest.ask(binance.KLINES, params, weight=binance.klines_weight(item.limit))
-        self._emit(self.core.on_rest(item, parse_klines(answer.body), answer.asked))
+        exact, asked = await ask_klines(self._rest, item)
+        self._emit(self.core.on_rest(item, exact, asked))
 
     def _on_frames(self, buf: U8, ends: I64, frames: int) -> None:
         self._emit(self.core.on_batch(buf, ends, frames, self._gate.now()))

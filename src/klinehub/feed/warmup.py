@@ -1,6 +1,5 @@
 """The warm-up: a plan with its price first, then batches of requests in parallel under one gate."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
@@ -8,7 +7,7 @@ import msgspec
 
 from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import Timeframe
-from klinehub.errors import Banned, Blocked, DataError, FeedError, ProxyError
+from klinehub.feed.asking import Progress, in_parallel
 from klinehub.feed.binance import MOST_ROWS, klines_weight
 from klinehub.feed.budget import MINUTE
 from klinehub.feed.core import Fetch
@@ -37,15 +36,6 @@ class Summary(msgspec.Struct, frozen=True):
     failed: int
     ms_per_symbol: float
     failures: dict[str, str]
-
-
-class Progress(NamedTuple):
-    """Where a warm-up stands."""
-
-    done: int
-    total: int
-    failed: int
-    timeframe: str
 
 
 def rows_needed(timeframes: Sequence[Timeframe], bars: int) -> dict[str, int]:
@@ -92,28 +82,7 @@ async def warm_up(
     A ban, a block and a dead proxy concern every request, so these are raised at once.
     """
     started = clock.monotonic()
-    remaining = iter(todo.fetches)
-    failures: dict[str, str] = {}
-    done = 0
-
-    async def work() -> None:
-        nonlocal done
-        for item in remaining:
-            try:
-                await fetch(item)
-            except (Banned, Blocked, ProxyError):
-                raise
-            except (FeedError, DataError) as exc:
-                failures[f"{item.symbol} {item.timeframe}"] = str(exc)
-            done += 1
-            progress(Progress(done, todo.requests, len(failures), item.timeframe))
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(batch, todo.requests)):
-                group.create_task(work())
-    except* FeedError as several:
-        raise several.exceptions[0] from several
+    failures = await in_parallel(todo.fetches, fetch, batch=batch, progress=progress)
     seconds = clock.monotonic() - started
     symbols = len({item.symbol for item in todo.fetches}) or 1
     return Summary(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from klinehub.app.config import load
+from klinehub.app.config import TABLES, load
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.hub import HubSettings
 
@@ -23,7 +23,7 @@ def test_without_anything_a_hub_gets_its_own_defaults(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    assert load(None, {}).hub() == HubSettings()
+    assert load(None, {}).hub == HubSettings()
 
 
 def test_options_win_over_the_environment_and_that_over_the_file(toml: Path) -> None:
@@ -33,11 +33,11 @@ def test_options_win_over_the_environment_and_that_over_the_file(toml: Path) -> 
         "HOME": "/nowhere",
     }
 
-    hub = load(toml, environ, {"market.bars": 300, "scan.min_score": None}).hub()
+    hub = load(toml, environ, {"market.bars": 300, "scan.min_score": None}).hub
 
     assert (hub.bars, hub.quote, hub.symbols) == (300, "USDC", ("BTCUSDT", "ETHUSDT"))
     assert (hub.timeframes, hub.weights) == (("5m", "1h"), {"rsi": 3.0})
-    assert load(toml, environ).market.bars == 200
+    assert load(toml, environ).hub.bars == 200
 
 
 def test_klinehub_toml_of_the_folder_is_read_without_being_named(
@@ -46,12 +46,19 @@ def test_klinehub_toml_of_the_folder_is_read_without_being_named(
     monkeypatch.chdir(toml.parent)
     toml.rename("klinehub.toml")
 
-    assert load(None, {}).market.bars == 100
+    assert load(None, {}).hub.bars == 100
+
+
+def test_every_hub_setting_has_one_key_but_for_streams_which_commands_decide() -> None:
+    fields = [field for keys in TABLES.values() for field in keys.values()]
+
+    assert len(fields) == len(set(fields))
+    assert set(HubSettings.__struct_fields__) - set(fields) == {"streams"}
 
 
 def test_a_share_of_none_lifts_the_limit() -> None:
-    assert load(None, {"KLINEHUB_EXCHANGE_SHARE": "none"}).exchange.share is None
-    assert load(None, {"KLINEHUB_SCAN_WEIGHTS": '{"adx": 2}'}).scan.weights == {"adx": 2.0}
+    assert load(None, {"KLINEHUB_EXCHANGE_SHARE": "none"}).hub.share is None
+    assert load(None, {"KLINEHUB_SCAN_WEIGHTS": '{"adx": 2}'}).hub.weights == {"adx": 2.0}
 
 
 @pytest.mark.parametrize(

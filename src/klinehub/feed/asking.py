@@ -1,0 +1,70 @@
+"""Asking for klines by REST: one range, or many at once where one that fails stops no other."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from klinehub.domain.kline import Exact
+from klinehub.errors import Banned, Blocked, DataError, FeedError, ProxyError
+from klinehub.feed import binance
+from klinehub.feed.body import parse_klines
+from klinehub.feed.core import Fetch
+from klinehub.feed.rest import RestClient
+
+
+class Progress(NamedTuple):
+    """Where a run of requests stands."""
+
+    done: int
+    total: int
+    failed: int
+    timeframe: str
+
+
+async def ask_klines(rest: RestClient, fetch: Fetch) -> tuple[Exact, int]:
+    """Give the bars of one range, and the exchange time (ms) at which they were asked for."""
+    params: dict[str, str | int] = {
+        "symbol": fetch.symbol,
+        "interval": fetch.timeframe,
+        "limit": fetch.limit,
+    }
+    if fetch.start is not None:
+        params["startTime"] = fetch.start
+    answer = await rest.ask(binance.KLINES, params, weight=binance.klines_weight(fetch.limit))
+    return parse_klines(answer.body), answer.asked
+
+
+async def in_parallel(
+    fetches: Sequence[Fetch],
+    work: Callable[[Fetch], Awaitable[None]],
+    *,
+    batch: int,
+    progress: Callable[[Progress], None],
+) -> dict[str, str]:
+    """Carry out *work* for each fetch, in order, *batch* at a time; gives why by what failed.
+
+    A ban, a block and a dead proxy concern every request, so these end the run and are raised.
+    """
+    remaining = iter(fetches)
+    failures: dict[str, str] = {}
+    done = 0
+
+    async def worker() -> None:
+        nonlocal done
+        for item in remaining:
+            try:
+                await work(item)
+            except (Banned, Blocked, ProxyError):
+                raise
+            except (FeedError, DataError) as exc:
+                failures[f"{item.symbol} {item.timeframe}"] = str(exc)
+            done += 1
+            progress(Progress(done, len(fetches), len(failures), item.timeframe))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(batch, len(fetches))):
+                group.create_task(worker())
+    except* FeedError as several:
+        raise several.exceptions[0] from several
+    return failures
