@@ -21,8 +21,9 @@ This page is made from the program: `python -m klinehub.app.manual > docs/cli.md
 def manual() -> str:
     """Give the whole page as Markdown."""
     parts = [_HEAD, "## Commands\n"]
+    above = cli.make_context("klinehub", [], resilient_parsing=True)
     for name, command in cli.commands.items():
-        usage = command.get_help(click.Context(command, info_name=f"klinehub {name}", terminal_width=100))
+        usage = command.get_help(click.Context(command, parent=above, info_name=name, terminal_width=100))
         parts.append(f"### klinehub {name}\n\n```\n{usage}\n```\n")
     parts += ["## Settings\n", settings_table(), "## Exit codes\n", exit_table()]
     return "\n".join(parts)
