@@ -14,7 +14,7 @@ import klinehub.hub
 from klinehub.domain.timeframe import MINUTE
 from klinehub.errors import DataError, DefinitionError, UnknownName
 from klinehub.feed import binance
-from klinehub.feed.core import BarClosed
+from klinehub.feed.core import BarClosed, Decisions, Revision
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -172,9 +172,14 @@ def test_after_an_outage_the_cache_is_the_truth_again(begin: Callable[[World], o
 
 def test_an_outage_is_told_with_names_and_repaired_without_a_second_close() -> None:
     async def act(made: World) -> None:
-        revised = []
+        revised: list[Revision] = []
         take = made.hub.live._sink
-        made.hub.live._sink = lambda decisions: (revised.extend(decisions.revised), take(decisions))[1]
+
+        def watched(decisions: Decisions) -> None:
+            revised.extend(decisions.revised)
+            take(decisions)
+
+        made.hub.live._sink = watched
         await asyncio.sleep(30)
         silence_all(made)
         await asyncio.sleep(4 * 60)

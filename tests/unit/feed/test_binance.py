@@ -1,0 +1,127 @@
+"""What a feed knows of the exchange: weights, names, messages, listings."""
+
+import gzip
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from klinehub.domain.listing import NO_DELIVERY
+from klinehub.errors import FeedError
+from klinehub.feed.binance import (
+    klines_weight,
+    parse_listings,
+    parse_time,
+    parse_turnover,
+    stream_name,
+    subscribe_messages,
+)
+
+
+@pytest.mark.parametrize(
+    ("rows", "weight"),
+    [(1, 1), (99, 1), (100, 2), (499, 2), (500, 5), (1000, 5), (1001, 10), (1500, 10)],
+)
+def test_weights_are_those_of_the_table(rows: int, weight: int) -> None:
+    assert klines_weight(rows) == weight
+
+
+def test_stream_names_are_lower_case_but_for_the_month() -> None:
+    assert stream_name("BTCUSDT", "1M") == "btcusdt@kline_1M"
+    assert stream_name("BTCUSDT_260327", "1m") == "btcusdt_260327@kline_1m"
+    assert stream_name("币安人生USDT", "1h") == "币安人生usdt@kline_1h"
+
+
+names = st.lists(
+    st.text("abc1币安", min_size=1, max_size=40).map(lambda s: f"{s}usdt@kline_1m"), max_size=500
+)
+
+
+@given(names, st.integers(1, 300))
+def test_subscriptions_hold_every_name_once_in_messages_that_are_small_enough(
+    wanted: list[str], most: int
+) -> None:
+    messages = [json.loads(text) for text in subscribe_messages(wanted, most=most)]
+
+    assert [name for message in messages for name in message["params"]] == wanted
+    assert all(1 <= len(message["params"]) <= most for message in messages)
+    assert [message["id"] for message in messages] == list(range(1, len(messages) + 1))
+    assert {message["method"] for message in messages} <= {"SUBSCRIBE"}
+    assert all(len(text.encode()) <= 4096 for text in subscribe_messages(wanted, most=most))
+
+
+def test_a_market_takes_few_messages() -> None:
+    messages = subscribe_messages(stream_name(f"SYMBOL{n}USDT", "1m") for n in range(550))
+
+    assert len(messages) <= 5
+
+
+def info(**changes: object) -> bytes:
+    entry = {"symbol": "BTCUSDT", "status": "TRADING", "baseAsset": "BTC", "quoteAsset": "USDT"} | changes
+    return json.dumps({"timezone": "UTC", "symbols": [entry]}).encode()
+
+
+def test_a_listing_takes_what_it_needs_and_has_defaults_for_the_rest() -> None:
+    (bare,) = parse_listings(info())
+    assert (bare.pair, bare.delivery_time, bare.tick_size) == ("BTCUSDT", NO_DELIVERY, "")
+    assert bare.trading
+    assert not bare.perpetual
+
+    filters = [
+        {"filterType": "PRICE_FILTER", "tickSize": "0.10", "minPrice": "1"},
+        {"filterType": "LOT_SIZE", "stepSize": "0.001"},
+        {"filterType": "NEW_FILTER"},
+    ]
+    (full,) = parse_listings(info(contractType="PERPETUAL", filters=filters, pricePrecision=2, onboardDate=7))
+    assert (full.tick_size, full.step_size, full.price_decimals, full.onboard_time) == ("0.10", "0.001", 2, 7)
+    assert full.perpetual
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"<html>", b"{}", b'{"symbols":[{}]}', b'{"symbols":7}', b'{"a":"\xff"}']
+)
+def test_a_body_that_is_no_listing_is_refused(body: bytes) -> None:
+    with pytest.raises(FeedError, match="rest_url"):
+        parse_listings(body)
+
+
+def test_turnover_and_time_are_read() -> None:
+    body = b'[{"symbol":"A","quoteVolume":"12.5","count":3},{"symbol":"B","quoteVolume":"0"}]'
+
+    assert parse_turnover(body) == {"A": 12.5, "B": 0.0}
+    assert parse_time(b'{"serverTime":1700000000000}') == 1_700_000_000_000
+    for broken in (b"", b"{}", b'[{"symbol":"A"}]', b'"x"'):
+        with pytest.raises(FeedError, match="rest_url"):
+            parse_turnover(broken)
+        with pytest.raises(FeedError, match="rest_url"):
+            parse_time(broken)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("mainnet_2021-07-21", 122),
+        ("testnet-like_2025-11-26_647sym", 647),
+        ("testnet-like_2025-12-24_660sym", 660),
+    ],
+)
+def test_recorded_listings_are_read_whole(realdata: Path, name: str, count: int) -> None:
+    body = gzip.decompress((realdata / "raw_rest" / f"fapi_v1_exchangeInfo_{name}.json.gz").read_bytes())
+    listings = parse_listings(body)
+    told = json.loads(body)["symbols"]
+
+    assert len(listings) == count == len({one.symbol for one in listings})
+    assert Counter(one.status for one in listings) == Counter(entry["status"] for entry in told)
+    assert Counter(one.contract_type for one in listings) == Counter(entry["contractType"] for entry in told)
+    for one, entry in zip(listings, told, strict=True):
+        assert (one.symbol, one.onboard_time, one.delivery_time) == (
+            entry["symbol"],
+            entry["onboardDate"],
+            entry["deliveryDate"],
+        )
+        assert one.tick_size == next(
+            f["tickSize"] for f in entry["filters"] if f["filterType"] == "PRICE_FILTER"
+        )
