@@ -23,7 +23,7 @@ def bench(names: tuple[str, ...], *, show_list: bool, as_json: bool) -> None:
         return
     taken: dict[str, Entry] = {}
     for at, name in enumerate(wanted, 1):
-        show.err.print(f"{at}/{len(wanted)} {name}: {MEANINGS[name]}")
+        show.err.print(f"{at}/{len(wanted)} {name}: {MEANINGS[name]}", soft_wrap=True)
         taken[name] = take(name)
     if as_json:
         show.document(taken)

@@ -1,8 +1,8 @@
 """`footprint`: the memory, CPU and traffic of a hub in a process of its own, beside its exchange in another.
 
-1. A first hub starts with an empty compile cache, so that its peak holds the compiler too.
+1. A first hub starts with an empty compile cache, so that its peak holds the compiler, and is watched live.
 2. A second one of the same size finds everything compiled; a third is the small profile, bound to one core.
-3. Each warms up, reads, scans, and is then watched live for some seconds.
+3. Each warms up, reads and scans.
 """
 
 import os
@@ -33,30 +33,26 @@ def measure(
     cold: bool = True,
 ) -> Measurement:
     """Give the peak resident MB (10^6 bytes); without *cold* the compiler's share is not measured."""
-    full = {"symbols": symbols, "bars": bars, "seed": seed}
-    warm = observe(**full, seconds=seconds, cold=False, one_core=False)
-    compiling = observe(**full, seconds=0.0, cold=True, one_core=False) if cold else None
-    little = observe(
-        symbols=small, bars=bars, seed=seed, seconds=min(seconds, 5.0), cold=False, one_core=True
-    )
-    first = compiling or warm
+    first = observe(symbols=symbols, bars=bars, seed=seed, seconds=seconds, cold=cold)
+    warm = observe(symbols=symbols, bars=bars, seed=seed, seconds=0.0)
+    little = observe(symbols=small, bars=bars, seed=seed, seconds=min(seconds, 4.0), one_core=True)
     detail = {
         "goals": GOALS,
-        **warm,
-        "peak_mb": first["peak_mb"],
-        "peak_mb_when_compiled_before": warm["peak_mb"],
-        "seconds_to_ready_compiling": first["seconds_to_ready"],
+        **first,
+        "peak_mib": round(first["peak_mb"] * 1e6 / 2**20, 1),
+        "compiled_before": {name: warm[name] for name in ("peak_mb", "resident_mb", "seconds_to_ready")},
         "small": little,
         "how": (
-            "a real hub over loopback at real speed, no pandas loaded; received bytes are WebSocket frames "
-            f"of {seconds:.0f} s, extrapolated to a day of the simulated market's activity"
+            "a real hub over loopback at real speed, no pandas loaded; MB are 10^6 bytes; received bytes are "
+            f"WebSocket frames of {seconds:.0f} s, extrapolated to a day of the simulated market's activity; "
+            "the small profile finds everything compiled"
         ),
     }
     return Measurement(first["peak_mb"], "MB", detail)
 
 
 def observe(
-    *, symbols: int, bars: int, seed: int, seconds: float, cold: bool, one_core: bool
+    *, symbols: int, bars: int, seed: int, seconds: float, cold: bool = False, one_core: bool = False
 ) -> dict[str, Any]:
     """Run one hub on one exchange and give what the hub tells of itself."""
     with tempfile.TemporaryDirectory(prefix="klinehub-bench-") as folder:

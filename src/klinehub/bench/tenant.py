@@ -16,6 +16,7 @@ from klinehub.feed.network import RealNetwork
 from klinehub.hub import Hub, HubSettings, resident_bytes
 
 MEGA: Final = 1_000_000
+DAY: Final = 86_400
 # What a server's frame of 126 to 65,535 bytes begins with.
 HEAD_BYTES: Final = 4
 
@@ -88,7 +89,7 @@ async def live(task: Task) -> dict[str, Any]:
             "resident_mb": round(resident_bytes() / MEGA, 1),
             "panel_mb": round(hub.ring.bytes / MEGA, 1),
             "panel_bytes_per_bar": round(hub.ring.bytes / (series * task.bars), 1),
-            "received_mb_per_day": round((network.received - received) / took * 86_400 / MEGA),
+            "received_mb_per_day": round((network.received - received) / took * DAY / MEGA),
             "messages_per_second": round((network.frames - frames) / took, 1),
             "cpu_share": round(cpu / took, 4),
             "seconds_to_ready": round(ready, 2),
