@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.sim.worlds import BARS, HOUR, SYMBOLS, World, end_of, play, port_of
+from tests.sim.worlds import BARS, HOUR, SYMBOLS, Place, World, end_of, play, port_of
 
 import klinehub.hub
 from klinehub.domain.timeframe import MINUTE
 from klinehub.errors import DataError, DefinitionError, UnknownName
 from klinehub.feed import binance
 from klinehub.feed.core import BarClosed, Decisions, Revision
+from klinehub.sim.synthetic import synthetic
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -90,7 +91,7 @@ def test_days_weeks_and_months_are_built_from_hours() -> None:
 
     frames = ("1h", "4h", "1d", "3d", "1w", "1M")
     # An hour and a half before Monday, 1 February 2027.
-    play(act, start=1_801_440_000_000 - 90 * MINUTE, timeframes=frames, market_size=2, bars=40)
+    play(act, start=1_801_440_000_000 - 90 * MINUTE, timeframes=frames, place=Place(symbols=2), bars=40)
 
 
 def test_nothing_is_fetched_twice_to_begin_with() -> None:
@@ -291,7 +292,7 @@ def test_the_weight_budget_is_never_exceeded() -> None:
         assert made.refusals == 0
         made.assert_true()
 
-    play(act, start=HOUR + 20_000, market_size=12, limit=100, bars=120)
+    play(act, start=HOUR + 20_000, place=Place(symbols=12, limit=100), bars=120)
 
 
 def test_a_repair_that_has_to_wait_for_the_budget_is_asked_for_once() -> None:
@@ -305,7 +306,39 @@ def test_a_repair_that_has_to_wait_for_the_budget_is_asked_for_once() -> None:
         assert made.hub.gate.calls - calls <= 4 * SYMBOLS
         made.assert_true()
 
-    play(act, start=HOUR + 15_000, limit=100)
+    play(act, start=HOUR + 15_000, place=Place(limit=100))
+
+
+def test_bars_of_which_the_stream_says_nothing_are_complete_within_the_grace() -> None:
+    """The exchange may not tell the close of a trade-less minute; REST has it as a flat row."""
+
+    async def act(made: World) -> None:
+        await asyncio.sleep(8 * 60)
+        await to_quiet(made)
+        made.assert_true()
+        assert made.hub.live.repaired > 3
+        assert all(one.complete for _, one in made.closes)
+        assert made.hub.core.counts.late == 0
+        assert (await made.hub.verify()).different == ()
+
+    whole = synthetic(550, 1, start=HOUR, churn_hours=0)
+    trades = {
+        one.symbol: whole.minutes(i, HOUR, HOUR + 8 * MINUTE)[:, 7] for i, one in enumerate(whole.instruments)
+    }
+    quiet = [name for name, each in trades.items() if each.any() and (each == 0).sum() >= 2]
+    play(act, place=Place(symbols=550, flat_closes=False), symbols=("BTCUSDT", *quiet[:4]))
+
+
+@pytest.mark.parametrize("rate", [10.0, 60.0])
+def test_market_time_may_run_fast(rate: float) -> None:
+    async def act(made: World) -> None:
+        await asyncio.sleep(20 * 60 / rate)
+        made.assert_true(settled=int(2_000 * rate))
+        assert all(one.complete for _, one in made.closes)
+        assert (await made.hub.verify()).different == ()
+        assert made.hub.get_stats()["repaired"] == 0
+
+    play(act, start=HOUR - 7 * MINUTE, place=Place(rate=rate))
 
 
 def test_native_streams_give_the_same_bars() -> None:

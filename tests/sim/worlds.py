@@ -31,6 +31,17 @@ BARS: Final = 30
 SKEW: Final = 1_700
 
 
+@dataclass(frozen=True)
+class Place:
+    """What the simulated exchange is like."""
+
+    symbols: int = SYMBOLS
+    limit: int = 2400
+    rate: float = 1.0
+    churn_hours: int = 0
+    flat_closes: bool = True
+
+
 @dataclass
 class World:
     """A market that is live, a hub that follows it, and every close that the hub has announced."""
@@ -100,26 +111,20 @@ def port_of(url: str) -> int:
 
 @asynccontextmanager
 async def world(
-    loop: SimLoop,
-    *,
-    start: int,
-    seed: int = 1,
-    limit: int = 2400,
-    market_size: int = SYMBOLS,
-    **settings: Any,
+    loop: SimLoop, *, start: int, seed: int, place: Place, **settings: Any
 ) -> AsyncIterator[World]:
     """Open a market at *start* (ms), let a hub warm up and follow it, and gather what it announces."""
-    market = synthetic(market_size, seed, start=start, churn_hours=0)
-    clock = Clock(start, 1.0, loop.time)
-    exchange = Exchange(market, clock, weight_limit=limit)
+    market = synthetic(place.symbols, seed, start=start, churn_hours=place.churn_hours)
+    clock = Clock(start, place.rate, loop.time)
+    exchange = Exchange(market, clock, weight_limit=place.limit, flat_closes=place.flat_closes)
     served = await serve(exchange, port=0, ws_port=0)
     wanted = HubSettings(
         rest_url=served.rest_url,
         stream_url=f"{served.ws_url}/market/stream",
-        **{"bars": BARS, "weight_limit": limit} | settings,
+        **{"bars": BARS, "weight_limit": place.limit} | settings,
     )
     jitter = np.random.default_rng([seed, 7]).random
-    hub = Hub(wanted, clock=Clock(start + SKEW, 1.0, loop.time), network=SimNetwork(), jitter=jitter)
+    hub = Hub(wanted, clock=Clock(start + SKEW, place.rate, loop.time), network=SimNetwork(), jitter=jitter)
     made = World(loop, market, clock, served, hub)
     try:
         with weighed(made):
@@ -152,11 +157,18 @@ def weighed(made: World) -> Any:
     return patch.object(Tally, "spend", counted)
 
 
-def play(act: Callable[[World], Awaitable[T]], *, start: int = HOUR, seed: int = 1, **settings: Any) -> T:
-    """Run *act* in a world of its own on virtual time."""
+def play(
+    act: Callable[[World], Awaitable[T]],
+    *,
+    start: int = HOUR,
+    seed: int = 1,
+    place: Place | None = None,
+    **settings: Any,
+) -> T:
+    """Run *act* in a world of its own on virtual time; *settings* are the hub's."""
 
     async def main(loop: SimLoop) -> T:
-        async with world(loop, start=start, seed=seed, **settings) as made:
+        async with world(loop, start=start, seed=seed, place=place or Place(), **settings) as made:
             return await act(made)
 
     return run(main, seed=seed)

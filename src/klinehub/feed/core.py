@@ -255,8 +255,11 @@ class Core:
         return lacking
 
     def _repair(self, now: int, into: Decisions) -> None:
-        """Build what can be built and plan the fewest fetches for the rest, streamed timeframes first."""
-        found = self.missing(min(now, now - PROOF + self.grace))
+        """Build what can be built and plan the fewest fetches for the rest, streamed timeframes first.
+
+        A third of the grace is left for the answer: the stream may say nothing of a trade-less bar.
+        """
+        found = self.missing(now + self.grace - max(PROOF, self.grace * 2 // 3))
         holes = {gap.row for gap in found if self.ring.timeframes[gap.timeframe] in self.streamed}
         spans: dict[tuple[int, int], tuple[int, int]] = {}
         for gap in found:

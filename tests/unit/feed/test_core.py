@@ -310,12 +310,13 @@ def test_a_failed_range_is_asked_for_again_after_a_while() -> None:
     assert core.on_timer(now + RETRY + 500).fetches == [fetch]
 
 
-def test_a_bar_that_cannot_be_proven_yet_is_not_asked_for() -> None:
-    core = a_core(grace=0)
+@pytest.mark.parametrize(("grace", "moment"), [(0, PROOF), (GRACE, PROOF), (9 * GRACE, 6 * GRACE)])
+def test_it_is_asked_for_when_it_can_be_proven_with_time_left_to_answer(grace: int, moment: int) -> None:
+    core = a_core(grace=grace)
     close(core, 0, ("A", "B"))
 
-    assert core.on_timer(at(1) + PROOF - 2).fetches == []
-    assert core.on_timer(at(1) + PROOF).fetches == [Fetch("C", "1m", START, 1)]
+    assert core.on_timer(at(1) + moment - 2).fetches == []
+    assert core.on_timer(at(1) + moment).fetches == [Fetch("C", "1m", START, 1)]
 
 
 def test_a_bar_that_the_exchange_does_not_have_is_not_asked_for_for_ever() -> None:
