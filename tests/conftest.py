@@ -1,6 +1,7 @@
 """What all tests share: an environment of their own, and the recorded market data where it is there."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,19 @@ PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 # No deadline: the first example that reaches a kernel also pays for compiling it.
 hypothesis.settings.register_profile("klinehub", deadline=None)
 hypothesis.settings.load_profile("klinehub")
+
+
+def pytest_configure() -> None:
+    """Drop compiled kernels that are older than any kernel's source.
+
+    numba's cache looks at the file of the kernel itself, not at those of the kernels it calls.
+    """
+    sources = Path(__file__).resolve().parents[1] / "src" / "klinehub"
+    kernels = [path for path in sources.rglob("*.py") if re.search("njit|kernel", path.read_text("utf-8"))]
+    newest = max(path.stat().st_mtime for path in kernels)
+    for compiled in sources.rglob("*.nb[ci]"):
+        if compiled.stat().st_mtime < newest:
+            compiled.unlink(missing_ok=True)
 
 
 @pytest.fixture(autouse=True, scope="session")

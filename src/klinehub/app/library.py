@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from klinehub import hub
+from klinehub import compiled, hub
 from klinehub.domain.clock import Clock
 from klinehub.errors import UnknownName
 from klinehub.feed.asking import Progress
@@ -49,6 +49,7 @@ class Hub(hub.Hub):
         network: Network | None = None,
         on_plan: Callable[[Plan], None] = lambda _: None,
         on_progress: Callable[[Progress], None] = lambda _: None,
+        on_compile: Callable[[], None] = lambda: None,
         **settings: object,
     ) -> None:
         if exchange not in EXCHANGES:
@@ -57,6 +58,7 @@ class Hub(hub.Hub):
         for name in settings:
             if name not in known:
                 raise UnknownName("setting", name, known)
+        self._on_compile = on_compile
         super().__init__(
             msgspec.convert({**settings, "timeframes": tuple(timeframes)}, hub.HubSettings),
             clock=clock or system_clock(),
@@ -65,3 +67,8 @@ class Hub(hub.Hub):
             on_plan=on_plan,
             on_progress=on_progress,
         )
+
+    async def _start(self) -> None:
+        """Have the kernels compiled beside this process before anything has to be on time."""
+        await compiled.ensure(self._on_compile)
+        await super()._start()

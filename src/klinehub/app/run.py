@@ -1,13 +1,15 @@
 """`demo` and `run`: a hub with its live ranking."""
 
-from collections.abc import Mapping
-from contextlib import aclosing
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
 
 import msgspec
 from rich.live import Live
 from rich.table import Table
 
+from klinehub import compiled
 from klinehub.app import options, show
 from klinehub.app.config import Config
 from klinehub.app.library import Hub
@@ -32,6 +34,7 @@ def open_hub(config: Config, progress: show.Steps, *, clock: Clock | None = None
         clock=clock,
         on_plan=show.say_plan,
         on_progress=progress,
+        on_compile=show.say_compiling,
         **msgspec.structs.asdict(config.hub),
     )
 
@@ -52,7 +55,12 @@ async def demo(given: Mapping[str, Any]) -> None:
     show.zone(base.tz)
     market_options = {name: given[name] for name in ("seed", "replay", "at", "limits")}
     speed = given["speed"] or (1.0 if given["once"] else LIVELY)
-    async with simulated(symbols=given["count"], speed=speed, **market_options) as market:
+    async with (
+        # The exchange compiles its own kernels while it starts; ours need not wait for that.
+        _beside(compiled.ensure(show.say_compiling)) as compiling,
+        simulated(symbols=given["count"], speed=speed, **market_options) as market,
+    ):
+        await compiling
         config = _demo_config(base, given, market)
         clock = market.clock()
         with show.steps("warm-up") as progress:
@@ -64,6 +72,17 @@ async def demo(given: Mapping[str, Any]) -> None:
                 else:
                     async with LocalDoor(hub, options.door()):
                         await watch(hub, config, DEMO, as_json=given["as_json"])
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator["asyncio.Task[None]"]:
+    """Run *work* beside the block, at most as long as it."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 def _demo_config(base: Config, given: Mapping[str, Any], market: Announcement) -> Config:

@@ -44,6 +44,11 @@ def moment(time: int, tz: ZoneInfo, *, named: bool = True) -> str:
     return datetime.fromtimestamp(time / 1000, tz).strftime("%Y-%m-%d %H:%M:%S" + (" %Z" if named else ""))
 
 
+def say_compiling() -> None:
+    """Say on stderr why the first start takes longer than all later ones."""
+    err.print("compiling the kernels: once, about 20 s")
+
+
 def say_plan(plan: Plan) -> None:
     """Say on stderr what a warm-up will cost before it starts."""
     limit = (

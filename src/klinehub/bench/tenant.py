@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 from picows import WSFrame, WSListener, WSTransport
 
+from klinehub.compiled import ensure
 from klinehub.domain.clock import Clock
 from klinehub.feed.network import RealNetwork
 from klinehub.hub import Hub, HubSettings, resident_bytes
@@ -74,6 +75,7 @@ async def live(task: Task) -> dict[str, Any]:
         rest_url=task.rest_url, stream_url=task.stream_url, bars=task.bars, share=None, tradifi=True
     )
     clock = Clock(int(time.time() * 1000), 1.0, time.monotonic)
+    await ensure()
     begun = time.perf_counter()
     async with Hub(settings, clock=clock, network=network, jitter=lambda: 0.5) as hub:
         ready = time.perf_counter() - begun
@@ -86,6 +88,7 @@ async def live(task: Task) -> dict[str, Any]:
         series = len(hub.symbols) * len(hub.timeframes)
         return {
             "peak_mb": round(peak_bytes() / MEGA, 1),
+            "compiler_peak_mb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, 1),
             "resident_mb": round(resident_bytes() / MEGA, 1),
             "panel_mb": round(hub.ring.bytes / MEGA, 1),
             "panel_bytes_per_bar": round(hub.ring.bytes / (series * task.bars), 1),

@@ -17,7 +17,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 import numpy as np
 
-from klinehub.domain.timeframe import MINUTE, Timeframe, in_order
+from klinehub.domain.timeframe import MINUTE, TIMEFRAMES, Timeframe, in_order
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.factors.engine import BENCHMARK, Factor, evaluate, usable, warm_up
 from klinehub.factors.kernels import Series
@@ -93,13 +93,18 @@ def default_timeframe(frames: Collection[str]) -> str:
 def needs(
     frames: Collection[str], timeframe: str | None = None, weights: Mapping[str, float] | None = None
 ) -> dict[str, int]:
-    """Say how many closed bars of which timeframes a scan reads, before there is any panel."""
+    """Say how many closed bars of which timeframes a scan reads, before there is any panel.
+
+    Of smaller timeframes some bars have closed since the scan's bar did, which come on top.
+    """
     names = [frame.name for frame in in_order(tuple(frames))]
     main = default_timeframe(names) if timeframe is None else timeframe
     if main not in names:
         raise UnknownName("timeframe", main, names)
     checked = check_weights(DEFAULT_WEIGHTS if weights is None else weights)
-    return _lookback(_place(checked, names, main, BENCHMARK, ()))
+    reads = _lookback(_place(checked, names, main, BENCHMARK, ()))
+    since = {name: TIMEFRAMES[main].milliseconds // TIMEFRAMES[name].milliseconds for name in reads}
+    return {name: bars + max(0, since[name] - 1) for name, bars in reads.items()}
 
 
 def _lookback(places: Mapping[str, str]) -> dict[str, int]:
