@@ -65,6 +65,10 @@ async def in_parallel(
         async with asyncio.TaskGroup() as group:
             for _ in range(min(batch, len(fetches))):
                 group.create_task(worker())
-    except* FeedError as several:
-        raise several.exceptions[0] from several
+    except ExceptionGroup as several:
+        # Not `except*`, which would wrap what is raised here in a group again.
+        refusals, bugs = several.split(FeedError)
+        if refusals is None or bugs is not None:
+            raise
+        raise refusals.exceptions[0] from several
     return failures
