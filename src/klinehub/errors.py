@@ -48,6 +48,10 @@ class BadRequest(FeedError):
         super().__init__(message)
 
 
+class NoHub(KlinehubError):
+    """No hub is running here that could be asked."""
+
+
 class UnknownName(DefinitionError):
     """A name that does not exist; the message offers the nearest one that does."""
 

@@ -46,6 +46,21 @@ SLACK: Final = 14
 DEFAULT_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h")
 
 
+# The numbers that a hub can be run with, from the least to the most.
+LIMITS: Final[dict[str, tuple[float, float]]] = {
+    "bars": (1, binance.MOST_ROWS - 1),
+    "min_turnover": (0, 1e15),
+    "most_symbols": (1, 100_000),
+    "spare": (0, 100_000),
+    "batch": (1, 1_024),
+    "share": (0.001, 1),
+    "weight_limit": (100, 1_000_000),
+    "streams_per_socket": (1, 1_024),
+    "timeout": (0.1, 600),
+    "min_score": (0, 100),
+}
+
+
 class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a hub keeps and how it asks for it; every field has a config key of the same name.
 
@@ -78,6 +93,13 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     unavailable: tuple[str, ...] = ()
     min_score: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Refuse numbers that no hub can be run with."""
+        for name, (least, most) in LIMITS.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise DefinitionError(f"`{name}` is {value:g}: it has to be from {least:g} to {most:g}.")
+
 
 class Scan(msgspec.Struct, frozen=True):
     """A scan's result with what it took: real seconds, and REST calls made meanwhile (none)."""
@@ -107,8 +129,6 @@ class Hub:
         self.timeframes: tuple[Timeframe, ...] = in_order(settings.timeframes)
         if not self.timeframes:
             raise DefinitionError("A hub needs at least one timeframe, for example --timeframes 1m,1h.")
-        if settings.bars < 1 or settings.batch < 1:
-            raise DefinitionError("`bars` and `batch` have to be 1 or more.")
         self.clock = clock
         self.gate = WeightGate(clock, limit=settings.weight_limit, share=settings.share)
         self.rest = RestClient(settings.rest_url, network, self.gate, clock, timeout=settings.timeout)
@@ -161,8 +181,9 @@ class Hub:
                 raise several.exceptions[0] from None
             raise
         finally:
-            for queue in self._subscribers:
-                _put(queue, None)
+            for queue in list(self._subscribers):
+                if not _put(queue, None):
+                    self._subscribers.remove(queue)
             await self.rest.close()
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
@@ -263,14 +284,7 @@ class Hub:
         grace = int(max(GRACE, GRACE * self.clock.rate / 10))
         self.core = Core(self.ring, wanted=settings.bars, grace=grace)
         self.core.watch(self.symbols)
-        self.scanner = Scanner(
-            self._panels,
-            benchmark=benchmark(self.listings.values(), quote=settings.quote),
-            timeframe=settings.scan_timeframe,
-            weights=settings.weights,
-            unavailable=settings.unavailable,
-            min_score=settings.min_score,
-        )
+        self.scanner = self._scanner(None, None)
         self.live = Live(
             self.core,
             self.rest,
@@ -300,6 +314,8 @@ class Hub:
 
     def klines(self, symbol: str, timeframe: str, limit: int = 300, *, forming: bool = False) -> Klines:
         """Copy a symbol's last *limit* closed bars, oldest first; with *forming* the open bar is added."""
+        if limit < 0:
+            raise DefinitionError(f"A limit of {limit} bars is none: give 0 or more.")
         out = self.panel(timeframe).klines(symbol, limit, forming=forming)
         if out.size >= limit:
             self.hits += 1
@@ -360,11 +376,31 @@ class Hub:
             "resident_bytes": resident_bytes(),
         }
 
-    def scan(self, bar: int | None = None) -> Scan:
-        """Rank the market at a closed bar (by default the newest) from memory alone."""
+    def scan(
+        self, bar: int | None = None, *, timeframe: str | None = None, min_score: float | None = None
+    ) -> Scan:
+        """Rank the market at a closed bar (by default the newest) from memory alone.
+
+        *timeframe* and *min_score* stand in for those of the settings.
+        """
         calls, started = self.gate.calls, self.clock.monotonic()
-        result = self.scanner.scan(bar)
+        if timeframe is None and min_score is None:
+            scanner = self.scanner
+        else:
+            scanner = self._scanner(timeframe, min_score)
+        result = scanner.scan(bar)
         return Scan(result, self.clock.monotonic() - started, self.gate.calls - calls)
+
+    def _scanner(self, timeframe: str | None, min_score: float | None) -> Scanner:
+        settings = self.settings
+        return Scanner(
+            self._panels,
+            benchmark=benchmark(self.listings.values(), quote=settings.quote),
+            timeframe=timeframe or settings.scan_timeframe,
+            weights=settings.weights,
+            unavailable=settings.unavailable,
+            min_score=settings.min_score if min_score is None else min_score,
+        )
 
     async def closes(self) -> AsyncGenerator[BarClosed, None]:
         """Yield each bar that closes from now on, larger timeframes first at one instant.

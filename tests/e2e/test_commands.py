@@ -61,6 +61,15 @@ def test_verify_finds_no_difference(run: Run, at: list[str]) -> None:
         (("scan", "--once", "--proxy", "ftp://x"), "supported are http, https and socks5h"),
         (("scan", "--onse"), "--once"),
         (("scam",), "scan"),
+        (("scan", "--once", "--bars", "0"), "`bars` is 0"),
+        (("scan", "--once", "--bars", "100000"), "from 1 to 1499"),
+        (("scan", "--once", "--min-turnover", "nan"), "`min_turnover` is nan"),
+        (("scan", "--once", "--min-score", "1000"), "from 0 to 100"),
+        (("scan", "--once", "--top", "-3"), "at least 1 row"),
+        (("scan", "--once", "--batch", "0"), "`batch` is 0"),
+        (("sim", "--speed", "0"), "--speed"),
+        (("sim", "--port", "99999"), "--port"),
+        (("demo", "--once", "--speed", "-1"), "--speed"),
         (("bench", "ingets"), "Did you mean 'ingest'?"),
     ],
 )
@@ -74,6 +83,7 @@ def test_a_wrong_word_ends_with_two_and_the_nearest_right_one(
     assert done.code == 2, done
     assert said in done.err
     assert "Traceback" not in done.err
+    assert done.err.count("\n") == 1
     assert done.out == ""
 
 
@@ -84,7 +94,7 @@ def test_no_exchange_no_proxy_and_no_hub_are_told_apart(run: Run) -> None:
     )
     hub = run("status")
 
-    assert (refused.code, proxy.code, hub.code) == (3, 4, 3)
+    assert (refused.code, proxy.code, hub.code) == (3, 4, 1)
     assert "refused the connection" in refused.err
     assert "network.proxy" in proxy.err
     assert "secret" not in proxy.err
@@ -156,7 +166,9 @@ def test_a_running_hub_answers_other_commands_and_leaves_cleanly(
 
         status, rows = run("status", "--json"), run("klines", "BTCUSDT", "1h", "--limit", "2", "--json")
         scan, verified, second = run("scan", "--once", "--json"), run("verify", "--json"), run("run", *at)
-        wrong = run("klines", "BTCUST", "1h")
+        wrong, other = run("klines", "BTCUST", "1h"), run("klines", "BTCUSDT", "2h")
+        hour = run("scan", "--once", "--json", "--timeframe", "1h", "--min-score", "100")
+        elsewhere = run("klines", "BTCUSDT", "2h", "--rest-url", at[1])
         process.send_signal(how)
         _, errors = process.communicate(timeout=20)
 
@@ -168,7 +180,15 @@ def test_a_running_hub_answers_other_commands_and_leaves_cleanly(
     assert json.loads(verified.out)["different"] == []
     assert (second.code, "running here already" in second.err) == (2, True)
     assert (wrong.code, "BTCUSDT" in wrong.err) == (2, True)
-    assert run("status").code == 3
+    assert (other.code, "keeps 1m 5m 15m 1h" in other.err) == (2, True)
+    assert elsewhere.code == 0
+    assert json.loads(scan.out)["exchange"] == json.loads(status.out)["exchange"] == "binance-usdm"
+    assert (json.loads(hour.out)["result"]["timeframe"], json.loads(hour.out)["result"]["results"]) == (
+        "1h",
+        [],
+    )
+    assert "warm-up" not in second.err
+    assert run("status").code == 1
 
 
 def test_help_needs_neither_numba_nor_the_hub() -> None:
@@ -177,3 +197,54 @@ def test_help_needs_neither_numba_nor_the_hub() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("begin", ["12:00:20", "12:02:30", "12:07:30", "12:14:40"])
+def test_a_scan_reads_enough_wherever_the_bar_stands(begin: str) -> None:
+    command = [*KLINEHUB, "sim", "--port", "0", "--symbols", "4", "--json", "--with-parent"]
+    with subprocess.Popen(
+        [*command, "--at", f"2026-03-05T{begin}Z"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        where = json.loads(process.stdout.readline())
+        done = subprocess.run(
+            [*KLINEHUB, "scan", "--once", "--json", "--rest-url", where["rest_url"]],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        process.terminate()
+        process.communicate()
+
+    result = json.loads(done.stdout)["result"]
+    assert (result["symbols"], result["warming"], result["unavailable"]) == (4, [], [])
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(at: list[str], tmp_path: Path) -> None:
+    command = [*KLINEHUB, "klines", "BTCUSDT", "1m", "--limit", "1400", "--json", *at]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(tmp_path)
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        errors = process.stderr.read()
+
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_a_hub_without_a_place_for_its_door_says_so_and_goes_on(at: list[str], tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    command = [*KLINEHUB, "run", "--json", "--bars", "250", *at]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(blocked)
+    ) as process:
+        assert process.stdout is not None
+        first = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=20)
+
+    assert first["api_calls"] == 0
+    assert "XDG_RUNTIME_DIR" in errors
+    assert process.returncode == 143

@@ -28,10 +28,10 @@ def close(bar: int) -> Decisions:
     ("settings", "says"),
     [
         ({"timeframes": ()}, "at least one timeframe"),
-        ({"bars": 0}, "`bars` and `batch` have to be 1 or more"),
-        ({"batch": 0}, "`bars` and `batch` have to be 1 or more"),
+        ({"bars": 0}, "`bars` is 0: it has to be from 1 to 1499"),
+        ({"batch": 0}, "`batch` is 0"),
         ({"share": 1.5}, "share"),
-        ({"weight_limit": 0}, "weight limit"),
+        ({"weight_limit": 0}, "weight_limit"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], says: str) -> None:

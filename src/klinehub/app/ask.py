@@ -1,9 +1,11 @@
 """`scan`, `klines`, `status` and `verify`: from a running hub, or from the exchange where there is none."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from klinehub.app import options, show
@@ -21,8 +23,10 @@ from klinehub.feed.budget import WeightGate
 from klinehub.feed.rest import RestClient
 from klinehub.hub import Scan
 from klinehub.scan.scanner import needs
-from klinehub.serve.local import ask, is_open
+from klinehub.serve.local import NamedScan, ask, is_open
 
+# Seconds between two looks at a running hub; a close is shown at most this late.
+LOOK_EVERY: Final = 1.0
 FIELDS = ("open_time", "open", "high", "low", "close", "volume")
 
 
@@ -38,21 +42,44 @@ async def status(given: Mapping[str, Any]) -> None:
     show.out.print(table)
 
 
+async def _running(given: Mapping[str, Any]) -> bool:
+    """Whether a running hub is to be asked: there is one, and no option names another market."""
+    return not options.choose_market(given) and await is_open(options.door())
+
+
 async def scan(given: Mapping[str, Any]) -> None:
-    """Rank once from the running hub, or from just the history that is needed; or rank at each close."""
+    """Rank from the running hub, or from just the history that is needed; once, or at each close."""
     config = options.settings(given)
-    tz = show.zone(config.tz)
-    if await is_open(options.door()):
-        found = msgspec.json.decode(await ask(options.door(), "scan", {}), type=Scan)
+    if await _running(given):
+        await _ask_scan(given, config)
     elif given["once"]:
         found = await _scan_fresh(config)
+        _tell_scan(NamedScan(**msgspec.structs.asdict(found), exchange=config.exchange), given, config)
     else:
         await run(given)
-        return
+
+
+async def _ask_scan(given: Mapping[str, Any], config: Config) -> None:
+    """Show the running hub's ranking, anew at each close of its timeframe unless asked for once."""
+    asked = {name: given[name] for name in ("timeframe", "min_score") if given[name] is not None}
+    params = {name: str(value) for name, value in asked.items()}
+    shown = -1
+    while True:
+        found = msgspec.json.decode(await ask(options.door(), "scan", params), type=NamedScan)
+        if found.result.bar != shown:
+            shown = found.result.bar
+            _tell_scan(found, given, config)
+        if given["once"]:
+            return
+        await asyncio.sleep(LOOK_EVERY)
+
+
+def _tell_scan(found: NamedScan, given: Mapping[str, Any], config: Config) -> None:
     if given["as_json"]:
         show.document(found)
     else:
-        show.out.print(show.ranking(found, tz, top=config.top, exchange=config.exchange))
+        table = show.ranking(found, show.zone(config.tz), top=config.top, exchange=found.exchange)
+        show.out.print(table)
 
 
 async def _scan_fresh(config: Config) -> Scan:
@@ -73,15 +100,17 @@ async def klines(given: Mapping[str, Any]) -> None:
     frame = timeframe(given["timeframe"])
     tz = show.zone(config.tz)
     symbol, limit = given["symbol"].upper(), given["limit"]
-    if await is_open(options.door()):
+    if await _running({**given, "timeframe": None}):
         params = {"symbol": symbol, "timeframe": frame.name, "limit": str(limit)}
         rows = msgspec.json.decode(await ask(options.door(), "klines", params))
+        if len(rows) < limit:
+            show.err.print(f"the running hub keeps {len(rows)} of the {limit} bars asked for")
     else:
         rows = await _ask_klines(config, symbol, frame.name, limit)
     if given["as_json"]:
         show.document({"symbol": symbol, "timeframe": frame.name, "klines": rows})
         return
-    table = Table(title=f"{symbol} {frame.name}, times in {tz.key}", title_justify="left")
+    table = Table(title=f"{symbol} {frame.name}, times in {tz.key}", title_justify="left", box=SIMPLE_HEAD)
     for name in FIELDS:
         table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
     for row in rows:
@@ -114,7 +143,7 @@ async def _ask_klines(config: Config, symbol: str, frame: str, limit: int) -> Se
 async def verify(given: Mapping[str, Any]) -> int:
     """Compare the running hub's bars, or a fresh warm-up's, with REST; exit code 1 when any differs."""
     config = options.settings(given)
-    if await is_open(options.door()):
+    if await _running(given):
         found = msgspec.json.decode(await ask(options.door(), "verify", {}), type=Verified)
     else:
         with show.steps("warm-up") as progress:
@@ -128,8 +157,9 @@ async def verify(given: Mapping[str, Any]) -> int:
     else:
         tz = show.zone(config.tz)
         show.out.print(f"{found.checked} closed bars compared with REST, {len(found.different)} differ")
-        for item in found.different[:20]:
-            show.out.print(f"  {item.symbol} {item.timeframe} {show.moment(item.open_time, tz)}")
-        for name, why in list(found.failed.items())[:5]:
-            show.err.print(f"  failed: {name}: {why}", style="yellow")
+        shown = [
+            f"{item.symbol} {item.timeframe} {show.moment(item.open_time, tz)}" for item in found.different
+        ]
+        show.listed(shown, most=20)
+        show.listed([f"failed: {name}: {why}" for name, why in found.failed.items()], most=5)
     return FAILED if found.different or found.failed else 0

@@ -1,6 +1,7 @@
 """The command line: each command is a thin shell over one thing the library does."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Coroutine
@@ -13,6 +14,8 @@ from klinehub.app.exits import INTERRUPTED, TERMINATED, USAGE, exit_code
 from klinehub.errors import KlinehubError
 
 VERSION: Final = "0.1.0"
+SPEED: Final = click.FloatRange(0, 10_000, min_open=True)
+PORT: Final = click.IntRange(0, 65_535)
 
 
 class _Stopped(KlinehubError):
@@ -32,7 +35,7 @@ def cli() -> None:
     "--replay", metavar="PATH", help="Recorded klines (CSV, ZIP or Parquet, file or folder) as the market."
 )
 @click.option("--at", metavar="TIME", help="Where market time begins, for example 2025-10-10T21:30:00Z.")
-@click.option("--speed", type=float, help="How fast market time runs; 10, with --once 1.")
+@click.option("--speed", type=SPEED, help="How fast market time runs; 10, with --once 1.")
 @click.option("--once", is_flag=True, help="Warm up, rank and verify once, then end.")
 @click.option("--limits", is_flag=True, help="Keep the exchange's real weight limit.")
 @click.option("--timeframes", metavar="LIST", help="Which timeframes; those that suit the market.")
@@ -107,10 +110,10 @@ def verify(**given: object) -> None:
     "--replay", metavar="PATH", help="Recorded klines (CSV, ZIP or Parquet, file or folder) as the market."
 )
 @click.option("--at", metavar="TIME", help="Where market time begins; now, or the recording's start.")
-@click.option("--speed", type=float, default=1.0, show_default=True, help="How fast market time runs.")
+@click.option("--speed", type=SPEED, default=1.0, show_default=True, help="How fast market time runs.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=int, default=9000, show_default=True, help="REST port; 0 takes a free one.")
-@click.option("--ws-port", type=int, help="WebSocket port; the one after the REST port.")
+@click.option("--port", type=PORT, default=9000, show_default=True, help="REST port; 0 takes a free one.")
+@click.option("--ws-port", type=PORT, help="WebSocket port; the one after the REST port.")
 @click.option("--no-limits", is_flag=True, help="Lift the weight limit and the bans.")
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when stdin closes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON document.")
@@ -136,8 +139,13 @@ def _wait(work: Coroutine[Any, Any, int | None]) -> None:
     """Run a command's work to its end; Ctrl-C and SIGTERM let it leave cleanly."""
     import uvloop
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        code = runner.run(_until_told(work))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            code = runner.run(_until_told(work))
+    except BrokenPipeError:
+        # Whoever read our pipe has seen enough; click would make an error of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
     if code:
         sys.exit(code)
 
@@ -168,23 +176,27 @@ def main() -> NoReturn:
 
 def _code() -> int:
     """Run the command and tell how it ended as an exit code."""
-    code = 0
+    code, before = 0, signal.signal(signal.SIGTERM, _stop)
     try:
         cli.main(standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
         code = INTERRUPTED
     except click.ClickException as exc:
-        exc.show()
+        click.echo(f"error: {exc.format_message()}", err=True)
         code = USAGE
     except _Stopped:
         code = TERMINATED
     except KlinehubError as exc:
         click.echo(f"error: {exc}", err=True)
         code = exit_code(exc)
-    except BrokenPipeError:
-        # The reader of our pipe has seen enough; nothing more can be said to it.
-        sys.stderr.close()
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return code
+
+
+def _stop(*_: object) -> NoReturn:
+    """End a command that has not yet begun its work."""
+    raise _Stopped("stopped")
 
 
 if __name__ == "__main__":

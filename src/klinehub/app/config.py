@@ -23,6 +23,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     top: int = 20
     tz: str = "UTC"
 
+    def __post_init__(self) -> None:
+        """Refuse a table without rows."""
+        if self.top < 1:
+            raise DefinitionError(f"`scan.top` is {self.top}: a table has at least 1 row.")
+
 
 # Each table of the file: its keys, and the field of Config (or of its hub settings) that each one sets.
 TABLES: Final[dict[str, dict[str, str]]] = {

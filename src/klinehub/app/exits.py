@@ -42,7 +42,7 @@ def exit_table() -> str:
     """Give the table of exit codes for the documentation."""
     lines = ["| code | meaning |", "|---|---|", "| 0 | done |"]
     lines.append(
-        f"| {FAILED} | done, and something is wrong: `verify` found bars that differ, no hub is running |"
+        f"| {FAILED} | `verify` found bars that differ or could not be compared; `status` found no hub |"
     )
     lines += [f"| {code} | {meaning} |" for _, code, meaning in CODES if code != FAILED]
     lines.append(f"| {INTERRUPTED} | stopped by Ctrl-C |")

@@ -9,7 +9,7 @@ import msgspec
 
 from klinehub import compiled, hub
 from klinehub.domain.clock import Clock
-from klinehub.errors import UnknownName
+from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed.asking import Progress
 from klinehub.feed.base import Network
 from klinehub.feed.network import RealNetwork, proxy_from_env
@@ -59,8 +59,14 @@ class Hub(hub.Hub):
             if name not in known:
                 raise UnknownName("setting", name, known)
         self._on_compile = on_compile
+        if isinstance(timeframes, str):
+            raise DefinitionError(f"timeframes is {timeframes!r}: give a list, for example [{timeframes!r}].")
+        try:
+            wanted = msgspec.convert({**settings, "timeframes": tuple(timeframes)}, hub.HubSettings)
+        except msgspec.ValidationError as exc:
+            raise DefinitionError(f"A setting does not fit: {exc}.") from exc
         super().__init__(
-            msgspec.convert({**settings, "timeframes": tuple(timeframes)}, hub.HubSettings),
+            wanted,
             clock=clock or system_clock(),
             network=network or system_network(proxy),
             jitter=random.random,

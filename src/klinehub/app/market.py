@@ -20,6 +20,7 @@ from klinehub.sim.market import Market
 from klinehub.sim.synthetic import synthetic
 
 SYMBOLS: Final = 550
+QUOTE: Final = "USDT"
 
 # A recording of a whole market is read before the exchange answers.
 READY_WITHIN: Final = 120.0
@@ -150,12 +151,13 @@ def _stream_port(given: Mapping[str, Any]) -> int:
 def _announce(served: Served, given: Mapping[str, Any]) -> None:
     """Say where the exchange is, as JSON for a program and in words for a person."""
     exchange = served.exchange
+    listed = exchange.source.listings()
     said = Announcement(
         rest_url=served.rest_url,
         stream_url=f"{served.ws_url}/market/stream",
         now=exchange.clock.now(),
         speed=exchange.clock.rate,
-        symbols=sum(listing.trading and listing.perpetual for listing in exchange.source.listings()),
+        symbols=sum(one.trading and one.perpetual and one.quote_asset == QUOTE for one in listed),
         timeframes=exchange.default_timeframes,
         unavailable=tuple(sorted(exchange.unavailable)),
     )

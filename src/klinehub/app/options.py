@@ -103,6 +103,12 @@ def settings(options: Mapping[str, object]) -> "Config":
     return load(config if isinstance(config, Path) else None, os.environ, chosen)
 
 
+def choose_market(given: Mapping[str, object]) -> bool:
+    """Whether the command line itself says which market to ask, so that no running hub is meant."""
+    names = ("config", *(name for name in SETTINGS if name not in {"timeframe", "min_score", "top", "tz"}))
+    return any(given.get(name) is not None for name in names)
+
+
 def when(text: str) -> int:
     """Read an ISO time such as 2025-10-10T21:30:00Z into ms UTC; a time without a zone is UTC."""
     try:

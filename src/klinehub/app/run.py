@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any, Final
 
 import msgspec
@@ -16,10 +16,11 @@ from klinehub.app.library import Hub
 from klinehub.app.market import Announcement, simulated
 from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import timeframe
+from klinehub.errors import DefinitionError
 from klinehub.factors.library import reading
 from klinehub.feed.audit import Verified
 from klinehub.hub import Scan
-from klinehub.serve.local import LocalDoor
+from klinehub.serve.local import LocalDoor, is_open
 
 DEMO: Final = "simulated exchange"
 # Market time runs this fast in a demo that is watched: a minute takes six seconds.
@@ -42,19 +43,40 @@ def open_hub(config: Config, progress: show.Steps, *, clock: Clock | None = None
 async def run(given: Mapping[str, Any]) -> None:
     """Warm up, go live, answer other commands and show the ranking until stopped."""
     config = options.settings(given)
+    await _alone()
     with show.steps("warm-up") as progress:
         hub = open_hub(config, progress)
-        async with hub, LocalDoor(hub, options.door()):
+        async with hub, _opened(hub, config.exchange):
             progress.close()
             await watch(hub, config, config.exchange, as_json=given["as_json"])
+
+
+async def _alone() -> None:
+    """Refuse a second hub before it has asked the exchange for anything."""
+    if await is_open(options.door()):
+        raise DefinitionError(f"A hub is running here already ({options.door()}): use it, or stop it first.")
+
+
+@asynccontextmanager
+async def _opened(hub: Hub, exchange: str) -> AsyncIterator[None]:
+    """Let other commands ask this hub; where that cannot be, say so and go on."""
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(LocalDoor(hub, options.door(), exchange))
+        except OSError as exc:
+            show.err.print(
+                f"other commands cannot ask this hub ({exc}): set XDG_RUNTIME_DIR to a short, writable folder"
+            )
+        yield
 
 
 async def demo(given: Mapping[str, Any]) -> None:
     """Start a simulated exchange and a hub on it; rank once, or live until stopped."""
     base = options.settings(given)
-    show.zone(base.tz)
     market_options = {name: given[name] for name in ("seed", "replay", "at", "limits")}
-    speed = given["speed"] or (1.0 if given["once"] else LIVELY)
+    speed = given["speed"] if given["speed"] is not None else 1.0 if given["once"] else LIVELY
+    if not given["once"]:
+        await _alone()
     async with (
         # The exchange compiles its own kernels while it starts; ours need not wait for that.
         _beside(compiled.ensure(show.say_compiling)) as compiling,
@@ -70,7 +92,7 @@ async def demo(given: Mapping[str, Any]) -> None:
                 if given["once"]:
                     await _once(hub, config, given)
                 else:
-                    async with LocalDoor(hub, options.door()):
+                    async with _opened(hub, DEMO):
                         await watch(hub, config, DEMO, as_json=given["as_json"])
 
 
@@ -169,7 +191,8 @@ def _view(hub: Hub, scan: Scan, config: Config, exchange: str) -> Table:
     """Lay out a scan with the newest prices and what the hub is doing."""
     tz, now, base = show.zone(config.tz), hub.now(), hub.timeframes[0]
     shown = [hit.symbol for hit in scan.result.results[: config.top]]
-    prices = {symbol: float(hub.klines(symbol, base.name, 1)["close"][-1]) for symbol in shown}
+    newest = {symbol: hub.klines(symbol, base.name, 1)["close"] for symbol in shown}
+    prices = {symbol: float(close[-1]) for symbol, close in newest.items() if close.size}
     frame = timeframe(scan.result.timeframe)
     left = (frame.close_time(frame.index(now)) + 1 - now) // 1000
     fresh = sum(hub.is_fresh(symbol) for symbol in hub.symbols)

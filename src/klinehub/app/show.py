@@ -22,7 +22,7 @@ from klinehub.hub import Scan
 err = Console(stderr=True, highlight=False)
 out = Console(highlight=False)
 # Contributions shown, by the width of the terminal.
-WIDTHS = ((88, 3), (76, 2), (0, 1))
+WIDTHS = ((98, 3), (82, 2), (0, 1))
 
 
 def document(value: object) -> None:
@@ -63,10 +63,15 @@ def say_summary(summary: Summary) -> None:
         f"warm-up: {summary.succeeded} of {summary.requests} requests, weight {summary.weight}, "
         f"{summary.seconds:.1f} s, {summary.ms_per_symbol:.1f} ms per symbol"
     )
-    for name, why in list(summary.failures.items())[:5]:
-        err.print(f"  failed: {name}: {why}", style="yellow")
-    if len(summary.failures) > 5:
-        err.print(f"  and {len(summary.failures) - 5} more", style="yellow")
+    listed([f"failed: {name}: {why}" for name, why in summary.failures.items()], most=5)
+
+
+def listed(lines: list[str], *, most: int) -> None:
+    """Print what went wrong on stderr, a line each, and how many more there are."""
+    for line in lines[:most]:
+        err.print(f"  {line}", style="yellow")
+    if len(lines) > most:
+        err.print(f"  and {len(lines) - most} more", style="yellow")
 
 
 class Steps:

@@ -64,7 +64,7 @@ class Ring:
         if len(self.symbols) == self.capacity:
             message = (
                 f"No row left for {symbol}: the ring holds {self.capacity} symbols. "
-                "Raise `symbols.spare` and restart."
+                "Raise `market.spare` and restart."
             )
             raise DataError(message)
         row = len(self.symbols)

@@ -11,11 +11,12 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from klinehub.errors import DefinitionError, FeedError, KlinehubError, Unreachable
-from klinehub.hub import Hub
+from klinehub.errors import DefinitionError, FeedError, KlinehubError, NoHub
+from klinehub.hub import Hub, Scan
 
 # Verifying a whole market takes as many minutes as its weight needs.
 LONGEST: Final = 1_800.0
+SOON: Final = 5.0
 Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 PATHS: Final = ("status", "klines", "scan", "verify")
 
@@ -31,16 +32,31 @@ def _limit(request: web.Request) -> int:
     return int(text)
 
 
-def _routes(hub: Hub) -> web.Application:
+class NamedScan(Scan, frozen=True, kw_only=True):
+    """A scan, and the exchange that its hub follows."""
+
+    exchange: str
+
+
+def _routes(hub: Hub, exchange: str) -> web.Application:
     async def status(_: web.Request) -> web.Response:
-        return _reply(hub.get_stats())
+        return _reply({"exchange": exchange, **hub.get_stats()})
 
     async def klines(request: web.Request) -> web.Response:
-        query = request.query
-        return _reply(hub.get_klines(query.get("symbol", ""), query.get("timeframe", ""), _limit(request)))
+        symbol, frame = request.query.get("symbol", ""), request.query.get("timeframe", "")
+        kept = [tf.name for tf in hub.timeframes]
+        if frame not in kept:
+            raise DefinitionError(
+                f"The running hub keeps {' '.join(kept)}, not {frame}: give --rest-url to ask an exchange."
+            )
+        return _reply(hub.get_klines(symbol, frame, _limit(request)))
 
-    async def scan(_: web.Request) -> web.Response:
-        return _reply(hub.scan())
+    async def scan(request: web.Request) -> web.Response:
+        least = request.query.get("min_score")
+        found = hub.scan(
+            timeframe=request.query.get("timeframe"), min_score=None if least is None else float(least)
+        )
+        return _reply(NamedScan(**msgspec.structs.asdict(found), exchange=exchange))
 
     async def verify(_: web.Request) -> web.Response:
         return _reply(await hub.verify())
@@ -60,16 +76,17 @@ def _routes(hub: Hub) -> web.Application:
 
 
 class LocalDoor:
-    """Serves *hub* on the socket file *path* while the `async with` block runs."""
+    """Serves *hub*, which follows *exchange*, on the socket file *path* while the `async with` block runs.
 
-    def __init__(self, hub: Hub, path: Path) -> None:
+    Raises OSError where the file cannot be made.
+    """
+
+    def __init__(self, hub: Hub, path: Path, exchange: str) -> None:
         self._path = path
-        self._runner = web.AppRunner(_routes(hub), access_log=None)
+        self._runner = web.AppRunner(_routes(hub, exchange), access_log=None)
 
     async def __aenter__(self) -> Self:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if await is_open(self._path):
-            raise DefinitionError(f"A hub is running here already ({self._path}): use it, or stop it first.")
         self._path.unlink(missing_ok=True)
         await self._runner.setup()
         await web.UnixSite(self._runner, str(self._path)).start()
@@ -84,15 +101,18 @@ class LocalDoor:
 async def is_open(path: Path) -> bool:
     """Whether a hub answers at this socket file."""
     try:
-        await ask(path, "status", {})
-    except Unreachable:
+        await ask(path, "status", {}, within=SOON)
+    except NoHub:
         return False
     return True
 
 
-async def ask(path: Path, what: str, params: Mapping[str, str]) -> bytes:
-    """Ask a running hub; raises Unreachable when there is none and DefinitionError for a refusal."""
-    timeout = aiohttp.ClientTimeout(total=LONGEST, sock_connect=5)
+async def ask(path: Path, what: str, params: Mapping[str, str], *, within: float = LONGEST) -> bytes:
+    """Ask a running hub; raises NoHub when there is none and DefinitionError for a refusal.
+
+    *within* is in seconds; a hub that does not answer in time counts as none.
+    """
+    timeout = aiohttp.ClientTimeout(total=within, sock_connect=SOON)
     try:
         async with (
             aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path)), timeout=timeout) as session,
@@ -100,7 +120,7 @@ async def ask(path: Path, what: str, params: Mapping[str, str]) -> bytes:
         ):
             body = await response.read()
     except (aiohttp.ClientError, OSError) as exc:
-        raise Unreachable(f"No hub is running here ({path}): start one with `klinehub run`.") from exc
+        raise NoHub(f"No hub is running here ({path}): start one with `klinehub run`.") from exc
     if response.status == 400:
         raise DefinitionError(msgspec.json.decode(body, type=_Refusal).message)
     if response.status != 200:
