@@ -183,10 +183,8 @@ def test_a_running_hub_answers_other_commands_and_leaves_cleanly(
     assert (other.code, "keeps 1m 5m 15m 1h" in other.err) == (2, True)
     assert elsewhere.code == 0
     assert json.loads(scan.out)["exchange"] == json.loads(status.out)["exchange"] == "binance-usdm"
-    assert (json.loads(hour.out)["result"]["timeframe"], json.loads(hour.out)["result"]["results"]) == (
-        "1h",
-        [],
-    )
+    strict = json.loads(hour.out)["result"]
+    assert (strict["timeframe"], strict["results"]) == ("1h", [])
     assert "warm-up" not in second.err
     assert run("status").code == 1
 

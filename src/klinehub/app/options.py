@@ -94,13 +94,16 @@ def settings(options: Mapping[str, object]) -> "Config":
     """Turn a command's options into settings, over those of the file and the environment."""
     # The settings know the hub, and that takes a second to load: not for --help.
     from klinehub.app.config import listed, load
+    from klinehub.app.show import zone
 
     chosen: dict[str, object] = {}
     for name, key in SETTINGS.items():
         value = options.get(name)
         chosen[key] = listed(str(value)) if value is not None and name in _LISTED else value
     config = options.get("config")
-    return load(config if isinstance(config, Path) else None, os.environ, chosen)
+    found = load(config if isinstance(config, Path) else None, os.environ, chosen)
+    zone(found.tz)
+    return found
 
 
 def choose_market(given: Mapping[str, object]) -> bool:
