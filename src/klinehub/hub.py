@@ -22,7 +22,7 @@ from klinehub.domain.listing import Listing
 from klinehub.domain.timeframe import Timeframe, in_order
 from klinehub.errors import DataError, DefinitionError, UnknownName
 from klinehub.feed import binance
-from klinehub.feed.asking import Progress
+from klinehub.feed.asking import Progress, sync
 from klinehub.feed.audit import Verified, audit
 from klinehub.feed.base import Network
 from klinehub.feed.budget import WeightGate
@@ -241,9 +241,7 @@ class Hub:
         settings = self.settings
         listings = binance.parse_listings(await self.rest.get(binance.EXCHANGE_INFO, {}, weight=1))
         # After the first call, so that the time is read over a connection that is already there.
-        asked = self.clock.now()
-        server = binance.parse_time(await self.rest.get(binance.TIME, {}, weight=1))
-        self.gate.offset = server - (asked + self.clock.now()) // 2
+        await sync(self.rest, self.gate)
         self.listings = {listing.symbol: listing for listing in listings}
         if settings.symbols:
             for symbol in settings.symbols:
@@ -354,6 +352,7 @@ class Hub:
         counts = self.core.counts
         return {
             "symbols": len(self.symbols),
+            "fresh_symbols": sum(self.is_fresh(symbol) for symbol in self.symbols),
             "timeframes": " ".join(tf.name for tf in self.timeframes),
             "bars": int((state > 0).sum()),
             "closed_bars": int((state >= CLOSED).sum()),

@@ -14,12 +14,13 @@ from klinehub.app.exits import FAILED
 from klinehub.app.library import system_clock, system_network
 from klinehub.app.run import open_hub, run
 from klinehub.dialect.render import twelve_fields
-from klinehub.domain.timeframe import timeframe
+from klinehub.domain.timeframe import Timeframe, timeframe
 from klinehub.errors import UnknownName
 from klinehub.feed import binance
+from klinehub.feed.asking import ask_klines, proven, sync
 from klinehub.feed.audit import Verified
-from klinehub.feed.body import parse_klines
 from klinehub.feed.budget import WeightGate
+from klinehub.feed.core import Fetch
 from klinehub.feed.rest import RestClient
 from klinehub.hub import Scan
 from klinehub.scan.scanner import needs
@@ -100,13 +101,13 @@ async def klines(given: Mapping[str, Any]) -> None:
     frame = timeframe(given["timeframe"])
     tz = show.zone(config.tz)
     symbol, limit = given["symbol"].upper(), given["limit"]
-    if await _running({**given, "timeframe": None}):
+    if await _running(given):
         params = {"symbol": symbol, "timeframe": frame.name, "limit": str(limit)}
         rows = msgspec.json.decode(await ask(options.door(), "klines", params))
         if len(rows) < limit:
             show.err.print(f"the running hub keeps {len(rows)} of the {limit} bars asked for")
     else:
-        rows = await _ask_klines(config, symbol, frame.name, limit)
+        rows = await _ask_klines(config, symbol, frame, limit)
     if given["as_json"]:
         show.document({"symbol": symbol, "timeframe": frame.name, "klines": rows})
         return
@@ -118,7 +119,9 @@ async def klines(given: Mapping[str, Any]) -> None:
     show.out.print(table)
 
 
-async def _ask_klines(config: Config, symbol: str, frame: str, limit: int) -> Sequence[Sequence[str | int]]:
+async def _ask_klines(
+    config: Config, symbol: str, frame: Timeframe, limit: int
+) -> Sequence[Sequence[str | int]]:
     """Ask the exchange for closed bars of one symbol; an unknown symbol is answered with the nearest."""
     clock = system_clock()
     gate = WeightGate(clock, limit=config.hub.weight_limit, share=config.hub.share)
@@ -129,15 +132,13 @@ async def _ask_klines(config: Config, symbol: str, frame: str, limit: int) -> Se
         names = {listing.symbol for listing in listed}
         if symbol not in names:
             raise UnknownName("symbol", symbol, names)
-        server = binance.parse_time(await rest.get(binance.TIME, {}, weight=1))
-        params: dict[str, str | int] = {"symbol": symbol, "interval": frame, "limit": limit + 1}
-        weight = binance.klines_weight(limit + 1)
-        exact = parse_klines(await rest.get(binance.KLINES, params, weight=weight))
+        await sync(rest, gate)
+        # Beside the open bar, one that closed a moment ago is not yet proven.
+        fetch = Fetch(symbol, frame.name, None, min(limit + 2, binance.MOST_ROWS))
+        exact, asked = await ask_klines(rest, fetch)
     finally:
         await rest.close()
-    tf = timeframe(frame)
-    rows = twelve_fields(exact, tf)
-    return [row for row in rows if int(row[6]) < server][-limit:]
+    return twelve_fields(proven(frame, exact, asked), frame)[-limit:]
 
 
 async def verify(given: Mapping[str, Any]) -> int:

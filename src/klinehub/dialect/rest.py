@@ -25,7 +25,6 @@ from klinehub.domain.listing import Listing
 _JSON: Final = "application/json"
 _CONTRACTS: Final = ("PERPETUAL", "CURRENT_QUARTER", "NEXT_QUARTER", "TRADIFI_PERPETUAL")
 # Symbols that keep their endpoints though nothing trades there any more.
-_NEVER_TRADED: Final = "PENDING_TRADING"
 
 Answer = Callable[["Rest", Mapping[str, str]], bytes]
 

@@ -15,7 +15,6 @@ EMPTY: Final = 0
 FORMING: Final = 1
 CLOSED: Final = 2
 VERIFIED: Final = 3
-STATES: Final = ("empty", "forming", "closed", "verified")
 
 # The exact form: prices are the float64 nearest to the exchange's text, the four volumes are
 # integer mantissas, because float64 cannot hold every printed volume. 10 words of 8 bytes.

@@ -1,15 +1,20 @@
-"""Asking for klines by REST: one range, or many at once where one that fails stops no other."""
+"""Asking by REST: the time, one range of klines, or many at once where one that fails stops no other."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from klinehub.domain.kline import Exact
+from klinehub.domain.timeframe import Timeframe
 from klinehub.errors import Banned, Blocked, DataError, FeedError, ProxyError
 from klinehub.feed import binance
 from klinehub.feed.body import parse_klines
+from klinehub.feed.budget import WeightGate
 from klinehub.feed.core import Fetch
 from klinehub.feed.rest import RestClient
+from klinehub.panel.merge import PROOF
 
 
 class Progress(NamedTuple):
@@ -32,6 +37,22 @@ async def ask_klines(rest: RestClient, fetch: Fetch) -> tuple[Exact, int]:
         params["startTime"] = fetch.start
     answer = await rest.ask(binance.KLINES, params, weight=binance.klines_weight(fetch.limit))
     return parse_klines(answer.body), answer.asked
+
+
+def proven(timeframe: Timeframe, exact: Exact, asked: int) -> Exact:
+    """Give the bars that an answer asked for at exchange time *asked* (ms) proves closed."""
+    times = exact.rows["open_time"].tolist()
+    closed = [timeframe.close_time(timeframe.index(time)) + PROOF <= asked for time in times]
+    return Exact(exact.rows[np.array(closed, bool)], exact.scale)
+
+
+async def sync(rest: RestClient, gate: WeightGate) -> None:
+    """Read the exchange's time and set the gate's offset, half a round trip allowed for.
+
+    The trip begins when the gate lets the request through: it may have waited for the budget before.
+    """
+    answer = await rest.ask(binance.TIME, {}, weight=1)
+    gate.offset += binance.parse_time(answer.body) - (answer.asked + gate.now()) // 2
 
 
 async def in_parallel(

@@ -4,15 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 
-from klinehub.domain.kline import Exact
-from klinehub.domain.timeframe import Timeframe
 from klinehub.feed import binance
-from klinehub.feed.asking import Progress, ask_klines, in_parallel
+from klinehub.feed.asking import Progress, ask_klines, in_parallel, proven
 from klinehub.feed.core import Fetch
 from klinehub.feed.rest import RestClient
-from klinehub.panel.merge import PROOF
 from klinehub.panel.ring import Ring
 
 
@@ -54,16 +50,9 @@ async def audit(
         nonlocal checked
         exact, asked = await ask_klines(rest, fetch)
         number, row = ring.number[fetch.timeframe], ring.rows[fetch.symbol]
-        count, wrong = ring.verify(number, row, _proven(ring.timeframes[number], exact, asked))
+        count, wrong = ring.verify(number, row, proven(ring.timeframes[number], exact, asked))
         checked += count
         different.extend(Difference(fetch.symbol, fetch.timeframe, time) for time in wrong)
 
     failed = await in_parallel(fetches, compare, batch=batch, progress=progress)
     return Verified(checked, tuple(sorted(different)), failed)
-
-
-def _proven(timeframe: Timeframe, exact: Exact, asked: int) -> Exact:
-    """Give the rows that an answer asked for at exchange time *asked* proves closed."""
-    times = exact.rows["open_time"].tolist()
-    closed = [timeframe.close_time(timeframe.index(time)) + PROOF <= asked for time in times]
-    return Exact(exact.rows[np.array(closed, bool)], exact.scale)

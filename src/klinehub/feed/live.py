@@ -7,7 +7,7 @@ from typing import Final
 from klinehub.domain.clock import Clock
 from klinehub.errors import DataError, FeedError
 from klinehub.feed import binance
-from klinehub.feed.asking import ask_klines
+from klinehub.feed.asking import ask_klines, sync
 from klinehub.feed.base import Network
 from klinehub.feed.budget import WeightGate
 from klinehub.feed.core import Core, Decisions, Fetch
@@ -91,12 +91,6 @@ class Live:
             return False
         return True
 
-    async def sync(self) -> None:
-        """Read the exchange's time and set the gate's offset, half a round trip allowed for."""
-        asked = self._clock.now()
-        server = binance.parse_time(await self._rest.get(binance.TIME, {}, weight=1))
-        self._gate.offset = server - (asked + self._clock.now()) // 2
-
     async def fetch(self, item: Fetch) -> None:
         """Ask for one range of klines and hand the answer to the core."""
         exact, asked = await ask_klines(self._rest, item)
@@ -137,7 +131,7 @@ class Live:
         while True:
             await asyncio.sleep(SYNC_EVERY)
             try:
-                await self.sync()
+                await sync(self._rest, self._gate)
             except FeedError as exc:
                 self.last_loss = str(exc)
 
