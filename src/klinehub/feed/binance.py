@@ -18,14 +18,16 @@ EXCHANGE_INFO: Final = "/fapi/v1/exchangeInfo"
 TICKER_24H: Final = "/fapi/v1/ticker/24hr"
 TIME: Final = "/fapi/v1/time"
 TICKER_24H_WEIGHT: Final = 40
+# The most rows of a klines request, and what it weighs.
+KLINES_WEIGHTS: Final = ((99, 1), (499, 2), (1000, 5), (MOST_ROWS, 10))
 
 
 def klines_weight(limit: int) -> int:
     """Give the documented weight of a klines request for *limit* rows."""
-    for rows, weight in ((99, 1), (499, 2), (1000, 5)):
+    for rows, weight in KLINES_WEIGHTS:
         if limit <= rows:
             return weight
-    return 10
+    return KLINES_WEIGHTS[-1][1]
 
 
 def stream_name(symbol: str, timeframe: str) -> str:
