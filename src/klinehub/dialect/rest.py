@@ -1,6 +1,6 @@
 """The REST routes: one aiohttp application over a `Source`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -27,14 +27,19 @@ _CONTRACTS: Final = ("PERPETUAL", "CURRENT_QUARTER", "NEXT_QUARTER", "TRADIFI_PE
 # Symbols that keep their endpoints though nothing trades there any more.
 
 Answer = Callable[["Rest", Mapping[str, str]], bytes]
+Tap = Callable[[web.Request, Callable[[web.Request], web.Response]], Awaitable[web.StreamResponse]]
 
 
 class Rest:
-    """Answers REST requests from a source and counts their weight."""
+    """Answers REST requests from a source and counts their weight.
+
+    A `tap`, where there is one, gets each request with the way to answer it, and answers as it likes.
+    """
 
     def __init__(self, source: Source, tally: Tally) -> None:
         self.source = source
         self.tally = tally
+        self.tap: Tap | None = None
 
     def application(self) -> web.Application:
         """Make the aiohttp application that serves this dialect."""
@@ -42,7 +47,11 @@ class Rest:
         app.router.add_route("*", "/{path:.*}", self._answer)
         return app
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        return self.answer(request) if self.tap is None else await self.tap(request, self.answer)
+
+    def answer(self, request: web.Request) -> web.Response:
+        """Answer one request and count its weight."""
         now = self.source.clock.now()
         address = request.remote or "127.0.0.1"
         used, headers = 0, {}

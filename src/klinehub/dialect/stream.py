@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import numpy as np
@@ -51,8 +51,24 @@ class _End(Exception):
     """A connection that the exchange ends after what it has sent."""
 
 
+class Tap(Protocol):
+    """Something between the exchange and its connections that may change what they get."""
+
+    def admit(self, request: web.Request) -> web.Response | None:
+        """Give the answer to a handshake that is turned away, None to let it in."""
+
+    def passed(self, connection: "Connection", data: bytes) -> bytes:
+        """Give what a connection gets in place of these frames; nothing is fine."""
+
+    def pongs(self, connection: "Connection") -> bool:
+        """Say whether a connection's ping is answered."""
+
+    def refusal(self, connection: "Connection", names: Sequence[str]) -> str:
+        """Say why a subscription with these names is refused, nothing to take it."""
+
+
 class Streams:
-    """The WebSocket side of an exchange: connections that follow streams of a board."""
+    """The WebSocket side of an exchange: connections that follow streams of a board, or of a `tap` on it."""
 
     def __init__(self, board: Board, clock: Clock, rules: Rules) -> None:
         self.board = board
@@ -60,6 +76,7 @@ class Streams:
         self.rules = rules
         self.connections: set[Connection] = set()
         self.cut_for_backlog = 0
+        self.tap: Tap | None = None
 
     def application(self) -> web.Application:
         """Make the aiohttp application with every route."""
@@ -72,6 +89,9 @@ class Streams:
         match = _PATH.fullmatch(request.path.rstrip("/"))
         if match is None:
             return web.Response(status=404, text="Not Found")
+        turned_away = None if self.tap is None else self.tap.admit(request)
+        if turned_away is not None:
+            return turned_away
         socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=2**20)
         await socket.prepare(request)
         transport = request.transport
@@ -109,6 +129,7 @@ class Connection:
         combined: bool,
     ) -> None:
         self.combined = combined
+        self.route = route
         self.wanted: U8 = np.zeros(64, np.uint8)
         self.names: dict[str, None] = {}
         self._streams = streams
@@ -117,9 +138,21 @@ class Connection:
         self._silent = streams.rules.legacy_silent and route != "market"
         self._loop = asyncio.get_running_loop()
         self._tokens = float(streams.rules.burst)
-        self._refilled = self._heard = self._loop.time()
+        self._refilled = self.heard = self._loop.time()
+
+    @property
+    def peer(self) -> tuple[str, int]:
+        """The client's address."""
+        return tuple(self._transport.get_extra_info("peername")[:2])
 
     def deliver(self, data: bytes) -> None:
+        """Send ready frames of streams, as far as the tap lets them through."""
+        tap = self._streams.tap
+        if tap is not None:
+            data = tap.passed(self, data)
+        self.send(data)
+
+    def send(self, data: bytes) -> None:
         """Send ready frames, or cut the connection when it has stopped reading."""
         if self._transport.is_closing():
             return
@@ -163,23 +196,32 @@ class Connection:
             if self._loop.time() >= born + rules.lifetime:
                 await self.close(1001, "Connection lifetime is over")
                 return
-            if self._loop.time() - self._heard > rules.pong_within:
-                self._transport.abort()
+            if self._loop.time() - self.heard > rules.pong_within:
+                self.abort()
                 return
-            self.deliver(frame(str(self._streams.clock.now()).encode(), PING))
+            self.ping()
+
+    def ping(self) -> None:
+        """Ask the client for a sign of life; whatever it says next is one."""
+        self.send(frame(str(self._streams.clock.now()).encode(), PING))
+
+    def abort(self) -> None:
+        """End the connection without a word."""
+        self._transport.abort()
 
     def _pace(self, rules: Rules) -> None:
         """Count a message against the connection's allowance."""
         now = self._loop.time()
         self._tokens = min(self._tokens + (now - self._refilled) * rules.rate, float(rules.burst))
-        self._refilled = self._heard = now
+        self._refilled = self.heard = now
         self._tokens -= 1.0
         if self._tokens < 0.0:
             raise _End("Too many requests")
 
     async def _hear(self, kind: WSMsgType, data: Any) -> None:  # noqa: ANN401 - text or bytes, as it came
         if kind is WSMsgType.PING:
-            await self._socket.pong(data)
+            if self._streams.tap is None or self._streams.tap.pongs(self):
+                await self._socket.pong(data)
         elif kind in {WSMsgType.TEXT, WSMsgType.BINARY}:
             self._control(data)
 
@@ -193,11 +235,11 @@ class Connection:
             answer = {"error": {"code": fault.code, "msg": fault.message}}
             if isinstance(request, dict) and _is_id(request.get("id")):
                 answer["id"] = request["id"]
-            self.deliver(frame(msgspec.json.encode(answer)))
+            self.send(frame(msgspec.json.encode(answer)))
             if fault.code == 4:
                 raise _End("Invalid request") from None
             return
-        self.deliver(frame(msgspec.json.encode(answer)))
+        self.send(frame(msgspec.json.encode(answer)))
 
     def _obey(self, request: dict[str, Any]) -> Any:  # noqa: ANN401 - the result is whatever JSON the method has
         method, params = request["method"], request.get("params", [])
@@ -214,6 +256,9 @@ class Connection:
             return None
         if not isinstance(params, list) or not all(isinstance(name, str) for name in params):
             raise _Fault(2, "Invalid request: params must be an array of strings")
+        refusal = "" if self._streams.tap is None else self._streams.tap.refusal(self, params)
+        if method == "SUBSCRIBE" and refusal:
+            raise _Fault(2, refusal)
         self._subscribe(params) if method == "SUBSCRIBE" else self._unsubscribe(params)
         return None
 

@@ -28,6 +28,7 @@ from klinehub.sim.truth import OPEN_TIME, TRADES, exact
 
 # Kline updates come every quarter of a real second, whatever the speed of market time.
 PULSE_SECONDS: Final = 0.25
+_SLOWEST_PULSE: Final = 1.0
 # A bar's end is told this many real seconds late, as on the exchange.
 LATENESS_SECONDS: Final = 0.03
 FUNDING: Final = 8 * HOUR
@@ -115,8 +116,8 @@ class Exchange:
     """A simulated exchange: serves *market* at *clock*'s time in the dialect of the real one.
 
     *limits* switches weight counting's refusals, *flat_closes* the closed bars of trade-less minutes on
-    the WebSocket. `unavailable` names fields (of dtype ROW) that the market's truth lacks;
-    `default_timeframes` suit it.
+    the WebSocket, *pulse* is the seconds between two kline updates (at most 1). `unavailable` names
+    fields (of dtype ROW) that the market's truth lacks; `default_timeframes` suit it.
     """
 
     def __init__(
@@ -128,7 +129,10 @@ class Exchange:
         rules: Rules | None = None,
         flat_closes: bool = True,
         weight_limit: int = LIMIT_PER_MINUTE,
+        pulse: float = PULSE_SECONDS,
     ) -> None:
+        if not 0 < pulse <= _SLOWEST_PULSE:
+            raise DefinitionError(f"A pulse of {pulse:g} s is none: give more than 0 and at most 1 s.")
         self.market = market
         self.clock = clock
         self.source = MarketSource(market, clock)
@@ -138,8 +142,9 @@ class Exchange:
         self.streams = Streams(self.board, clock, rules or Rules())
         self.unavailable = market.unavailable
         self.default_timeframes = market.default_timeframes
-        self._pacer = Pacer(market, self.board, flat_closes=flat_closes)
-        self._tellers = Tellers(self.source, self.board)
+        self.pulse = pulse
+        self.pacer = Pacer(market, self.board, flat_closes=flat_closes)
+        self._tellers = Tellers(self.source, self.board, second=round(1.0 / pulse))
 
     def prepare(self) -> None:
         """Compile and load every kernel, so that nothing waits for that while the exchange is live."""
@@ -161,7 +166,7 @@ class Exchange:
         """Let the exchange do what it does on its own - update, close, list - until cancelled."""
         loop = asyncio.get_running_loop()
         minute = self.clock.now() // MINUTE * MINUTE
-        pulse, pulses = loop.time() + PULSE_SECONDS, 0
+        pulse, pulses = loop.time() + self.pulse, 0
         late = LATENESS_SECONDS / max(1.0, self.clock.rate / 10.0)
         while True:
             boundary = self.clock.seconds_until(minute + MINUTE) + late
@@ -173,14 +178,14 @@ class Exchange:
             if loop.time() >= pulse:
                 now = self.clock.now()
                 if now // MINUTE * MINUTE == minute:
-                    self._pacer.pulse(now)
+                    self.pacer.pulse(now)
                 pulses += 1
                 self._tellers.tell(now, pulses)
-                pulse = max(pulse + PULSE_SECONDS, loop.time())
+                pulse = max(pulse + self.pulse, loop.time())
 
     def _turn(self, minute: int) -> None:
         """Close the minute that opened at *minute* and announce what is listed and delisted at its end."""
-        self._pacer.close(minute, self.clock.now())
+        self.pacer.close(minute, self.clock.now())
         changes = self.market.changes(minute, minute + MINUTE)
         if changes:
             self.board.relist()

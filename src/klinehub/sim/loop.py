@@ -87,8 +87,9 @@ class SimServer(asyncio.AbstractServer):
 class SimLoop(asyncio.SelectorEventLoop):
     """An event loop whose time begins at *start* seconds and jumps from one event to the next.
 
-    `hosts` are the names that resolve besides localhost, `links` the connections in the order they were
-    opened; both may be changed while it runs. *delay* applies to connections opened later.
+    `hosts` are the names that resolve besides localhost, `dark` the addresses that never answer a new
+    connection, `links` the connections in the order they were opened; all may be changed while it runs.
+    *delay* applies to connections opened later.
     """
 
     def __init__(self, *, seed: int = 0, start: float = 0.0, delay: Delay = USUAL_DELAY) -> None:
@@ -97,6 +98,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         self.seed = seed
         self.delay = delay
         self.hosts: dict[str, str] = {}
+        self.dark: set[Address] = set()
         self.listeners: dict[Address, Callable[[], asyncio.BaseProtocol]] = {}
         self.failures: list[BaseException] = []
         self._links: list[Link] = []
@@ -113,6 +115,10 @@ class SimLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Give the virtual time in seconds."""
         return self._virtual.now
+
+    def block(self, seconds: float) -> None:
+        """Let time pass inside of the callback that is running, as a long computation does."""
+        self._virtual.now = round(self._virtual.now + seconds, DIGITS)
 
     def run_in_executor(
         self,
@@ -191,6 +197,8 @@ class SimLoop(asyncio.SelectorEventLoop):
     def _accept(self, client: Wire, server: Wire) -> None:
         """Answer a connection that reached the server's side."""
         address = cast("Address", server.get_extra_info("sockname"))
+        if address in self.dark:
+            return
         factory = self.listeners.get(address) or self.listeners.get((ANYWHERE, address[1]))
         if factory is None:
             refusal = ConnectionRefusedError(errno.ECONNREFUSED, f"Connect call failed {address}")

@@ -7,6 +7,8 @@
 Everything of a pulse happens in a few kernels over all lines; an idle exchange computes nothing.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 from numba import njit
@@ -87,12 +89,16 @@ def _rows(bars: I64, lines: I64, state: I64, units: I64, out: I64, prices: npt.N
 
 
 class Pacer:
-    """Publishes a market's klines to a board as its clock goes; `flat_closes` also for trade-less bars."""
+    """Publishes a market's klines to a board as its clock goes; `flat_closes` also for trade-less bars.
+
+    A `tap`, where there is one, gets what would be told and tells of it what it likes.
+    """
 
     def __init__(self, market: Market, board: Board, *, flat_closes: bool = True) -> None:
         self.market = market
         self.board = board
         self.flat_closes = flat_closes
+        self.tap: Callable[[I64, I64, int, bool], None] | None = None
         size = len(market.instruments)
         self._units = np.array([one.units for one in market.instruments], np.int64).reshape(-1, 3)
         self._state = np.zeros((0, 4), np.int64)
@@ -133,7 +139,18 @@ class Pacer:
     def _publish(self, bars: I64, lines: I64, now: int, *, closed: bool) -> None:
         words = np.empty_like(bars)
         _rows(bars, lines, self._state, self._units, words, words.view(np.float64))
+        if self.tap is None:
+            self.tell(lines, words, now, closed)
+        else:
+            self.tap(lines, words, now, closed)
+
+    def tell(self, lines: I64, words: I64, now: int, closed: bool) -> None:  # noqa: FBT001 - as a tap is called
+        """Send exact rows (int64 view, a line each) to who follows the lines, as events of the time *now*."""
         self.board.publish_klines(kline_events(self.board.sheet, lines, words, now, closed=closed))
+
+    def forget(self, i: int) -> None:
+        """Sum the open bars of instrument *i* up anew, because its past has changed."""
+        self._parts[self._state[:, SYMBOL] == i, OPEN_TIME] = -1
 
     def _draw(self, i: int, minute: int) -> None:
         """Draw the inside of a minute once; where the market has no bar, its open time is -1."""

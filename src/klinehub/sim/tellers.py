@@ -11,17 +11,16 @@ from klinehub.dialect.source import Source
 from klinehub.domain.listing import Listing
 from klinehub.sim.market import Change
 
-# Beats in pulses of a quarter second.
-_SECOND: Final = 4
+# Beats in seconds.
 _TICKER_EVENTS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "!miniTicker@arr": mini_ticker_event,
     "!ticker@arr": ticker_event,
 }
 _SINGLE_EVENTS: Final[dict[str, tuple[Callable[..., dict[str, Any]], int]]] = {
-    "miniTicker": (mini_ticker_event, 2 * _SECOND),
-    "ticker": (ticker_event, 2 * _SECOND),
+    "miniTicker": (mini_ticker_event, 2),
+    "ticker": (ticker_event, 2),
 }
-_MARK_BEATS: Final = {"markPrice": 3 * _SECOND, "markPrice@1s": _SECOND}
+_MARK_BEATS: Final = {"markPrice": 3, "markPrice@1s": 1}
 
 
 def contract_event(change: Change, now: int) -> bytes:
@@ -33,21 +32,22 @@ def contract_event(change: Change, now: int) -> bytes:
 
 
 class Tellers:
-    """Publishes tickers and mark prices to whoever follows them; computes nothing for nobody."""
+    """Publishes tickers and mark prices to whoever follows them; *second* is how many pulses it has."""
 
-    def __init__(self, source: Source, board: Board) -> None:
+    def __init__(self, source: Source, board: Board, *, second: int = 4) -> None:
         self.source = source
         self.board = board
+        self._second = second
         self._told: dict[str, dict[str, int]] = {}
 
     def tell(self, now: int, pulses: int) -> None:
         """Publish what is due at this pulse."""
         for name in list(self.board.topics):
-            if name in _TICKER_EVENTS and pulses % _SECOND == 0:
+            if name in _TICKER_EVENTS and pulses % self._second == 0:
                 self._tickers(name, now)
             elif name.startswith("!markPrice@arr"):
-                beat = _SECOND if name.endswith("@1s") else 3 * _SECOND
-                if pulses % beat == 0:
+                beat = 1 if name.endswith("@1s") else 3
+                if pulses % (beat * self._second) == 0:
                     self.board.publish(name, self._marks(now))
             elif not name.startswith("!"):
                 self._single(name, now, pulses)
@@ -81,10 +81,10 @@ class Tellers:
         symbol = subject.upper()
         if what in _SINGLE_EVENTS:
             render, beat = _SINGLE_EVENTS[what]
-            ticker = self.source.ticker(symbol) if pulses % beat == 0 else None
+            ticker = self.source.ticker(symbol) if pulses % (beat * self._second) == 0 else None
             if ticker is not None:
                 self.board.publish(name, [msgspec.json.encode(render(ticker, now))])
-        elif pulses % _MARK_BEATS[what] == 0:
+        elif pulses % (_MARK_BEATS[what] * self._second) == 0:
             mark = self.source.mark(symbol)
             if mark is not None:
                 self.board.publish(name, [msgspec.json.encode(mark_event(mark, now))])
