@@ -35,3 +35,9 @@ class Listing(msgspec.Struct, frozen=True):
     def trading(self) -> bool:
         """Whether orders are matched now, so that klines move."""
         return self.status == "TRADING"
+
+    def fits(self, quote: str, *, tradifi: bool) -> bool:
+        """Whether this is a perpetual of the *quote* asset; on stocks and the like only with *tradifi*."""
+        return self.quote_asset == quote and (
+            self.contract_type == "PERPETUAL" or (tradifi and self.perpetual)
+        )

@@ -43,7 +43,7 @@ def universe(
         for item in by_name.values()
         if item.trading and item.symbol not in exclude
         if item.symbol in pinned
-        or (_fits(item, quote, tradifi=tradifi) and amounts[item.symbol] >= min_turnover)
+        or (item.fits(quote, tradifi=tradifi) and amounts[item.symbol] >= min_turnover)
     ]
     chosen.sort(key=lambda symbol: (symbol not in pinned, -amounts[symbol], symbol))
     return tuple(sorted(chosen[:limit], key=lambda symbol: (-amounts[symbol], symbol)))
@@ -52,14 +52,9 @@ def universe(
 def benchmark(listings: Iterable[Listing], *, quote: str) -> str | None:
     """Name the symbol that others are measured against: the trading BTC perpetual of *quote*, if any."""
     for item in listings:
-        if item.base_asset == BENCHMARK_ASSET and item.trading and _fits(item, quote, tradifi=False):
+        if item.base_asset == BENCHMARK_ASSET and item.trading and item.fits(quote, tradifi=False):
             return item.symbol
     return None
-
-
-def _fits(item: Listing, quote: str, *, tradifi: bool) -> bool:
-    """Whether a listing is a perpetual of the quote asset, of the kind that was asked for."""
-    return item.quote_asset == quote and (item.contract_type == "PERPETUAL" or (tradifi and item.perpetual))
 
 
 def _amount(turnover: float | None) -> float:
