@@ -13,7 +13,7 @@ from klinehub.app import options, show
 from klinehub.app.library import system_clock
 from klinehub.domain.clock import Clock
 from klinehub.errors import DefinitionError, FeedError
-from klinehub.feed.budget import utc
+from klinehub.feed.breaker import utc
 from klinehub.sim import replay as recorded
 from klinehub.sim.exchange import Exchange, Served, serve
 from klinehub.sim.market import Market

@@ -1,6 +1,7 @@
 """The REST routes: one aiohttp application over a `Source`."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from email.utils import formatdate
 from typing import Any, Final
 
 import msgspec
@@ -54,7 +55,8 @@ class Rest:
         """Answer one request and count its weight."""
         now = self.source.clock.now()
         address = request.remote or "127.0.0.1"
-        used, headers = 0, {}
+        # Exchange time: the server would tell the machine's own.
+        used, headers = 0, {"Date": formatdate(self.source.clock.now() / 1000, usegmt=True)}
         try:
             used = self.tally.spend(address, weight_of(request.path, request.query), now).used
             body, status = self._body(request), 200

@@ -5,22 +5,29 @@ import errno
 import json
 import re
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple, NoReturn
 
 import aiohttp
 
 from klinehub.domain.clock import Clock
-from klinehub.errors import BadRequest, Blocked, FeedError, ProxyError, Unreachable
+from klinehub.errors import BadRequest, Banned, Blocked, FeedError, ProxyError, Unreachable
 from klinehub.feed.base import Network
 from klinehub.feed.budget import MINUTE, WeightGate
 from klinehub.feed.network import PROXY_FAILURES, endpoint, explain, printable, redact
+from klinehub.feed.use import Use
 
 MAX_BODY: Final = 32 << 20
 USED_WEIGHT: Final = "X-MBX-USED-WEIGHT-1M"
 # Market time before the second and the third try.
 PAUSES: Final = (500, 2_000)
+# RFC 7231 knows older ways to write a date; no exchange uses them.
+DATE: Final = re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT", re.ASCII)
 BAN_WITHOUT_END: Final = 2 * MINUTE
 TOO_MANY_REQUESTS: Final = -1003
+OVERLOADED: Final = -1008
+# A clock this far from the exchange's, in ms, would end a ban too early or too late.
+ASTRAY: Final = 5_000
 MAX_DIGITS: Final = 12
 OK, BAD_REQUEST, PROXY_LOGIN, TIMED_OUT, TEAPOT, TOO_MANY, BROKEN = 200, 400, 407, 408, 418, 429, 500
 NOT_THE_EXCHANGE: Final = "this is not the exchange answering; check the base URL and any proxy."
@@ -31,10 +38,15 @@ WAYS_OUT: Final = {
 
 
 class Answer(NamedTuple):
-    """A body as it came, and the exchange time (ms) at which it was asked for: what finality needs."""
+    """A body as it came, the exchange time (ms) at which it was asked for, and what the exchange said it was.
+
+    `asked` is by our clock, which finality needs; `told` is the `Date` of the answer in ms, in whole
+    seconds, None without one that can be read.
+    """
 
     body: bytes
     asked: int
+    told: int | None = None
 
 
 class Reply(NamedTuple):
@@ -62,21 +74,30 @@ class RestClient:
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
 
-    async def get(self, path: str, params: Mapping[str, str | int], *, weight: int) -> bytes:
+    async def get(
+        self, path: str, params: Mapping[str, str | int], *, weight: int, use: Use = Use.WARM_UP
+    ) -> bytes:
         """Give the JSON body of one GET, unparsed; raises a `FeedError` that says what to do."""
-        return (await self.ask(path, params, weight=weight)).body
+        return (await self.ask(path, params, weight=weight, use=use)).body
 
-    async def ask(self, path: str, params: Mapping[str, str | int], *, weight: int) -> Answer:
-        """Give the JSON body of one GET and when it was asked for; raises as `get` does."""
-        for pause in PAUSES:
+    async def ask(
+        self, path: str, params: Mapping[str, str | int], *, weight: int, use: Use = Use.WARM_UP
+    ) -> Answer:
+        """Give the JSON body of one GET and when it was asked for; raises as `get` does.
+
+        What a further try may heal is tried again while the gate is open, each try counted for itself.
+        """
+        for tries, pause in enumerate(PAUSES, 1):
             try:
-                return await self._try(path, params, weight)
-            except _AgainError:
+                return await self._try(path, params, weight, use)
+            except _AgainError as again:
+                if self._gate.closed(self._gate.now()):
+                    raise again.failure(tries) from again.__cause__
                 await asyncio.sleep(self._clock.seconds_until(self._clock.now() + pause))
         try:
-            return await self._try(path, params, weight)
+            return await self._try(path, params, weight, use)
         except _AgainError as again:
-            raise again.failure from again.__cause__
+            raise again.failure(len(PAUSES) + 1) from again.__cause__
 
     async def close(self) -> None:
         """Close every connection; further calls open new ones."""
@@ -84,19 +105,37 @@ class RestClient:
         if session is not None:
             await session.close()
 
-    async def _try(self, path: str, params: Mapping[str, str | int], weight: int) -> Answer:
-        """Make one counted request and judge what came back."""
-        asked = await self._gate.take(weight)
+    async def _try(self, path: str, params: Mapping[str, str | int], weight: int, use: Use) -> Answer:
+        """Make one counted request and tell the gate how it went."""
+        asked = await self._gate.take(weight, use)
         try:
-            reply = await self._request(path, params)
+            answer = await self._exchange(path, params, asked)
+        except (Banned, BadRequest):
+            self._gate.answered()
+            raise
+        except Blocked:
+            raise
+        except _AgainError as again:
+            self._gate.failed(asked, again.says, overloaded=again.overloaded)
+            raise
+        except FeedError as error:
+            self._gate.failed(asked, str(error))
+            raise
+        else:
+            self._gate.answered()
         finally:
-            self._gate.landed(weight)
+            self._gate.landed(weight, use, asked)
+        return answer
+
+    async def _exchange(self, path: str, params: Mapping[str, str | int], asked: int) -> Answer:
+        """Send one request and judge what came back."""
+        reply = await self._request(path, params)
         self._gate.seen(_number(reply.headers.get(USED_WEIGHT)), asked)
         if reply.status != OK:
             self._refuse(reply, path)
         if reply.body.lstrip()[:1] not in (b"{", b"["):
             raise FeedError(_stranger(f"{self._where} answered {path} with status 200", reply))
-        return Answer(reply.body, asked)
+        return Answer(reply.body, asked, _date(reply.headers.get("Date")))
 
     async def _request(self, path: str, params: Mapping[str, str | int]) -> Reply:
         """Send one GET and read all of its answer; a connection that broke may be tried again."""
@@ -108,7 +147,7 @@ class RestClient:
                 return Reply(response.status, response.headers, await self._body(response))
         except (aiohttp.ClientError, OSError, *PROXY_FAILURES) as error:
             if _broke(error):
-                raise _AgainError(explain(error, self._base, None)) from error
+                raise _AgainError(str(explain(error, self._base, None))) from error
             raise explain(error, self._base, self._network.via(self._base)) from error
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
@@ -121,30 +160,47 @@ class RestClient:
                 raise FeedError(f"{text}: {NOT_THE_EXCHANGE}")
         return bytes(body)
 
+    def _correct(self, reply: Reply) -> None:
+        """Follow the exchange's clock if ours is far off: the end of a ban is told in its time."""
+        told = _date(reply.headers.get("Date"))
+        if told is not None and abs(told - self._gate.now()) > ASTRAY:
+            self._gate.offset += told - self._gate.now()
+
     def _refuse(self, reply: Reply, path: str) -> NoReturn:
         """Raise what a status other than 200 means."""
         code, text = _error_of(reply.body)
         says = f"{self._where} answered {path} with status {reply.status}{f' ({text})' if text else ''}"
         if reply.status in {TEAPOT, TOO_MANY} or code == TOO_MANY_REQUESTS:
+            if code == TOO_MANY_REQUESTS:
+                self._correct(reply)
             self._gate.banned(_ban_end(reply, self._gate.now()))
             raise self._gate.refusal(f" (status {reply.status}{f': {text}' if text else ''})")
         if reply.status in WAYS_OUT:
+            self._gate.blocked(reply.status)
             raise Blocked(f"{says}: {WAYS_OUT[reply.status]}")
         if reply.status == PROXY_LOGIN:
             raise ProxyError(f"{says}: the proxy wants other credentials; correct network.proxy.")
         if reply.status == TIMED_OUT or reply.status >= BROKEN:
-            raise _AgainError(Unreachable(f"{says}, {len(PAUSES) + 1} times: wait a little and try again."))
+            raise _AgainError(says, "wait a little and try again.", overloaded=code == OVERLOADED)
         if code is not None and reply.status >= BAD_REQUEST:
             raise BadRequest(f"{says}: check the symbol, the interval and the times (code {code}).", code)
         raise FeedError(_stranger(says, reply))
 
 
 class _AgainError(Exception):
-    """A try failed in a way that a further one may heal; `failure` is what to raise if none does."""
+    """A try failed in a way that a further one may heal: what it says, and what to do if none does."""
 
-    def __init__(self, failure: FeedError) -> None:
-        self.failure = failure
-        super().__init__(str(failure))
+    def __init__(self, says: str, way_out: str = "", *, overloaded: bool = False) -> None:
+        self.says = says
+        self.way_out = way_out
+        self.overloaded = overloaded
+        super().__init__(says)
+
+    def failure(self, tries: int) -> Unreachable:
+        """Give what to raise after so many tries."""
+        if not self.way_out:
+            return Unreachable(self.says)
+        return Unreachable(f"{self.says}, {tries} time{'s'[: tries > 1]}: {self.way_out}")
 
 
 def _broke(error: BaseException) -> bool:
@@ -190,3 +246,13 @@ def _number(text: str | None) -> int | None:
         if text is not None and text.isascii() and text.isdigit() and len(text) < MAX_DIGITS
         else None
     )
+
+
+def _date(text: str | None) -> int | None:
+    """Read a `Date` header in ms; None if there is none or it is no date."""
+    if text is None or DATE.fullmatch(text) is None:
+        return None
+    try:
+        return int(parsedate_to_datetime(text).timestamp()) * 1000
+    except ValueError:
+        return None

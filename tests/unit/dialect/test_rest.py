@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,17 @@ def test_bad_requests_get_the_documented_bodies(
 
         assert (status, body) == (400, {"code": code, "msg": message})
         assert int(headers["x-mbx-used-weight-1m"]) >= 1
+
+    on_exchange(ask)
+
+
+def test_every_answer_tells_the_exchanges_own_time() -> None:
+    async def ask(scene: Scene) -> None:
+        for path, params in (("/fapi/v1/time", {}), (KLINES, MINUTES), (KLINES, {}), ("/nowhere", {})):
+            _, _, headers = await scene.get(path, **params)
+            told = parsedate_to_datetime(headers["date"])
+            assert headers["date"].endswith(" GMT")
+            assert 0 <= scene.clock.now() - told.timestamp() * 1000 < 2_000
 
     on_exchange(ask)
 

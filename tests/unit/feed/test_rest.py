@@ -5,6 +5,7 @@ import gzip
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 START = 29_000_000 * MINUTE
 NOW = START + 10_000
+DATE = formatdate(NOW / 1000, usegmt=True)
 BASE = "http://127.0.0.1:8080"
 KLINES = "/fapi/v1/klines"
 RECORDED = Path(__file__).parents[4] / "shared" / "realdata" / "raw_errors" / "binance_error_bodies.jsonl"
@@ -41,7 +43,8 @@ class Exchange:
         self.requests.append(request)
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         if isinstance(reply, dict):
-            return web.Response(**reply)
+            # Without one the server would tell the machine's own time.
+            return web.Response(**reply | {"headers": {"Date": DATE, **reply.get("headers", {})}})
         return reply if isinstance(reply, web.StreamResponse) else await reply(request)
 
 
@@ -308,14 +311,17 @@ def test_an_address_without_a_scheme_is_refused_at_once() -> None:
 @pytest.mark.skipif(not RECORDED.exists(), reason="the recorded bodies are not on this machine")
 def test_the_recorded_refusals_are_told_apart() -> None:
     kinds = {418: Banned, 429: Banned, 451: Blocked, 403: Blocked, 400: BadRequest}
+    until = 1746327239762
+    at = until - 90_000
     for line in RECORDED.read_text().splitlines():
         seen = json.loads(line)
         body = seen.get("body_text") or json.dumps(seen["body"], indent=2)
 
-        error, _ = refused(kinds[seen["http"]], "address|rejected|answered", status=seen["http"], text=body)
+        reply = {"status": seen["http"], "text": body, "headers": {"Date": formatdate(at / 1000, usegmt=True)}}
+        error, _ = refused(kinds[seen["http"]], "address|rejected|answered", **reply)
 
         if isinstance(error, Banned) and seen["http"] == 418:
-            assert error.until == 1746327239762 + BAN_MARGIN
+            assert error.until == until + BAN_MARGIN
 
 
 class CountingExchange:
