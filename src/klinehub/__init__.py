@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from klinehub.app.market import simulated
     from klinehub.domain.kline import Klines
     from klinehub.errors import DataError, DefinitionError, FeedError, KlinehubError
-    from klinehub.feed.core import BarClosed
+    from klinehub.feed.decisions import BarClosed
     from klinehub.hub import Scan
 
 __all__ = [

@@ -17,7 +17,8 @@ import numpy as np
 from klinehub.domain.kline import Scale
 from klinehub.domain.timeframe import in_order
 from klinehub.feed.body import parse_klines
-from klinehub.feed.core import Core, Fetch
+from klinehub.feed.core import Core
+from klinehub.feed.decisions import Fetch
 from klinehub.feed.wire import ingest
 from klinehub.panel.ring import Ring
 from klinehub.scan.scanner import Scanner
@@ -52,10 +53,10 @@ def fill() -> None:
     core.watch(["BTCUSDT"])
     bar = [0, "1.0", "1.0", "1.0", "1.0", "1.0", 59_999, "1.00", 1, "1.0", "1.00", "0"]
     exact = parse_klines(msgspec.json.encode([bar]))
-    core.on_rest(Fetch("BTCUSDT", "1m", None, 2), exact, 120_000)
+    core.on_rest(Fetch("BTCUSDT", "1m", None, 2), exact, 120_000, 120_000)
     core.go_live(120_000)
     frame = np.frombuffer(_frame(60_000), np.uint8)
-    core.on_batch(frame.copy(), np.array([frame.size], np.int64), 1, 130_000)
+    core.on_batch(0, frame.copy(), np.array([frame.size], np.int64), 1, 130_000)
     core.on_timer(130_000)
     ring.verify(0, row, exact)
     panels = {tf.name: ring.panel(tf.name) for tf in frames}

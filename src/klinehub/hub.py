@@ -8,6 +8,7 @@
 
 import asyncio
 import resource
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -22,17 +23,24 @@ from klinehub.domain.listing import Listing
 from klinehub.domain.timeframe import Timeframe, in_order
 from klinehub.errors import DataError, DefinitionError, UnknownName
 from klinehub.feed import binance
-from klinehub.feed.asking import Progress, sync
+from klinehub.feed.account import Account
+from klinehub.feed.asking import Progress
 from klinehub.feed.audit import Verified, audit
 from klinehub.feed.base import Network
 from klinehub.feed.budget import WeightGate
-from klinehub.feed.core import GRACE, BarClosed, Core, Decisions
+from klinehub.feed.core import GRACE, Core
+from klinehub.feed.decisions import BarClosed, Correction, Decisions, Fetch
+from klinehub.feed.listing_changes import changes, wanted
 from klinehub.feed.live import Live
+from klinehub.feed.network import endpoint
 from klinehub.feed.rest import RestClient
+from klinehub.feed.timing import Timing
+from klinehub.feed.use import Use
 from klinehub.feed.warmup import Plan, Summary, plan, rows_needed, warm_up
 from klinehub.panel.merge import PROOF
 from klinehub.panel.panel import Panel
 from klinehub.panel.ring import Ring
+from klinehub.panel.stale import Stale
 from klinehub.scan.scanner import Scanner, ScanResult
 from klinehub.scan.universe import benchmark, universe
 
@@ -43,6 +51,8 @@ if TYPE_CHECKING:
 MOST_PENDING: Final = 256
 # Bars kept beyond those asked for, so that a full history survives while new bars arrive.
 SLACK: Final = 14
+# Corrections that are kept for a look at them; all are counted.
+MOST_CORRECTIONS: Final = 1_024
 DEFAULT_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h")
 
 
@@ -58,6 +68,7 @@ LIMITS: Final[dict[str, tuple[float, float]]] = {
     "streams_per_socket": (1, 1_024),
     "timeout": (0.1, 600),
     "min_score": (0, 100),
+    "audit": (0, 1),
 }
 
 
@@ -66,12 +77,14 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `symbols` chooses just these; otherwise all trading perpetuals of `quote` with at least
     `min_turnover` in 24 hours, at most `most_symbols`. `bars` are kept closed per series. `share` of the
-    exchange's `weight_limit` a minute is spent, None lifts it. `native` streams every timeframe;
-    without `streams` the hub is warmed up and then left as it is.
+    exchange's `weight_limit` a minute is spent, None lifts it; the part `audit` of the limit compares bars
+    with REST again, for ever. `native` streams every timeframe; without `streams` the hub is warmed up and
+    then left as it is. `fallback_urls` are tried when `stream_url` stays silent, None derives them from it.
     """
 
     rest_url: str = binance.REST_URL
     stream_url: str = binance.STREAM_URL
+    fallback_urls: tuple[str, ...] | None = None
     timeframes: tuple[str, ...] = DEFAULT_TIMEFRAMES
     native: bool = False
     bars: int = 498
@@ -85,6 +98,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     batch: int = 64
     share: float | None = 0.8
     weight_limit: int = binance.WEIGHT_LIMIT
+    audit: float = 0.02
     streams: bool = True
     streams_per_socket: int = 200
     timeout: float = 10.0
@@ -122,6 +136,7 @@ class Hub:
         clock: Clock,
         network: Network,
         jitter: Callable[[], float],
+        account: Account | None = None,
         on_plan: Callable[[Plan], None] = lambda _: None,
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
@@ -130,8 +145,17 @@ class Hub:
         if not self.timeframes:
             raise DefinitionError("A hub needs at least one timeframe, for example --timeframes 1m,1h.")
         self.clock = clock
-        self.gate = WeightGate(clock, limit=settings.weight_limit, share=settings.share)
+        self.gate = WeightGate(
+            clock,
+            limit=settings.weight_limit,
+            share=settings.share,
+            audit=settings.audit,
+            account=account,
+            host="{}:{}".format(*endpoint(settings.rest_url)),
+        )
         self.rest = RestClient(settings.rest_url, network, self.gate, clock, timeout=settings.timeout)
+        self.timing = Timing(self.rest, self.gate, clock, on_doubt=self._on_doubt)
+        self.corrections: deque[Correction] = deque(maxlen=MOST_CORRECTIONS)
         self.listings: dict[str, Listing] = {}
         self.turnover: dict[str, float] = {}
         self.symbols: tuple[str, ...] = ()
@@ -155,7 +179,7 @@ class Hub:
         if not self.symbols:
             return "<Hub not started>"
         names = " ".join(tf.name for tf in self.timeframes)
-        sockets = f"{self.live.sockets_up}/{len(self.live.sockets)} streams up"
+        sockets = f"{self.live.seats_up}/{len(self.live.seats)} streams up"
         return f"<Hub {len(self.symbols)} symbols, {names}, {sockets}>"
 
     async def __aenter__(self) -> Self:
@@ -205,9 +229,10 @@ class Hub:
     async def _open_streams(self) -> None:
         """Subscribe before history is asked for, so that no close falls between the two."""
         settings = self.settings
-        self.live.start(
-            self._spawn, settings.stream_url, self.symbols, per_socket=settings.streams_per_socket
-        )
+        fallbacks = settings.fallback_urls
+        derived = binance.routes(settings.stream_url)
+        routes = derived if fallbacks is None else (settings.stream_url, *fallbacks)
+        self.live.start(self._spawn, routes, self.symbols, per_seat=settings.streams_per_socket)
         await self.live.up()
 
     async def _past_proof(self) -> None:
@@ -241,7 +266,7 @@ class Hub:
         settings = self.settings
         listings = binance.parse_listings(await self.rest.get(binance.EXCHANGE_INFO, {}, weight=1))
         # After the first call, so that the time is read over a connection that is already there.
-        await sync(self.rest, self.gate)
+        await self.timing.read()
         self.listings = {listing.symbol: listing for listing in listings}
         if settings.symbols:
             for symbol in settings.symbols:
@@ -280,7 +305,14 @@ class Hub:
         for symbol in self.symbols:
             self.ring.add(symbol, Scale(0, 0, 0))
         grace = int(max(GRACE, GRACE * self.clock.rate / 10))
-        self.core = Core(self.ring, wanted=settings.bars, grace=grace)
+        self.core = Core(
+            self.ring,
+            wanted=settings.bars,
+            grace=grace,
+            pace=self.clock.rate,
+            audit_weight=settings.audit * settings.weight_limit,
+            dice=self._jitter,
+        )
         self.core.watch(self.symbols)
         self.scanner = self._scanner(None, None)
         self.live = Live(
@@ -289,16 +321,48 @@ class Hub:
             self.gate,
             self._network,
             self.clock,
+            self.timing,
             sink=self._take,
+            relist=self._relist,
             jitter=self._jitter,
         )
 
     def _take(self, decisions: Decisions) -> None:
-        """Pass closes on to every subscriber."""
+        """Keep corrections and pass closes on to every subscriber."""
+        self.corrections.extend(decisions.corrected)
         for event in decisions.closed:
             for queue in list(self._subscribers):
                 if not _put(queue, event):
                     self._subscribers.remove(queue)
+
+    def _on_doubt(self, fits: bool) -> None:  # noqa: FBT001 - a callback
+        """Tell the core whether the clock can be trusted, once there is a core."""
+        if self.symbols and hasattr(self, "core"):
+            self.core.on_clock(self.now(), fits=fits)
+
+    async def _relist(self) -> None:
+        """Read the listing: freeze what trades no more, follow what is new."""
+        settings = self.settings
+        answer = await self.rest.ask(binance.EXCHANGE_INFO, {}, weight=1, use=Use.CONTROL)
+        fits = wanted(
+            settings.quote, tradifi=settings.tradifi, symbols=settings.symbols, exclude=settings.exclude
+        )
+        found = changes(self.listings, binance.parse_listings(answer.body), self.symbols, fits)
+        self.listings = found.listings
+        added = self.core.on_listing(found, self.now())
+        if added:
+            self._follow(added)
+
+    def _follow(self, added: tuple[str, ...]) -> None:
+        """Take symbols in while the hub is live: a row, their streams, their history."""
+        for symbol in added:
+            self.ring.add(symbol, Scale(0, 0, 0))
+        self.core.watch(added)
+        self.symbols = (*self.symbols, *added)
+        rows = rows_needed(self.timeframes, self.settings.bars)
+        self.live.follow(
+            added, [Fetch(s, tf.name, None, rows[tf.name]) for tf in self.timeframes for s in added]
+        )
 
     def now(self) -> int:
         """Give the exchange time in ms UTC."""
@@ -341,9 +405,13 @@ class Hub:
         return {symbol: await self.get_multi_timeframe_data(symbol, timeframes, limit) for symbol in symbols}
 
     def is_fresh(self, symbol: str, max_age_seconds: float = 300) -> bool:
-        """Whether the stream said something of *symbol* in the last *max_age_seconds* of market time."""
-        heard = int(self.ring.memory.heard[self.panel(self.timeframes[0].name).row(symbol)])
+        """Whether the stream told something of *symbol* in the last *max_age_seconds* of market time."""
+        heard = int(self.ring.memory.heard[0, self.panel(self.timeframes[0].name).row(symbol)])
         return heard > 0 and self.now() - heard <= max_age_seconds * 1000
+
+    def stale(self, symbol: str) -> Stale | None:
+        """Give why *symbol* is not proven fresh, and since when; None when it is fresh."""
+        return self.panel(self.timeframes[0].name).stale(symbol)
 
     def get_stats(self) -> dict[str, int | float | str]:
         """Count what the hub holds and has done; memory in bytes as the operating system sees it."""
@@ -361,14 +429,22 @@ class Hub:
             "hit_rate": self.hits / reads if reads else 0.0,
             "updates": counts.updates,
             "closes": counts.closes,
-            "late_closes": counts.late,
+            "late_closes": self.core.closing.late,
             "set_aside": counts.set_aside,
             "conflicts": counts.conflicts,
+            "corrections": counts.corrections,
+            "doubted_bars": len(self.core.doubts),
+            "confirmed_gaps": len(self.core.repair.absent),
+            "audited_bars": counts.audited,
+            "audited_different": counts.different,
             "repaired": self.live.repaired,
             "missing_bars": sum(gap.end - gap.start + 1 for gap in self.core.missing(self.now())),
-            "sockets": len(self.live.sockets),
-            "sockets_up": self.live.sockets_up,
+            "stale_symbols": sum(self.stale(symbol) is not None for symbol in self.symbols),
+            "sockets": len(self.live.seats),
+            "sockets_up": self.live.seats_up,
             "reconnects": self.live.reconnects,
+            "clock_jumps": self.timing.jumps,
+            "rest_closed": self.gate.closed(self.now()),
             "rest_calls": self.gate.calls,
             "rest_weight": self.gate.spent,
             "panel_bytes": self.ring.bytes,
@@ -423,7 +499,13 @@ class Hub:
         """Compare every closed bar in memory with REST, within the budget; equal ones become verified."""
         settings = self.settings
         return await audit(
-            self.ring, self.rest, self.symbols, settings.bars, batch=settings.batch, progress=progress
+            self.ring,
+            self.rest,
+            [symbol for symbol in self.symbols if symbol not in self.core.roster.frozen],
+            settings.bars,
+            proof=self.timing.proof,
+            batch=settings.batch,
+            progress=progress,
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from klinehub.domain.clock import Clock
-from klinehub.feed.core import BarClosed
+from klinehub.feed.decisions import BarClosed
 from klinehub.hub import Hub, HubSettings
 from klinehub.sim.exchange import Exchange, serve
 from klinehub.sim.loop import SimLoop, SimNetwork

@@ -14,7 +14,7 @@ import klinehub.hub
 from klinehub.domain.timeframe import MINUTE
 from klinehub.errors import DataError, DefinitionError, UnknownName
 from klinehub.feed import binance
-from klinehub.feed.core import BarClosed, Decisions, Revision
+from klinehub.feed.decisions import BarClosed, Decisions, Revision
 from klinehub.sim.synthetic import synthetic
 
 pytestmark = pytest.mark.timeout(120)

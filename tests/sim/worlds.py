@@ -14,7 +14,7 @@ from klinehub.dialect.tally import Account, Tally
 from klinehub.domain.clock import Clock
 from klinehub.domain.kline import Exact
 from klinehub.domain.timeframe import MINUTE, Timeframe
-from klinehub.feed.core import BarClosed
+from klinehub.feed.decisions import BarClosed
 from klinehub.hub import Hub, HubSettings
 from klinehub.sim.exchange import Exchange, Served, serve
 from klinehub.sim.loop import SimLoop, SimNetwork, run

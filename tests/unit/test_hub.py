@@ -8,7 +8,7 @@ import pytest
 
 from klinehub.domain.clock import Clock
 from klinehub.errors import DefinitionError, UnknownName, Unreachable
-from klinehub.feed.core import BarClosed, Decisions
+from klinehub.feed.decisions import BarClosed, Decisions
 from klinehub.hub import MOST_PENDING, Hub, HubSettings, resident_bytes
 from klinehub.sim.loop import SimLoop, SimNetwork, run
 

@@ -17,11 +17,12 @@ from klinehub.dialect.render import twelve_fields
 from klinehub.domain.timeframe import Timeframe, timeframe
 from klinehub.errors import UnknownName
 from klinehub.feed import binance
-from klinehub.feed.asking import ask_klines, proven, sync
+from klinehub.feed.asking import ask_klines, proven
 from klinehub.feed.audit import Verified
 from klinehub.feed.budget import WeightGate
-from klinehub.feed.core import Fetch
+from klinehub.feed.decisions import Fetch
 from klinehub.feed.rest import RestClient
+from klinehub.feed.timing import Timing
 from klinehub.hub import Scan
 from klinehub.scan.scanner import needs
 from klinehub.serve.local import NamedScan, ask, is_open
@@ -132,13 +133,14 @@ async def _ask_klines(
         names = {listing.symbol for listing in listed}
         if symbol not in names:
             raise UnknownName("symbol", symbol, names)
-        await sync(rest, gate)
+        timing = Timing(rest, gate, clock, on_doubt=lambda _: None)
+        await timing.read()
         # Beside the open bar, one that closed a moment ago is not yet proven.
         fetch = Fetch(symbol, frame.name, None, min(limit + 2, binance.MOST_ROWS))
-        exact, asked = await ask_klines(rest, fetch)
+        exact, answer = await ask_klines(rest, fetch)
     finally:
         await rest.close()
-    return twelve_fields(proven(frame, exact, asked), frame)[-limit:]
+    return twelve_fields(proven(frame, exact, timing.proof(answer)), frame)[-limit:]
 
 
 async def verify(given: Mapping[str, Any]) -> int:

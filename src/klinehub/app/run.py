@@ -200,7 +200,7 @@ def _view(hub: Hub, scan: Scan, config: Config, exchange: str) -> Table:
         f"{show.moment(now, tz)}, next {frame.name} close in {left // 60}:{left % 60:02d}, "
         f"{fresh} of {len(hub.symbols)} symbols fresh, {hub.core.counts.closes:,} closes"
     )
-    up, sockets = hub.live.sockets_up, len(hub.live.sockets)
+    up, sockets = hub.live.seats_up, len(hub.live.seats)
     if up < sockets:
         foot += f"\n{up} of {sockets} streams are up, REST fills in: {hub.live.last_loss}"
     return show.ranking(scan, tz, top=config.top, exchange=exchange, prices=prices, foot=foot)

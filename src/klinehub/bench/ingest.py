@@ -32,10 +32,12 @@ from klinehub.domain.timeframe import MINUTE, timeframe
 from klinehub.errors import FeedError
 from klinehub.feed.binance import stream_name, subscribe_messages
 from klinehub.feed.budget import WeightGate
-from klinehub.feed.core import Core, Decisions, Fetch
+from klinehub.feed.core import Core
+from klinehub.feed.decisions import Fetch
 from klinehub.feed.live import Live
 from klinehub.feed.network import RealNetwork
 from klinehub.feed.rest import RestClient
+from klinehub.feed.timing import Timing
 from klinehub.hub import SLACK, HubSettings
 from klinehub.panel.memory import EXACT
 from klinehub.panel.merge import PROOF
@@ -184,7 +186,7 @@ async def _run(play: Play, command: str, made: Path | None) -> Run:
     live = _live(core, Clock(play.script.start, 1.0, market_seconds), RealNetwork(tls=tls))
     async with _sender(play, made) as sender:
         url = f"{'wss' if made else 'ws'}://127.0.0.1:{sender.port}/stream"
-        live.start(spawn, url, play.script.symbols, per_socket=play.per_socket)
+        live.start(spawn, (url,), play.script.symbols, per_seat=play.per_socket)
         try:
             if not await live.up() or await sender.replies.readline() != b"ready\n":
                 raise FeedError(f"The sender of the benchmark was not reached: {live.last_loss}")
@@ -239,11 +241,16 @@ def _live(core: Core, clock: Clock, network: RealNetwork) -> Live:
     """Give the live shell of a hub; nothing is asked by REST, because no timer runs."""
     gate = WeightGate(clock)
     rest = RestClient("http://127.0.0.1:9", network, gate, clock)
-    return Live(core, rest, gate, network, clock, sink=_ignore, jitter=lambda: 0.5)
+    timing = Timing(rest, gate, clock, on_doubt=_ignore)
+    return Live(core, rest, gate, network, clock, timing, sink=_ignore, relist=_nothing, jitter=lambda: 0.5)
 
 
-def _ignore(_: Decisions) -> None:
-    """Take decisions as a hub without subscribers does."""
+def _ignore(_: object) -> None:
+    """Take what is told as a hub without subscribers does."""
+
+
+async def _nothing() -> None:
+    """Read no listing."""
 
 
 def filled(play: Play) -> Core:
@@ -260,7 +267,12 @@ def filled(play: Play) -> Core:
     core = Core(ring, wanted=SETTINGS.bars)
     core.watch(script.symbols)
     for symbol, tf, exact in script.histories:
-        core.on_rest(Fetch(symbol, tf.name, None, exact.rows.size), exact, script.start + 2 * PROOF)
+        core.on_rest(
+            Fetch(symbol, tf.name, None, exact.rows.size),
+            exact,
+            script.start + 2 * PROOF,
+            script.start + 2 * PROOF,
+        )
     core.go_live(script.start)
     return core
 

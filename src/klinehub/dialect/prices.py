@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from klinehub.dialect.render import price_text, volume_text
-from klinehub.dialect.source import Mark, Ticker
+from klinehub.dialect.source import Mark, Ticker, Trade
 
 _EIGHT: Final = 8
 _DAY: Final = 86_400_000
@@ -60,10 +60,10 @@ def day_ticker(ticker: Ticker) -> dict[str, Any]:
     }
 
 
-def price_ticker(ticker: Ticker) -> dict[str, Any]:
-    """Give the body of ticker/price for one symbol."""
-    price = price_text(float(ticker.bar.rows[0]["close"]), ticker.bar.scale.price)
-    return {"symbol": ticker.listing.symbol, "price": price, "time": ticker.close_time}
+def price_ticker(trade: Trade) -> dict[str, Any]:
+    """Give the body of ticker/price for one symbol: the time is that of its last trade."""
+    price = price_text(trade.price, trade.decimals)
+    return {"symbol": trade.listing.symbol, "price": price, "time": trade.time}
 
 
 def mark_price(mark: Mark, now: int) -> dict[str, Any]:

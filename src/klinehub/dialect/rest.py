@@ -35,11 +35,13 @@ class Rest:
     """Answers REST requests from a source and counts their weight.
 
     A `tap`, where there is one, gets each request with the way to answer it, and answers as it likes.
+    Weight is counted by `clock`, whatever the source's own clock says.
     """
 
     def __init__(self, source: Source, tally: Tally) -> None:
         self.source = source
         self.tally = tally
+        self.clock = source.clock
         self.tap: Tap | None = None
 
     def application(self) -> web.Application:
@@ -53,7 +55,7 @@ class Rest:
 
     def answer(self, request: web.Request) -> web.Response:
         """Answer one request and count its weight."""
-        now = self.source.clock.now()
+        now = self.clock.now()
         address = request.remote or "127.0.0.1"
         # Exchange time: the server would tell the machine's own.
         used, headers = 0, {"Date": formatdate(self.source.clock.now() / 1000, usegmt=True)}
@@ -152,8 +154,8 @@ class Rest:
         return None if ticker is None else day_ticker(ticker)
 
     def _price(self, listing: Listing) -> dict[str, Any] | None:
-        ticker = self.source.ticker(listing.symbol)
-        return None if ticker is None else price_ticker(ticker)
+        trade = self.source.last_trade(listing.symbol)
+        return None if trade is None else price_ticker(trade)
 
     def _mark(self, listing: Listing) -> dict[str, Any] | None:
         mark = self.source.mark(listing.symbol)

@@ -19,6 +19,15 @@ class Ticker(NamedTuple):
     last_id: int
 
 
+class Trade(NamedTuple):
+    """The last trade of a symbol: its price and when it was (ms UTC)."""
+
+    listing: Listing
+    price: float
+    decimals: int
+    time: int
+
+
 class Mark(NamedTuple):
     """Mark and index price of a symbol, as mantissas of 8 decimals, and its funding."""
 
@@ -48,6 +57,9 @@ class Source(Protocol):
 
     def ticker(self, symbol: str) -> Ticker | None:
         """Give the last 24 hours of a symbol; None where it has no bars."""
+
+    def last_trade(self, symbol: str) -> Trade | None:
+        """Give the last trade of a symbol; None where there was none in 24 hours."""
 
     def mark(self, symbol: str) -> Mark | None:
         """Give mark price and funding of a symbol; None where it has none."""

@@ -1,4 +1,4 @@
-"""Asking by REST: the time, one range of klines, or many at once where one that fails stops no other."""
+"""Asking by REST: one range of klines, or many at once where one that fails stops no other."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,9 +11,8 @@ from klinehub.domain.timeframe import Timeframe
 from klinehub.errors import Banned, Blocked, DataError, FeedError, ProxyError
 from klinehub.feed import binance
 from klinehub.feed.body import parse_klines
-from klinehub.feed.budget import WeightGate
-from klinehub.feed.core import Fetch
-from klinehub.feed.rest import RestClient
+from klinehub.feed.decisions import Fetch
+from klinehub.feed.rest import Answer, RestClient
 from klinehub.panel.merge import PROOF
 
 
@@ -26,8 +25,8 @@ class Progress(NamedTuple):
     timeframe: str
 
 
-async def ask_klines(rest: RestClient, fetch: Fetch) -> tuple[Exact, int]:
-    """Give the bars of one range, and the exchange time (ms) at which they were asked for."""
+async def ask_klines(rest: RestClient, fetch: Fetch) -> tuple[Exact, Answer]:
+    """Give the bars of one range, and the answer that they were read from."""
     params: dict[str, str | int] = {
         "symbol": fetch.symbol,
         "interval": fetch.timeframe,
@@ -35,8 +34,9 @@ async def ask_klines(rest: RestClient, fetch: Fetch) -> tuple[Exact, int]:
     }
     if fetch.start is not None:
         params["startTime"] = fetch.start
-    answer = await rest.ask(binance.KLINES, params, weight=binance.klines_weight(fetch.limit))
-    return parse_klines(answer.body), answer.asked
+    weight = binance.klines_weight(fetch.limit)
+    answer = await rest.ask(binance.KLINES, params, weight=weight, use=fetch.use)
+    return parse_klines(answer.body), answer
 
 
 def proven(timeframe: Timeframe, exact: Exact, asked: int) -> Exact:
@@ -44,15 +44,6 @@ def proven(timeframe: Timeframe, exact: Exact, asked: int) -> Exact:
     times = exact.rows["open_time"].tolist()
     closed = [timeframe.close_time(timeframe.index(time)) + PROOF <= asked for time in times]
     return Exact(exact.rows[np.array(closed, bool)], exact.scale)
-
-
-async def sync(rest: RestClient, gate: WeightGate) -> None:
-    """Read the exchange's time and set the gate's offset, half a round trip allowed for.
-
-    The trip begins when the gate lets the request through: it may have waited for the budget before.
-    """
-    answer = await rest.ask(binance.TIME, {}, weight=1)
-    gate.offset += binance.parse_time(answer.body) - (answer.asked + gate.now()) // 2
 
 
 async def in_parallel(

@@ -7,8 +7,8 @@ import msgspec
 
 from klinehub.feed import binance
 from klinehub.feed.asking import Progress, ask_klines, in_parallel, proven
-from klinehub.feed.core import Fetch
-from klinehub.feed.rest import RestClient
+from klinehub.feed.decisions import Fetch
+from klinehub.feed.rest import Answer, RestClient
 from klinehub.panel.ring import Ring
 
 
@@ -34,12 +34,14 @@ async def audit(
     symbols: Sequence[str],
     bars: int,
     *,
+    proof: Callable[[Answer], int],
     batch: int = 64,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Verified:
     """Ask for the last *bars* bars of every series again and compare each closed one, all ten fields.
 
-    Bars that are equal count as verified from then on; a ban or a block is raised at once.
+    *proof* gives the earliest exchange time at which an answer can have been asked for. Bars that are
+    equal count as verified from then on; a ban or a block is raised at once.
     """
     limit = min(bars + 1, binance.MOST_ROWS)
     fetches = [Fetch(symbol, tf.name, None, limit) for tf in ring.timeframes for symbol in symbols]
@@ -48,7 +50,8 @@ async def audit(
 
     async def compare(fetch: Fetch) -> None:
         nonlocal checked
-        exact, asked = await ask_klines(rest, fetch)
+        exact, answer = await ask_klines(rest, fetch)
+        asked = proof(answer)
         number, row = ring.number[fetch.timeframe], ring.rows[fetch.symbol]
         count, wrong = ring.verify(number, row, proven(ring.timeframes[number], exact, asked))
         checked += count

@@ -18,6 +18,15 @@ EXCHANGE_INFO: Final = "/fapi/v1/exchangeInfo"
 TICKER_24H: Final = "/fapi/v1/ticker/24hr"
 TIME: Final = "/fapi/v1/time"
 TICKER_24H_WEIGHT: Final = 40
+# When each symbol last traded, of all symbols at once.
+PRICES: Final = "/fapi/v2/ticker/price"
+PRICES_WEIGHT: Final = 2
+# The stream that tells of every contract that is listed, settled or otherwise changed.
+CONTRACT_INFO: Final = "!contractInfo"
+SUBSCRIBE: Final = "SUBSCRIBE"
+UNSUBSCRIBE: Final = "UNSUBSCRIBE"
+# The refusal of one stream too many; the exchange also ends the connection.
+TOO_MANY: Final = 4
 # The most rows of a klines request, and what it weighs.
 KLINES_WEIGHTS: Final = ((99, 1), (499, 2), (1000, 5), (MOST_ROWS, 10))
 
@@ -28,6 +37,12 @@ def klines_weight(limit: int) -> int:
         if limit <= rows:
             return weight
     return KLINES_WEIGHTS[-1][1]
+
+
+def routes(url: str) -> tuple[str, ...]:
+    """Give the WebSocket addresses to try in turn: the given one, then the same without its route."""
+    bare = url.replace("/market/", "/")
+    return (url,) if bare == url else (url, bare)
 
 
 def stream_name(symbol: str, timeframe: str) -> str:
@@ -65,12 +80,18 @@ class _Ticker(msgspec.Struct, rename="camel"):
     quote_volume: float
 
 
+class _Price(msgspec.Struct):
+    symbol: str
+    time: int
+
+
 class _Time(msgspec.Struct, rename="camel"):
     server_time: int
 
 
 _info = msgspec.json.Decoder(_ExchangeInfo).decode
 _tickers = msgspec.json.Decoder(list[_Ticker], strict=False).decode
+_prices = msgspec.json.Decoder(list[_Price]).decode
 _time = msgspec.json.Decoder(_Time).decode
 
 
@@ -114,6 +135,14 @@ def parse_turnover(body: bytes) -> dict[str, float]:
         raise FeedError(f"The 24 h tickers could not be read ({exc}). Check `exchange.rest_url`.") from exc
 
 
+def parse_trade_times(body: bytes) -> dict[str, int]:
+    """Read a price ticker body of all symbols: exchange time in ms of the last trade by symbol."""
+    try:
+        return {price.symbol: price.time for price in _prices(body)}
+    except msgspec.DecodeError as exc:
+        raise FeedError(f"The last prices could not be read ({exc}). Check `exchange.rest_url`.") from exc
+
+
 def parse_time(body: bytes) -> int:
     """Read the exchange's time in ms."""
     try:
@@ -122,18 +151,52 @@ def parse_time(body: bytes) -> int:
         raise FeedError(f"The exchange's time could not be read ({exc}). Check `exchange.rest_url`.") from exc
 
 
+def packed(names: Iterable[str], *, most: int = 200, size: int = 4096) -> list[tuple[str, ...]]:
+    """Part stream names so that each part fits one control message of *most* names and *size* bytes."""
+    parts: list[tuple[str, ...]] = []
+    part: list[str] = []
+    used = 0
+    for name in names:
+        length = len(name.encode()) + 3
+        if part and (len(part) == most or used + length > size - 64):
+            parts.append(tuple(part))
+            part, used = [], 0
+        part.append(name)
+        used += length
+    return [*parts, tuple(part)] if part else parts
+
+
+def control_message(method: str, names: Iterable[str], number: int) -> str:
+    """Write a message that asks to follow (SUBSCRIBE) or to leave (UNSUBSCRIBE) stream names."""
+    return msgspec.json.encode({"method": method, "params": tuple(names), "id": number}).decode()
+
+
 def subscribe_messages(names: Iterable[str], *, most: int = 200, size: int = 4096) -> list[str]:
     """Pack stream names into SUBSCRIBE messages of at most *most* names and *size* bytes each."""
-    messages: list[str] = []
-    batch: list[str] = []
-    used = 0
-    for name in [*names, ""]:
-        length = len(name.encode()) + 3
-        if batch and (not name or len(batch) == most or used + length > size - 64):
-            body = {"method": "SUBSCRIBE", "params": batch, "id": len(messages) + 1}
-            messages.append(msgspec.json.encode(body).decode())
-            batch, used = [], 0
-        if name:
-            batch.append(name)
-            used += length
-    return messages
+    parts = packed(names, most=most, size=size)
+    return [control_message(SUBSCRIBE, part, number) for number, part in enumerate(parts, 1)]
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """What the exchange has against a control message."""
+
+    code: int = 0
+    msg: str = ""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The answer to the control message of this number; without an error it was obeyed."""
+
+    id: int
+    error: Refusal | None = None
+
+
+_answer = msgspec.json.Decoder(Answer).decode
+
+
+def parse_answer(frame: bytes) -> Answer | None:
+    """Read the answer to a control message; None when the frame is something else."""
+    try:
+        return _answer(frame)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

@@ -5,81 +5,42 @@
    asks for the fewest ranges that bring them: larger bars are rebuilt from the streamed timeframe.
 3. A bar is announced once, when every live symbol has closed it or the grace is over: larger
    timeframes first when several end at one instant. What comes later is a revision.
-4. Every decision is a value in `Decisions`; the caller carries it out.
+4. A closed bar changes only when REST has told it otherwise twice, and then with a record.
+5. Every decision is a value in `Decisions`; the caller carries it out.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from klinehub.domain.kline import CLOSED, Exact
 from klinehub.errors import DataError
-from klinehub.feed.binance import MOST_ROWS
+from klinehub.feed.closing import Closing
+from klinehub.feed.decisions import Correction, Decisions, Fetch
 from klinehub.feed.directory import directory
-from klinehub.feed.slow import WireEvent, merge_slowly, read_event
+from klinehub.feed.doubts import Doubts
+from klinehub.feed.listing_changes import Changes
+from klinehub.feed.liveness import Liveness
+from klinehub.feed.repair import Repair
+from klinehub.feed.roster import Roster
+from klinehub.feed.rounds import Rounds
+from klinehub.feed.slow import merge_slowly, read_event
+from klinehub.feed.use import Use
 from klinehub.feed.wire import BAD, REPORT_WORDS, UNUSUAL, WIDER, ingest
-from klinehub.panel.ledger import Gap, gaps
+from klinehub.panel.ledger import Gap
 from klinehub.panel.memory import I64, PARENT, U8
 from klinehub.panel.merge import CLOSED_NOW, CONFLICT, PROOF
 from klinehub.panel.ring import Ring
+from klinehub.panel.stale import Reason
 
 # A close that the stream did not bring within this time is asked for by REST.
 GRACE: Final = 3_000
-# A range whose request failed is not asked for again before this time, one under way not at all.
-RETRY: Final = 20_000
-UNDER_WAY: Final = 2**62
-# An answer that lacks a bar shows that there is none when it was asked for this long after the close.
-SURE: Final = 60_000
-# More confirmed absences than this are thinned out.
-MOST_ABSENT: Final = 1 << 16
-
-
-class BarClosed(NamedTuple):
-    """A bar of a timeframe is final: for all live symbols, or for all but the *missing* ones."""
-
-    timeframe: str
-    bar: int
-    open_time: int
-    complete: bool
-    missing: tuple[str, ...]
-
-
-class Revision(NamedTuple):
-    """A bar that was announced without this symbol has closed after all."""
-
-    timeframe: str
-    bar: int
-    symbol: str
-
-
-class Conflict(NamedTuple):
-    """A second answer for a closed bar that differs from the one kept; the kept one stands."""
-
-    timeframe: str
-    open_time: int
-    symbol: str
-
-
-class Fetch(NamedTuple):
-    """A range of bars to ask for by REST: *limit* bars from *start* (ms), the newest when it is None."""
-
-    symbol: str
-    timeframe: str
-    start: int | None
-    limit: int
-
-
-@dataclass(slots=True)
-class Decisions:
-    """What the shell has to do after one call, in order."""
-
-    closed: list[BarClosed] = field(default_factory=list)
-    revised: list[Revision] = field(default_factory=list)
-    conflicts: list[Conflict] = field(default_factory=list)
-    fetches: list[Fetch] = field(default_factory=list)
-    events: list[WireEvent] = field(default_factory=list)
+# A little more than what proves a close, so that the first answer does.
+PROOF_MARGIN: Final = 50
+CONTRACT_INFO: Final = "contractInfo"
+SHUTDOWN: Final = "serverShutdown"
 
 
 @dataclass(slots=True)
@@ -88,106 +49,164 @@ class Counts:
 
     updates: int = 0
     closes: int = 0
-    late: int = 0
     conflicts: int = 0
+    corrections: int = 0
     set_aside: int = 0
+    audited: int = 0
+    different: int = 0
 
 
 class Core:
-    """Keeps one ring true to what the exchange says; all times are exchange time in ms."""
+    """Keeps one ring true to what the exchange says; all times are exchange time in ms.
 
-    def __init__(self, ring: Ring, *, wanted: int, grace: int = GRACE) -> None:
+    *pace* is how much faster than real time market time runs. The audit spends *audit_weight* a minute, in
+    an order that *dice* (numbers in [0, 1)) decides; 0 is no audit. `margin` is how wrong *now* may be.
+    """
+
+    def __init__(
+        self,
+        ring: Ring,
+        *,
+        wanted: int,
+        grace: int = GRACE,
+        pace: float = 1.0,
+        audit_weight: float = 0.0,
+        dice: Callable[[], float] = lambda: 0.5,
+    ) -> None:
         self.ring = ring
         self.streamed = ring.streamed
-        self.wanted = wanted
         self.grace = grace
+        self.margin = 0
         self.counts = Counts()
-        self.live = False
         self.last_fault = ""
+        self.roster = Roster(ring)
+        self.closing = Closing(ring, self.roster, grace)
+        self.repair = Repair(ring, self.roster, wanted)
+        self.doubts = Doubts(ring)
+        self.liveness = Liveness(ring, self.roster, pace=pace)
+        self._rounds = Rounds(ring, self.roster, wanted, weight=audit_weight, dice=dice)
         self._listened = frozenset(tf.name for tf in ring.streamed)
-        self._active = np.zeros(ring.capacity, bool)
-        self._since = np.zeros(len(ring.timeframes), np.int64)
-        self._due = np.zeros(len(ring.timeframes), np.int64)
-        self._asked: dict[tuple[int, int], int] = {}
-        self._absent: set[tuple[int, int, int]] = set()
+        self._clock_fits = True
         self._reports = np.zeros((64, REPORT_WORDS), np.int64)
+        self._told = np.zeros(1, np.int64)
         self._where = directory((), ring.timeframes, ring.streamed)
 
     def watch(self, symbols: Iterable[str]) -> None:
-        """Set which symbols are live: these are waited for at a close and repaired; each has a row."""
-        self._active[:] = False
-        for symbol in symbols:
-            self._active[self.ring.rows[symbol]] = True
+        """Follow these symbols too: they are waited for at a close, repaired and watched; each has a row."""
+        self.roster.follow(symbols)
         self._where = directory(self.ring.symbols, self.ring.timeframes, self.streamed)
-
-    @property
-    def active(self) -> I64:
-        """The rows of the live symbols."""
-        return np.flatnonzero(self._active)
 
     def go_live(self, now: int) -> None:
         """Begin to announce closes, with the bars that are forming at *now*."""
-        for t, timeframe in enumerate(self.ring.timeframes):
-            self._since[t] = self._due[t] = timeframe.index(now)
-        self.live = True
+        self.closing.begin(now)
 
-    def on_batch(self, buf: U8, ends: I64, frames: int, now: int) -> Decisions:
-        """Merge *frames* frames that lie end to end in *buf*; frame i ends at `ends[i]`."""
+    def on_batch(self, seat: int, buf: U8, ends: I64, frames: int, now: int) -> Decisions:
+        """Merge *frames* frames of a seat that lie end to end in *buf*; frame i ends at `ends[i]`."""
         room = frames * (len(self.ring.timeframes) + 1)
         if self._reports.shape[0] < room:
             self._reports = np.zeros((room, REPORT_WORDS), np.int64)
-        count = int(ingest(self.ring.memory, self._where, buf, ends, frames, now, self._reports))
+        count = int(ingest(self.ring.memory, self._where, buf, ends, frames, now, self._reports, self._told))
         self.counts.updates += frames
+        self.liveness.heard(seat, int(self._told[0]), now)
         decisions = Decisions()
         if count == 0:
             return decisions
         lines = self._reports[:count]
         for flags, frame, row, t, time in lines[lines[:, 0] & (UNUSUAL | WIDER | BAD) != 0].tolist():
             start = int(ends[frame - 1]) if frame else 0
-            self._read_slowly(bytes(buf[start : ends[frame]]), now, decisions, (flags, row, t, time))
-        self._take(lines, decisions)
-        self._announce(now, decisions)
+            self._read_slowly(seat, bytes(buf[start : ends[frame]]), now, decisions, (flags, row, t, time))
+        self._take(lines, decisions, now)
+        self.closing.announce(now, decisions, patience_ends=False)
         return decisions
 
-    def on_rest(self, fetch: Fetch, exact: Exact, asked: int) -> Decisions:
-        """Merge the answer to *fetch*, which was asked at exchange time *asked*."""
+    @property
+    def told(self) -> int:
+        """The newest event time of the last batch, 0 when it held no kline."""
+        return int(self._told[0])
+
+    def on_rest(self, fetch: Fetch, exact: Exact, asked: int, now: int) -> Decisions:
+        """Merge the answer to *fetch*, which was asked at exchange time *asked* or later.
+
+        Raises DataError, and counts the request as failed, when its rows can not be bars of the series.
+        """
         t, row = self.ring.number[fetch.timeframe], self.ring.rows[fetch.symbol]
         decisions = Decisions()
-        before = self._unclosed(t, row, exact, fetch) if self.live else []
-        flags = self.ring.load(t, row, exact, asked)
-        if fetch.start is None and exact.rows.size < fetch.limit and exact.rows.size:
-            self._set_first(t, row, self.ring.timeframes[t].index(int(exact.rows["open_time"][0])))
-        if flags & CONFLICT:
-            for time in self.ring.differing(t, row, exact, asked):
-                self._conflict(t, row, time, decisions)
-        self._asked.pop((t, row), None)
-        self._settle_range(t, row, before, decisions)
-        if fetch.start is not None:
-            self._note_absent(t, row, fetch, exact, asked)
-        self._announce(asked, decisions)
+        try:
+            if fetch.use is Use.AUDIT:
+                self._on_audit(t, row, exact, asked, decisions, now)
+            else:
+                self._load(t, row, fetch, exact, asked, decisions, now)
+        except DataError:
+            self.on_failed(fetch, now)
+            raise
+        self.closing.announce(now, decisions, patience_ends=False)
         return decisions
 
     def on_failed(self, fetch: Fetch, now: int) -> None:
         """Say that *fetch* brought nothing, or was not sent; its range is not asked for again for a while."""
-        self._asked[self.ring.number[fetch.timeframe], self.ring.rows[fetch.symbol]] = now + RETRY
+        t, row = self.ring.number[fetch.timeframe], self.ring.rows[fetch.symbol]
+        if fetch.use is Use.AUDIT:
+            self._rounds.landed()
+        elif fetch.use is Use.REPAIR and not self._doubted(t, row, fetch, now):
+            self.repair.failed(t, row, now)
+
+    def on_prices(self, traded: Mapping[str, int], asked: int) -> None:
+        """Take over when each symbol last traded (exchange time in ms), as REST knew it at *asked*."""
+        self.liveness.on_prices(traded, asked)
+
+    def on_seat(self, seat: int, now: int, *, up: bool) -> None:
+        """Say that a seat's socket is subscribed, or lost."""
+        self.liveness.on_seat(seat, now, up=up)
+        self.liveness.check(now, (), Decisions())
+
+    def on_clock(self, now: int, *, fits: bool) -> None:
+        """Say that *now* can not be trusted until it is read anew, or that it was.
+
+        Until then everything is stale, and nothing is announced or asked for because time went by.
+        """
+        if not fits or not self._clock_fits:
+            self.liveness.mark_all(Reason.CLOCK, now)
+        if fits and not self._clock_fits:
+            for part in (self.repair, self.doubts, self._rounds):
+                part.forget()
+        self._clock_fits = fits
+
+    def on_listing(self, changes: Changes, now: int) -> tuple[str, ...]:
+        """Take over a new listing; gives the symbols that there is room for, to be subscribed and loaded."""
+        for symbol, status in changes.frozen:
+            self.roster.freeze(symbol, status, now)
+        self.roster.follow(changes.thawed)
+        return tuple(changes.added[: self.ring.capacity - len(self.ring.symbols)])
 
     def on_timer(self, now: int) -> Decisions:
-        """Announce bars whose grace is over and ask for what is missing."""
+        """Judge what is fresh, announce bars whose grace is over, and ask for what is missing."""
         decisions = Decisions()
-        if self.live:
-            self._repair(now, decisions)
-        self._announce(now, decisions)
+        if not self.closing.live:
+            return decisions
+        overdue = self.missing(now)
+        self.liveness.check(now, {gap.row for gap in overdue}, decisions)
+        if not self._clock_fits:
+            return decisions
+        settled = now - self.margin - max(PROOF + PROOF_MARGIN, self.grace * 2 // 3)
+        decisions.fetches += self.repair.plan(now, settled, lambda gap: self._build(gap, decisions))
+        decisions.fetches += self.doubts.fetches(now)
+        audit = self._rounds.due(now)
+        if audit is not None:
+            decisions.fetches.append(audit)
+        self.closing.announce(now, decisions, patience_ends=True)
+        for symbol in self.roster.leaving():
+            if self.ring.rows[symbol] not in {gap.row for gap in overdue}:
+                self.roster.leave(symbol)
+                decisions.left.append(symbol)
         return decisions
 
     def missing(self, now: int) -> list[Gap]:
-        """List all bars of live symbols that should be closed at *now* and are not."""
-        found: list[Gap] = []
-        for t, timeframe in enumerate(self.ring.timeframes):
-            upto = timeframe.index(now - self.grace) - 1
-            found += gaps(self.ring.memory, t, self.active, wanted=self.wanted, upto=upto)
-        return [gap for gap in map(self._without_absent, found) if gap.start <= gap.end]
+        """List all bars of followed symbols that should be closed at *now* and are not."""
+        return self.repair.missing(now - self.grace)
 
-    def _read_slowly(self, frame: bytes, now: int, into: Decisions, line: tuple[int, int, int, int]) -> None:
+    def _read_slowly(
+        self, seat: int, frame: bytes, now: int, into: Decisions, line: tuple[int, int, int, int]
+    ) -> None:
         """Read an unusual frame; a bad one is counted and set aside, and ends nothing else."""
         if line[0] & BAD:
             self._set_aside("A kline contradicts itself (high below low, or not on its grid).")
@@ -195,9 +214,12 @@ class Core:
         try:
             event = read_event(frame)
             if event is not None and event.k is not None:
-                self._take(merge_slowly(self.ring, event, now, self._listened), into)
-            elif event is not None:
-                into.events.append(event)
+                self.liveness.heard(seat, event.E, now)
+                self._take(merge_slowly(self.ring, event, now, self._listened), into, now)
+            elif event is not None and event.e == CONTRACT_INFO:
+                into.relist = True
+            elif event is not None and event.e == SHUTDOWN:
+                into.leaving.append(seat)
         except DataError as exc:
             self._set_aside(str(exc))
 
@@ -205,78 +227,71 @@ class Core:
         self.counts.set_aside += 1
         self.last_fault = why
 
-    def _take(self, lines: I64, into: Decisions) -> None:
-        """Count closes, list revisions and conflicts."""
+    def _take(self, lines: I64, into: Decisions, now: int) -> None:
+        """Count closes, list revisions, and doubt what the stream tells otherwise than it is kept."""
         closes = lines[lines[:, 0] & CLOSED_NOW != 0]
         self.counts.closes += len(closes)
-        if self.live:
+        if self.closing.live:
             for _, _, row, t, time in closes.tolist():
-                self._revise(t, row, time, into)
+                self.closing.revise(t, row, time, into)
         for _, _, row, t, time in lines[lines[:, 0] & CONFLICT != 0].tolist():
-            self._conflict(t, row, time, into)
+            self.counts.conflicts += 1
+            self.doubts.differs((t, row, time), None, now)
 
-    def _conflict(self, t: int, row: int, time: int, into: Decisions) -> None:
-        self.counts.conflicts += 1
-        into.conflicts.append(Conflict(self.ring.timeframes[t].name, time, self.ring.symbols[row]))
+    def _load(
+        self, t: int, row: int, fetch: Fetch, exact: Exact, asked: int, into: Decisions, now: int
+    ) -> None:
+        """Merge an answer and settle what it closed."""
+        doubted = fetch.use is Use.REPAIR and self._doubted(t, row, fetch, now)
+        before = self._unclosed(t, row, exact) if self.closing.live else []
+        conflict = self.ring.load(t, row, exact, asked) & CONFLICT
+        different = self.ring.differing(t, row, exact, asked) if conflict else []
+        self._compare(t, row, exact, asked, different, into, now)
+        if fetch.use is Use.WARM_UP:
+            self._set_first(t, row, fetch, exact, asked)
+        if fetch.use is Use.REPAIR and not doubted:
+            self.repair.landed(t, row, fetch, exact, asked)
+        if fetch.start is None:
+            self.liveness.loaded(t, row, asked)
+        self._settle_range(t, row, before, into)
 
-    def _revise(self, t: int, row: int, time: int, into: Decisions) -> None:
-        """List a close of a bar that was announced already."""
+    def _doubted(self, t: int, row: int, fetch: Fetch, now: int) -> bool:
+        return fetch.start is not None and self.doubts.landed((t, row, fetch.start), now)
+
+    def _on_audit(self, t: int, row: int, exact: Exact, asked: int, into: Decisions, now: int) -> None:
+        """Compare an answer with what is kept; a difference is doubted first."""
+        self._rounds.landed()
+        checked, different = self.ring.verify(t, row, self._proven(t, exact, asked))
+        self.counts.audited += checked
+        self.counts.different += len(different)
+        self._compare(t, row, exact, asked, different, into, now)
+
+    def _proven(self, t: int, exact: Exact, asked: int) -> Exact:
         timeframe = self.ring.timeframes[t]
-        bar = timeframe.index(time)
-        if self._since[t] <= bar < self._due[t]:
-            self.counts.late += 1
-            into.revised.append(Revision(timeframe.name, bar, self.ring.symbols[row]))
+        ends = [timeframe.close_time(timeframe.index(int(time))) for time in exact.rows["open_time"]]
+        return Exact(exact.rows[np.array(ends, np.int64) + PROOF <= asked], exact.scale)
 
-    def _announce(self, now: int, into: Decisions) -> None:
-        """Announce each due bar that is complete or past its grace, in order of time, the larger first."""
-        if not self.live:
+    def _compare(
+        self, t: int, row: int, exact: Exact, asked: int, different: list[int], into: Decisions, now: int
+    ) -> None:
+        """Doubt the closed bars that an answer tells otherwise, and correct those that it confirms."""
+        if not different and not len(self.doubts):
             return
-        while True:
-            ends = [tf.close_time(int(bar)) for tf, bar in zip(self.ring.timeframes, self._due, strict=True)]
-            end = min(ends)
-            t = max(number for number, one in enumerate(ends) if one == end)
-            timeframe, bar = self.ring.timeframes[t], int(self._due[t])
-            if end >= now:
-                return
-            lacking = self._lacking(t, bar)
-            if lacking.size and now < end + self.grace:
-                return
-            names = tuple(self.ring.symbols[row] for row in lacking)
-            into.closed.append(BarClosed(timeframe.name, bar, timeframe.open_time(bar), not names, names))
-            self._due[t] += 1
+        for n, time in enumerate(exact.rows["open_time"].tolist()):
+            one = Exact(exact.rows[n : n + 1], exact.scale)
+            if time not in different:
+                self.doubts.agrees((t, row, time), asked)
+            elif self.doubts.differs((t, row, time), self.ring.words(row, one), asked):
+                self._correct(t, row, one, into, now)
 
-    def _lacking(self, t: int, bar: int) -> I64:
-        """Give the live rows that have not closed *bar*, symbols listed after it left out."""
-        rows, memory = self.active, self.ring.memory
-        closed = memory.state[t, rows, bar % self.ring.bars] >= CLOSED
-        newest = memory.newest[t, rows]
-        held = (newest >= bar) & (newest - self.ring.bars < bar) & closed
-        lacking: I64 = rows[~held & (memory.first[t, rows] <= bar)]
-        return lacking
-
-    def _repair(self, now: int, into: Decisions) -> None:
-        """Build what can be built and plan the fewest fetches for the rest, streamed timeframes first.
-
-        A third of the grace is left for the answer: the stream may say nothing of a trade-less bar.
-        """
-        found = self.missing(now + self.grace - max(PROOF, self.grace * 2 // 3))
-        holes = {gap.row for gap in found if self.ring.timeframes[gap.timeframe] in self.streamed}
-        spans: dict[tuple[int, int], tuple[int, int]] = {}
-        for gap in found:
-            t, row, first, last = gap
-            streamed = self.ring.timeframes[t] in self.streamed
-            if self._asked.get((t, row), 0) > now or (
-                not streamed and (row in holes or self._build(gap, into))
-            ):
-                continue
-            start, end = spans.get((t, row), (first, last))
-            spans[t, row] = (min(start, first), max(end, last))
-        for (t, row), (start, end) in spans.items():
-            self._asked[t, row] = UNDER_WAY
-            timeframe = self.ring.timeframes[t]
-            limit = min(end - start + 1, MOST_ROWS)
-            fetch = Fetch(self.ring.symbols[row], timeframe.name, timeframe.open_time(start), limit)
-            into.fetches.append(fetch)
+    def _correct(self, t: int, row: int, exact: Exact, into: Decisions, now: int) -> None:
+        """Change a closed bar and those built from it, each with a record."""
+        cause = "REST told it so twice"
+        for number, time, old, new in self.ring.correct(t, row, exact):
+            symbol, name = self.ring.symbols[row], self.ring.timeframes[number].name
+            self.counts.corrections += 1
+            into.corrected.append(Correction(symbol, name, time, old, new, cause, now))
+            cause = f"built anew from a corrected {self.ring.timeframes[t].name} bar"
 
     def _build(self, gap: Gap, into: Decisions) -> bool:
         """Close the bars of a gap whose parts have all come meanwhile; whether that left none."""
@@ -293,12 +308,10 @@ class Core:
         """Count closes that no frame brought (timeframe number, open time) and list the late ones."""
         for t, time in closed:
             self.counts.closes += 1
-            self._revise(t, row, time, into)
+            self.closing.revise(t, row, time, into)
 
-    def _unclosed(self, t: int, row: int, exact: Exact, fetch: Fetch) -> list[int]:
+    def _unclosed(self, t: int, row: int, exact: Exact) -> list[int]:
         """List the open times in an answer that are not closed here yet."""
-        if fetch.start is None:
-            return []
         memory, timeframe, bars = self.ring.memory, self.ring.timeframes[t], self.ring.bars
         newest = int(memory.newest[t, row])
         indexes = [(int(time), timeframe.index(int(time))) for time in exact.rows["open_time"]]
@@ -316,31 +329,8 @@ class Core:
                 continue
             self._count([(t, time), *self.ring.settle(t, row, time)], row, into)
 
-    def _set_first(self, t: int, row: int, index: int) -> None:
+    def _set_first(self, t: int, row: int, fetch: Fetch, exact: Exact, asked: int) -> None:
         """Remember a symbol's first bar, known from an answer shorter than asked for."""
-        self.ring.memory.first[t, row] = index
-
-    def _note_absent(self, t: int, row: int, fetch: Fetch, exact: Exact, asked: int) -> None:
-        """Remember bars that the exchange was asked for and does not have; a young one may yet come."""
-        timeframe = self.ring.timeframes[t]
-        start = timeframe.index(fetch.start or 0)
-        have = {timeframe.index(int(time)) for time in exact.rows["open_time"]}
-        for index in range(start, start + fetch.limit):
-            if index in have:
-                continue
-            if timeframe.close_time(index) + SURE <= asked:
-                self._absent.add((t, row, index))
-            else:
-                self._asked[t, row] = asked + RETRY
-        if len(self._absent) > MOST_ABSENT:
-            oldest = self._due - self.ring.bars
-            self._absent = {key for key in self._absent if key[2] > oldest[key[0]]}
-
-    def _without_absent(self, gap: Gap) -> Gap:
-        """Take the bars that the exchange does not have from both ends of a gap; nothing may be left."""
-        t, row, start, end = gap
-        while start <= end and (t, row, start) in self._absent:
-            start += 1
-        while start <= end and (t, row, end) in self._absent:
-            end -= 1
-        return Gap(t, row, start, end)
+        if exact.rows.size < fetch.limit:
+            opened = int(exact.rows["open_time"][0]) if exact.rows.size else asked
+            self.ring.memory.first[t, row] = self.ring.timeframes[t].index(opened)

@@ -1,26 +1,30 @@
-"""The live shell: carries out what the core decides - streams, repairs, timers - and decides nothing."""
+"""The live shell: carries out what the core decides - streams, requests, timers - and decides nothing."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Final
 
 from klinehub.domain.clock import Clock
 from klinehub.errors import DataError, FeedError
 from klinehub.feed import binance
-from klinehub.feed.asking import ask_klines, sync
+from klinehub.feed.asking import ask_klines
 from klinehub.feed.base import Network
 from klinehub.feed.budget import WeightGate
-from klinehub.feed.core import Core, Decisions, Fetch
+from klinehub.feed.core import Core
+from klinehub.feed.decisions import Decisions, Fetch, Renew, Reroute, Resubscribe
+from klinehub.feed.doorman import Doorman
 from klinehub.feed.rest import RestClient
-from klinehub.feed.socket import Intake, StreamSocket
+from klinehub.feed.seat import Seat
+from klinehub.feed.timing import Timing
+from klinehub.feed.use import Use
 from klinehub.panel.memory import I64, U8
 
-# Repairs wait here; what does not fit is found again by the next timer.
-MOST_REPAIRS: Final = 2_048
-REPAIR_WORKERS: Final = 8
-TIMER: Final = 1_000  # market ms between two looks at what is missing
+# Requests wait here by their use; what does not fit is found again by a later timer.
+MOST_WAITING: Final = 2_048
+WORKERS: Final = {Use.PROBE: 4, Use.REPAIR: 24, Use.WARM_UP: 4, Use.AUDIT: 2}
+TIMER: Final = 500  # market ms between two looks at what is fresh and what is missing
 SHORTEST_TIMER: Final = 0.05  # real seconds, when market time runs fast
-SYNC_EVERY: Final = 1_800.0  # real seconds between two readings of the exchange's time
+LISTING_EVERY: Final = 45.0  # real seconds between two readings of the listing
 UP_WITHIN: Final = 15.0
 
 # Starts a task that lives as long as its hub.
@@ -30,7 +34,8 @@ Spawn = Callable[[Coroutine[object, object, None]], object]
 class Live:
     """One exchange's REST and streams, feeding one core.
 
-    *sink* gets every `Decisions` that is not empty, in the order they were taken.
+    *sink* gets every `Decisions` that holds news, in the order they were taken. *relist* reads the listing
+    and follows what is new in it.
     """
 
     def __init__(
@@ -40,13 +45,15 @@ class Live:
         gate: WeightGate,
         network: Network,
         clock: Clock,
+        timing: Timing,
         *,
         sink: Callable[[Decisions], None],
+        relist: Callable[[], Awaitable[None]],
         jitter: Callable[[], float],
     ) -> None:
         self.core = core
-        self.sockets: list[StreamSocket] = []
-        self.reconnects = 0
+        self.timing = timing
+        self.seats: list[Seat] = []
         self.repaired = 0
         self.last_loss = ""
         self._rest = rest
@@ -54,33 +61,42 @@ class Live:
         self._network = network
         self._clock = clock
         self._sink = sink
+        self._relist = relist
         self._jitter = jitter
-        self._repairs: asyncio.Queue[Fetch] = asyncio.Queue(MOST_REPAIRS)
+        self._doorman = Doorman()
+        self._queues: dict[Use, asyncio.Queue[Fetch]] = {use: asyncio.Queue(MOST_WAITING) for use in WORKERS}
+        self._asks_prices = asyncio.Event()
+        self._listing_due = asyncio.Event()
         self._all_up = asyncio.Event()
+        self._seat_of: dict[str, Seat] = {}
 
-    def start(self, spawn: Spawn, url: str, symbols: Sequence[str], *, per_socket: int) -> None:
-        """Open the streams of *symbols*, at most *per_socket* names on one socket."""
-        names = [binance.stream_name(s, tf.name) for tf in self.core.streamed for s in symbols]
-        for at in range(0, len(names), per_socket):
-            messages = binance.subscribe_messages(names[at : at + per_socket])
-            socket = StreamSocket(
+    def start(self, spawn: Spawn, routes: Sequence[str], symbols: Sequence[str], *, per_seat: int) -> None:
+        """Open the streams of *symbols*, at most *per_seat* names on one socket, and the listing's."""
+        each = max(1, (per_seat - 1) // len(self.core.streamed))
+        for at in range(0, len(symbols), each):
+            number, some = len(self.seats), symbols[at : at + each]
+            names = [*self._names(some), *([binance.CONTRACT_INFO] if number == 0 else [])]
+            seat = Seat(
+                number,
                 self._network,
-                url,
-                messages,
-                Intake(self._on_frames),
-                on_up=self._socket_up,
-                on_down=self._socket_down,
+                routes,
+                names,
+                on_batch=self._on_frames,
+                on_change=self._on_seat,
                 jitter=self._jitter,
+                doorman=self._doorman,
             )
-            self.sockets.append(socket)
-            spawn(socket.run())
+            self.seats.append(seat)
+            self._assign(seat, some)
+            spawn(seat.run())
 
     def keep(self, spawn: Spawn) -> None:
-        """Begin the timer, the repairs and the readings of the exchange's time."""
-        spawn(self._tick())
-        spawn(self._sync_often())
-        for _ in range(REPAIR_WORKERS):
-            spawn(self._repair())
+        """Begin the timer, the requests, and the readings of the exchange's time and listing."""
+        for work in (self._tick(), self._read_time(), self._read_listing(), self._read_prices()):
+            spawn(work)
+        for use, workers in WORKERS.items():
+            for _ in range(workers):
+                spawn(self._ask(self._queues[use]))
 
     async def up(self) -> bool:
         """Wait until all streams are subscribed; False when they are not within a few seconds."""
@@ -93,55 +109,142 @@ class Live:
 
     async def fetch(self, item: Fetch) -> None:
         """Ask for one range of klines and hand the answer to the core."""
-        exact, asked = await ask_klines(self._rest, item)
-        self._emit(self.core.on_rest(item, exact, asked))
+        exact, answer = await ask_klines(self._rest, item)
+        self._emit(self.core.on_rest(item, exact, self.timing.proof(answer), self._gate.now()))
 
-    def _on_frames(self, buf: U8, ends: I64, frames: int) -> None:
-        self._emit(self.core.on_batch(buf, ends, frames, self._gate.now()))
-
-    def _emit(self, decisions: Decisions) -> None:
-        for item in decisions.fetches:
-            if self._repairs.full():
-                self.core.on_failed(item, self._gate.now())
-            else:
-                self._repairs.put_nowait(item)
-        if decisions.closed or decisions.revised or decisions.conflicts or decisions.events:
-            self._sink(decisions)
+    def follow(self, symbols: Iterable[str], fetches: Iterable[Fetch]) -> None:
+        """Subscribe symbols that have come, on the emptiest seat, and ask for their history."""
+        for symbol in symbols:
+            seat = min(self.seats, key=lambda one: len(one.names))
+            self._assign(seat, [symbol])
+            seat.add(self._names([symbol]))
+        self._enqueue(fetches)
 
     @property
-    def sockets_up(self) -> int:
-        """How many sockets are subscribed now."""
-        return sum(socket.up for socket in self.sockets)
+    def seats_up(self) -> int:
+        """How many seats are subscribed now."""
+        return sum(seat.up for seat in self.seats)
 
-    def _socket_up(self) -> None:
-        if self.sockets_up == len(self.sockets):
+    @property
+    def reconnects(self) -> int:
+        """How often a connection was lost, or could not be opened."""
+        return sum(seat.reconnects for seat in self.seats)
+
+    def _names(self, symbols: Iterable[str]) -> list[str]:
+        return [binance.stream_name(s, tf.name) for tf in self.core.streamed for s in symbols]
+
+    def _assign(self, seat: Seat, symbols: Sequence[str]) -> None:
+        for timeframe in self.core.streamed:
+            self.core.liveness.assign(seat.number, symbols, timeframe.name)
+        self._seat_of.update(dict.fromkeys(symbols, seat))
+
+    def _on_frames(self, seat: int, buf: U8, ends: I64, frames: int) -> None:
+        decisions = self.core.on_batch(seat, buf, ends, frames, self._gate.now())
+        if self.core.told:
+            self.timing.on_event(self.core.told)
+        self._emit(decisions)
+
+    def _on_seat(self, number: int) -> None:
+        seat = self.seats[number]
+        self.core.on_seat(number, self._gate.now(), up=seat.up)
+        if not seat.up:
+            self._all_up.clear()
+            self.last_loss = seat.last_loss
+            return
+        self._gate.nudge()
+        if self.seats_up == len(self.seats):
             self._all_up.set()
 
-    def _socket_down(self, reason: str) -> None:
-        self.last_loss = reason
-        self.reconnects += 1
-        self._all_up.clear()
+    def _emit(self, decisions: Decisions) -> None:
+        """Carry decisions out: what waits for the network is only noted here."""
+        self._enqueue(decisions.fetches)
+        if decisions.prices:
+            self._asks_prices.set()
+        if decisions.relist:
+            self._listing_due.set()
+        for number in decisions.leaving:
+            self.seats[number].renew("the exchange shuts it down", overlap=True)
+        for symbol in decisions.left:
+            self._seat_of.pop(symbol).remove(self._names([symbol]))
+        for step in decisions.steps:
+            self._take(step)
+        if decisions.news:
+            self._sink(decisions)
+
+    def _enqueue(self, fetches: Iterable[Fetch]) -> None:
+        for item in fetches:
+            queue = self._queues[item.use]
+            if queue.full():
+                self.core.on_failed(item, self._gate.now())
+            else:
+                queue.put_nowait(item)
+
+    def _take(self, step: Resubscribe | Renew | Reroute) -> None:
+        seat = self.seats[step.seat]
+        if isinstance(step, Resubscribe):
+            seat.resubscribe(self._names(step.symbols))
+        elif isinstance(step, Renew):
+            seat.renew(step.reason, overlap=step.overlap)
+        else:
+            seat.reroute(step.reason)
 
     async def _tick(self) -> None:
+        """Look around at each timer, once the clock was looked at."""
+        pause = max(SHORTEST_TIMER, TIMER / 1000 / self._clock.rate)
+        expected = self._clock.now()
         while True:
-            await asyncio.sleep(max(SHORTEST_TIMER, TIMER / 1000 / self._clock.rate))
+            now = self._clock.now()
+            self.timing.on_tick(now, expected)
+            self.core.margin = self.timing.margin
             self._emit(self.core.on_timer(self._gate.now()))
+            expected = self._clock.now() + int(pause * 1000 * self._clock.rate)
+            await asyncio.sleep(pause)
 
-    async def _sync_often(self) -> None:
+    async def _read_time(self) -> None:
         while True:
-            await asyncio.sleep(SYNC_EVERY)
+            await asyncio.sleep(SHORTEST_TIMER * 4)
+            if self.timing.due:
+                await self._try(self.timing.read())
+
+    async def _read_listing(self) -> None:
+        """Read the listing now and then, and when the exchange says that something has changed."""
+        while True:
             try:
-                await sync(self._rest, self._gate)
-            except FeedError as exc:
-                self.last_loss = str(exc)
+                async with asyncio.timeout(LISTING_EVERY):
+                    await self._listing_due.wait()
+            except TimeoutError:
+                pass
+            self._listing_due.clear()
+            await self._try(self._relist())
 
-    async def _repair(self) -> None:
-        """Carry out repairs one by one; one that fails is found missing again by a later timer."""
+    async def _read_prices(self) -> None:
+        """Ask when each symbol last traded, one request at a time, when the core wants to know."""
         while True:
-            item = await self._repairs.get()
+            await self._asks_prices.wait()
+            await self._try(self._ask_prices())
+            self._asks_prices.clear()
+
+    async def _ask_prices(self) -> None:
+        weight = binance.PRICES_WEIGHT
+        answer = await self._rest.ask(binance.PRICES, {}, weight=weight, use=Use.PROBE)
+        self.core.on_prices(binance.parse_trade_times(answer.body), self.timing.proof(answer))
+
+    async def _ask(self, queue: asyncio.Queue[Fetch]) -> None:
+        """Carry out requests one by one; a repair that fails is found missing again by a later timer."""
+        while True:
+            item = await queue.get()
             try:
                 await self.fetch(item)
-                self.repaired += 1
-            except (FeedError, DataError) as exc:
+                self.repaired += item.use is Use.REPAIR
+            except FeedError as exc:
                 self.last_loss = str(exc)
                 self.core.on_failed(item, self._gate.now())
+            except DataError as exc:
+                self.last_loss = str(exc)
+
+    async def _try(self, work: Awaitable[None]) -> None:
+        """Do what is done again anyway; why it failed is kept to be shown."""
+        try:
+            await work
+        except FeedError as exc:
+            self.last_loss = str(exc)

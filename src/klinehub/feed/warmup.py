@@ -10,7 +10,7 @@ from klinehub.domain.timeframe import Timeframe
 from klinehub.feed.asking import Progress, in_parallel
 from klinehub.feed.binance import MOST_ROWS, klines_weight
 from klinehub.feed.budget import MINUTE
-from klinehub.feed.core import Fetch
+from klinehub.feed.decisions import Fetch
 
 
 class Plan(NamedTuple):

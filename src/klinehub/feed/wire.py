@@ -244,7 +244,8 @@ def fit(mem: Memory, event: I64, event_f: F64) -> int:
 def apply(mem: Memory, event: I64, now: int, frame: int, closed: I64, reports: I64, count: int) -> int:
     """Merge one fitted event and lift the larger bars; adds its reports and gives their new number."""
     row, t = event[ROW_AT], event[TIMEFRAME_AT]
-    mem.heard[row] = now
+    # A frame that was held up on its way is as old as what it tells, not as young as its arrival.
+    mem.heard[t, row] = max(mem.heard[t, row], min(event[EVENT_AT], now))
     closed[:] = -1
     if event[CLOSED_AT] == 1:
         flags = merge_closed(mem, t, row, event)
@@ -271,16 +272,20 @@ def report(reports: I64, count: int, flags: int, frame: int, row: int, t: int, t
 
 
 @njit(cache=True, nogil=True)
-def ingest(mem: Memory, where: Directory, buf: U8, ends: I64, frames: int, now: int, reports: I64) -> int:
+def ingest(
+    mem: Memory, where: Directory, buf: U8, ends: I64, frames: int, now: int, reports: I64, told: I64
+) -> int:
     """Parse and merge *frames* frames that lie end to end in *buf*; gives the number of reports.
 
-    *reports* needs room for (timeframes + 1) lines a frame.
+    *reports* needs room for (timeframes + 1) lines a frame; `told[0]` becomes the newest event time of the
+    klines, 0 when there was none.
     """
     event = np.zeros(EVENT_WORDS, np.int64)
     event_f = event.view(np.float64)
     spans = np.zeros((SPANS, 2), np.int64)
     closed = np.full(mem.grid.shape[0], -1, np.int64)
     count, start = 0, 0
+    told[0] = 0
     for frame in range(frames):
         flags = parse(buf, start, ends[frame], where, spans, event, event_f)
         start = ends[frame]
@@ -288,6 +293,7 @@ def ingest(mem: Memory, where: Directory, buf: U8, ends: I64, frames: int, now: 
             unlisted = event[ROW_AT] < 0 or event[TIMEFRAME_AT] < 0
             flags = UNLISTED if unlisted else fit(mem, event, event_f)
         if flags == QUIET:
+            told[0] = max(told[0], event[EVENT_AT])
             count = apply(mem, event, now, frame, closed, reports, count)
         else:
             count = report(reports, count, flags, frame, -1, -1, 0)

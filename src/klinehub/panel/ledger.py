@@ -19,19 +19,20 @@ class Gap(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def _scan(mem: Memory, t: int, rows: I64, wanted: int, upto: int, out: I64) -> int:
+def _scan(mem: Memory, t: int, rows: I64, wanted: int, upto: I64, out: I64) -> int:
     """Write (row, start, end) of each run of unclosed bars into *out*; give their number."""
     bars = mem.state.shape[2]
     found = 0
-    for row in rows:
+    for r in range(rows.size):
+        row, last = rows[r], upto[r]
         newest = mem.newest[t, row]
-        oldest = max(upto - wanted + 1, newest - bars + 1, mem.first[t, row])
+        oldest = max(last - wanted + 1, newest - bars + 1, mem.first[t, row])
         start = -1
-        for index in range(oldest, upto + 1):
+        for index in range(oldest, last + 1):
             missing = index > newest or mem.state[t, row, index % bars] < CLOSED
             if missing and start < 0:
                 start = index
-            if start >= 0 and (not missing or index == upto):
+            if start >= 0 and (not missing or index == last):
                 if found == out.shape[0]:
                     return found
                 out[found, 0], out[found, 1] = row, start
@@ -41,11 +42,11 @@ def _scan(mem: Memory, t: int, rows: I64, wanted: int, upto: int, out: I64) -> i
     return found
 
 
-def gaps(mem: Memory, t: int, rows: I64, *, wanted: int, upto: int, most: int = 4096) -> list[Gap]:
-    """List the runs of missing bars among the *wanted* bars that end at index *upto*.
+def gaps(mem: Memory, t: int, rows: I64, *, wanted: int, upto: int | I64, most: int = 4096) -> list[Gap]:
+    """List the runs of missing bars among the *wanted* bars that end at index *upto*, of all or of each row.
 
     Bars from before a symbol's first bar are not missed; at most *most* runs are listed.
     """
     out = np.empty((most, 3), np.int64)
-    found = _scan(mem, t, rows, wanted, upto, out)
+    found = _scan(mem, t, rows, wanted, np.broadcast_to(np.asarray(upto, np.int64), rows.shape).copy(), out)
     return [Gap(t, int(row), int(start), int(end)) for row, start, end in out[:found]]

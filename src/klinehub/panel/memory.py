@@ -42,7 +42,8 @@ class Memory(NamedTuple):
     newest: I64  # [T, S] absolute index of the newest bar, -1 when there is none
     first: I64  # [T, S] index of the first bar that exists at all, -1 while not known
     event: I64  # [T, S] the exchange's event time of the newest bar's last update
-    heard: I64  # [S] local market time of the last kline
+    heard: I64  # [T, S] exchange time up to which a stream has told its klines
+    stale: I64  # [S, 2] why a symbol is not proven fresh (0: it is) and since when, exchange time in ms
     parts: I64  # [T, S, 10] the closed parts of the larger bar now forming
     parts_f: F64  # the same bytes
     parts_next: I64  # [T, S] index of the first part not in that sum, -1 when the sum has a hole
@@ -59,7 +60,8 @@ def _shapes(timeframes: int, rows: int, bars: int) -> dict[str, tuple[int, ...]]
         "newest": both,
         "first": both,
         "event": both,
-        "heard": (rows,),
+        "heard": both,
+        "stale": (rows, 2),
         "parts": (*both, ROW_WORDS),
         "parts_next": both,
         "decimals": (rows, 3),
@@ -89,7 +91,7 @@ def carve(buffer: U8, timeframes: Sequence[Timeframe], rows: int, bars: int) -> 
     memory.state[:] = 0
     for unset in (memory.newest, memory.first, memory.parts_next):
         unset[:] = -1
-    for zero in (memory.event, memory.heard, memory.decimals, memory.sequence):
+    for zero in (memory.event, memory.heard, memory.stale, memory.decimals, memory.sequence):
         zero[:] = 0
     for t, timeframe in enumerate(timeframes):
         memory.grid[t] = (timeframe.milliseconds, timeframe.offset, _parent(timeframes, t))

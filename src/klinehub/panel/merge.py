@@ -3,13 +3,14 @@
 1. A bar older than the ring is left out.
 2. A newer index moves the row forward; the slots passed over become empty.
 3. A forming bar is only overwritten by a later event of the same bar, or by its close.
-4. A closed bar is never overwritten: an equal one changes nothing, a different one is a conflict.
+4. A closed bar is never overwritten: an equal one changes nothing, a different one is a conflict, and only
+   `Ring.correct` changes it.
 """
 
 from typing import Final
 
 from klinehub.domain.kline import CLOSED, EMPTY, FORMING, ROW_WORDS, VERIFIED
-from klinehub.panel.memory import I64, OPEN_TIME, Memory, bar_index, bar_open, copy_words, kernel
+from klinehub.panel.memory import I64, OPEN_TIME, TRADES, Memory, bar_index, bar_open, copy_words, kernel
 
 # What a write meant; flags add up.
 QUIET: Final = 0
@@ -72,14 +73,21 @@ def merge_closed(mem: Memory, t: int, row: int, words: I64) -> int:
 
 
 @kernel
+def _behind(mem: Memory, t: int, row: int, slot: int, words: I64) -> bool:
+    """Whether an update knows fewer trades than the forming bar in its slot."""
+    return bool(mem.state[t, row, slot] == FORMING and words[TRADES] < mem.cells[t, row, slot, TRADES])
+
+
+@kernel
 def merge_forming(mem: Memory, t: int, row: int, words: I64, event: int) -> int:
-    """Write an update of a forming bar; an older event than the one kept changes nothing."""
+    """Write an update of a forming bar; an older event, or fewer trades than are kept, changes nothing."""
     index = bar_index(words[OPEN_TIME], mem.grid[t, 0], mem.grid[t, 1])
     newest = mem.newest[t, row]
     if index < newest:
         return OLD
     flags = advance(mem, t, row, index) if index > newest else QUIET
-    if mem.state[t, row, index % mem.state.shape[2]] >= CLOSED or event < mem.event[t, row]:
+    slot = index % mem.state.shape[2]
+    if mem.state[t, row, slot] >= CLOSED or event < mem.event[t, row] or _behind(mem, t, row, slot, words):
         return flags | OLD
     mem.event[t, row] = event
     put(mem, t, row, index, words, FORMING)
@@ -90,18 +98,24 @@ def merge_forming(mem: Memory, t: int, row: int, words: I64, event: int) -> int:
 def load_rows(mem: Memory, t: int, row: int, rows: I64, asked: int) -> int:
     """Merge REST rows ([n, 10], oldest first) that were asked for at exchange time *asked*.
 
-    Rows not yet proven closed are left to the stream, except a first forming bar of a timeframe that
-    is not built from a smaller one. Returns the flags of all rows together.
+    Rows not yet proven closed are left to the stream, except a forming bar of a streamed timeframe that
+    is new here or has more trades. A row that knows fewer trades than the stream has told is behind it and
+    proves nothing. Returns the flags of all rows together.
     """
     flags = QUIET
     for i in range(rows.shape[0]):
         words = rows[i]
         index = bar_index(words[OPEN_TIME], mem.grid[t, 0], mem.grid[t, 1])
         following = bar_open(index + 1, mem.grid[t, 0], mem.grid[t, 1])
+        newest = mem.newest[t, row]
+        held = newest - mem.state.shape[2] < index <= newest
         if following - 1 + PROOF <= asked:
-            flags |= merge_closed(mem, t, row, words)
-        elif words[OPEN_TIME] <= asked < following and mem.grid[t, 2] < 0 and index > mem.newest[t, row]:
-            flags |= merge_forming(mem, t, row, words, 0)
+            if not (held and _behind(mem, t, row, index % mem.state.shape[2], words)):
+                flags |= merge_closed(mem, t, row, words)
+        elif words[OPEN_TIME] <= asked < following and mem.grid[t, 2] < 0:
+            flags |= merge_forming(
+                mem, t, row, words, mem.event[t, row] if index <= mem.newest[t, row] else 0
+            )
     return flags
 
 

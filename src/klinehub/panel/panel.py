@@ -11,6 +11,7 @@ from klinehub.panel.block import Block
 from klinehub.panel.ledger import Gap, gaps
 from klinehub.panel.memory import I64
 from klinehub.panel.read import closed_bar, copy_block, copy_klines, newest_closed
+from klinehub.panel.stale import Stale, stale_of
 
 if TYPE_CHECKING:
     from klinehub.panel.ring import Ring
@@ -71,6 +72,10 @@ class Panel:
         rows = np.arange(len(self._ring.symbols), dtype=np.int64)
         copy_block(self._mem, self._t, rows, bar, out)
         return Block(*out)
+
+    def stale(self, symbol: str) -> Stale | None:
+        """Give why *symbol* is not proven fresh and since when; None when it is fresh."""
+        return stale_of(self._mem, self.row(symbol))
 
     def newest_closed(self, symbol: str) -> int:
         """Give the absolute index of a symbol's newest closed bar, -1 when it has none."""

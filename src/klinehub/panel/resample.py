@@ -93,6 +93,29 @@ def close_larger(mem: Memory, t: int, row: int, part_open: int) -> int:
 
 
 @kernel
+def rebuild(mem: Memory, t: int, row: int, index: int) -> bool:
+    """Build a closed larger bar anew after a correction of one of its parts; whether that changed it.
+
+    A bar that is not held, not closed, or whose parts are not all held any more stays as it is.
+    """
+    p, bars = mem.grid[t, PARENT], mem.state.shape[2]
+    mem.parts_next[t, row] = -1
+    slot, newest = index % bars, mem.newest[t, row]
+    if index > newest or index <= newest - bars or mem.state[t, row, slot] < CLOSED:
+        return False
+    after = bar_index(bar_open(index + 1, mem.grid[t, 0], mem.grid[t, 1]), mem.grid[p, 0], mem.grid[p, 1])
+    whole = gather(mem, t, row, index, after)
+    mem.parts_next[t, row] = -1
+    if not whole:
+        return False
+    for w in range(ROW_WORDS):
+        if mem.cells[t, row, slot, w] != mem.parts[t, row, w]:
+            put(mem, t, row, index, mem.parts[t, row], CLOSED)
+            return True
+    return False
+
+
+@kernel
 def _summed(mem: Memory, t: int, row: int, index: int, before: int) -> bool:
     """Whether `parts` holds the sum of bar *index* before part *before*; open time 0 is a sum of none."""
     opened = mem.parts[t, row, OPEN_TIME]

@@ -1,22 +1,32 @@
 """The ring: the panel's one writer, for all timeframes of a market."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from klinehub.domain.kline import ROW_WORDS, Exact, Scale
+from klinehub.domain.kline import ROW, ROW_WORDS, VERIFIED, Exact, Scale
 from klinehub.domain.timeframe import DAY, Timeframe
 from klinehub.errors import DataError
 from klinehub.panel.memory import I64, PARENT, QUOTE, TAKER_BASE, TAKER_QUOTE, U8, VOLUME, Memory, carve, size
-from klinehub.panel.merge import PROOF, load_rows, verify_bar
+from klinehub.panel.merge import PROOF, load_rows, put, verify_bar
 from klinehub.panel.panel import Panel
-from klinehub.panel.resample import lift
+from klinehub.panel.resample import lift, rebuild, show_forming
 
 MANTISSA_MAX = 2**63 - 1
 # 10**18 is the largest power of ten that a mantissa can be of.
 MOST_DECIMALS = 18
 # Which scale each mantissa has.
 _VOLUME_SCALE = ((VOLUME, 1), (QUOTE, 2), (TAKER_BASE, 1), (TAKER_QUOTE, 2))
+
+
+class Change(NamedTuple):
+    """A closed bar that was corrected: number of its timeframe, open time (ms), what was kept and what is."""
+
+    timeframe: int
+    open_time: int
+    old: Exact
+    new: Exact
 
 
 class Ring:
@@ -125,6 +135,38 @@ class Ring:
             if verdict == 0:
                 different.append(int(words[0]))
         return checked, different
+
+    def correct(self, t: int, row: int, exact: Exact) -> list[Change]:
+        """Put one row in the place of a closed bar, and build the closed larger bars anew from it.
+
+        Gives every bar that this changed, the given one first.
+        """
+        words, memory = self._fitted(row, exact)[0], self.memory
+        opened = int(words[0])
+        changes = [Change(t, opened, self._bar(t, row, opened), Exact(words.view(ROW), self.scale(row)))]
+        put(memory, t, row, self.timeframes[t].index(opened), words, VERIFIED)
+        touched = {t}
+        for larger in range(t + 1, len(self.timeframes)):
+            if int(memory.grid[larger, PARENT]) not in touched:
+                continue
+            touched.add(larger)
+            timeframe = self.timeframes[larger]
+            index = timeframe.index(opened)
+            old = self._bar(larger, row, timeframe.open_time(index))
+            if rebuild(memory, larger, row, index):
+                time = timeframe.open_time(index)
+                changes.append(Change(larger, time, old, self._bar(larger, row, time)))
+            show_forming(memory, larger, row)
+        return changes
+
+    def words(self, row: int, exact: Exact) -> tuple[int, ...]:
+        """Give the ten words that one exact row would be kept as."""
+        return tuple(self._fitted(row, exact)[0].tolist())
+
+    def _bar(self, t: int, row: int, opened: int) -> Exact:
+        """Copy the bar that is kept where one that opens at *opened* belongs."""
+        words = self.memory.cells[t, row, self.timeframes[t].index(opened) % self.bars].copy()
+        return Exact(words.view(ROW), self.scale(row))
 
     def rescale(self, row: int, scale: Scale) -> None:
         """Carry more decimals from now on: multiply the mantissas that are kept.

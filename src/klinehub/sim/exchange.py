@@ -11,7 +11,7 @@ from klinehub.dialect.board import Board
 from klinehub.dialect.frames import IDS_PER_MINUTE
 from klinehub.dialect.render import rows_json, volume_text
 from klinehub.dialect.rest import Rest
-from klinehub.dialect.source import Mark, Ticker
+from klinehub.dialect.source import Mark, Ticker, Trade
 from klinehub.dialect.stream import Rules, Streams
 from klinehub.dialect.tally import Tally
 from klinehub.dialect.weights import LIMIT_PER_MINUTE
@@ -89,6 +89,16 @@ class MarketSource:
         first = int(bar[OPEN_TIME]) // MINUTE * IDS_PER_MINUTE
         last = first + int(bar[TRADES]) - 1
         return Ticker(listing, exact(bar.reshape(1, -1), one.units, one.scale), now, first, last)
+
+    def last_trade(self, symbol: str) -> Trade | None:
+        """Give the last trade of a symbol; None where there was none in 24 hours."""
+        i, listing = self.market.index.get(symbol), self.listing(symbol)
+        found = self.market.last_trade(i, self.clock.now()) if i is not None else None
+        if listing is None or i is None or found is None:
+            return None
+        one = self.market.instruments[i]
+        price = found[0] * one.tick / 10**one.scale.price
+        return Trade(listing, price, one.scale.price, found[1])
 
     def mark(self, symbol: str) -> Mark | None:
         """Give mark price and funding: the last price and a small seeded premium, new every 8 hours."""

@@ -19,7 +19,7 @@ from klinehub.domain.kline import Exact, Scale
 from klinehub.domain.listing import Listing
 from klinehub.domain.timeframe import MINUTE, Timeframe, timeframe
 from klinehub.sim.split import split_all, unfold
-from klinehub.sim.truth import CLOSE, I64, OPEN, OPEN_TIME, WORDS, add, copy, exact, roll_up
+from klinehub.sim.truth import CLOSE, I64, OPEN, OPEN_TIME, TRADES, WORDS, add, copy, exact, roll_up
 
 # A minute's inside is drawn in this many parts of a quarter second.
 SLOTS: Final = 240
@@ -105,6 +105,33 @@ class Market(ABC):
         unfold(bars[-1], before, self.instruments[i].seed, out)
         return out
 
+    def last_trade(self, i: int, now: int) -> tuple[int, int] | None:
+        """Give price (ticks) and time (ms UTC) of an instrument's last trade in the 24 hours up to *now*.
+
+        Times are those of the quarter seconds that trades are drawn in.
+        """
+        minute, end = now - now % MINUTE, now
+        while minute > now - 1440 * MINUTE:
+            found = self._last_of(i, minute, end)
+            if found is not None:
+                return found
+            earlier = self.minutes(i, max(minute - HOUR, now - 1440 * MINUTE), minute)
+            traded = earlier[earlier[:, TRADES] > 0]
+            minute = int(traded[-1, OPEN_TIME]) if len(traded) else minute - HOUR
+            end = minute + MINUTE
+        return None
+
+    def _last_of(self, i: int, minute: int, end: int) -> tuple[int, int] | None:
+        """Give price and time of the last trade between a minute's open and *end*."""
+        slots = self.slots(i, minute)
+        if slots is None:
+            return None
+        told = slots[: (end - minute) * SLOTS // MINUTE]
+        rises = np.flatnonzero(np.diff(told[:, TRADES], prepend=0) > 0)
+        if not rises.size:
+            return None
+        return int(told[rises[-1], CLOSE]), minute + (int(rises[-1]) + 1) * MINUTE // SLOTS - 1
+
     def recent(self, i: int, start: int, now: int) -> I64:
         """Give the 1m bars from *start* up to *now*, the last one forming."""
         minute = now - now % MINUTE
@@ -112,7 +139,8 @@ class Market(ABC):
         if not len(bars) or bars[-1, OPEN_TIME] != minute:
             return bars
         bars = bars.copy()
-        before = bars[-2, CLOSE] if len(bars) > 1 else self._before(i, minute, bars[-1])
+        follows = len(bars) > 1 and bars[-2, OPEN_TIME] == minute - MINUTE
+        before = bars[-2, CLOSE] if follows else self._before(i, minute, bars[-1])
         bars[-1] = part_of_minute(bars[-1], before, self.instruments[i].seed, now - minute)
         return bars
 

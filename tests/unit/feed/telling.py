@@ -8,7 +8,8 @@ from tests.unit.panel.model import SCALE, Bar, exact, market, roll_up
 
 from klinehub.domain.kline import Exact
 from klinehub.domain.timeframe import in_order, timeframe
-from klinehub.feed.core import BarClosed, Core, Decisions, Fetch
+from klinehub.feed.core import Core
+from klinehub.feed.decisions import BarClosed, Decisions, Fetch
 from klinehub.panel.merge import PROOF
 from klinehub.panel.ring import Ring
 
@@ -57,7 +58,7 @@ def a_core(*, names: Sequence[str] = NAMES, **settings: Any) -> Core:
     for name in names:
         for tf in FRAMES:
             known = rows(name, tf.name, -HISTORY, -1)
-            core.on_rest(Fetch(name, tf.name, None, HISTORY), known, START + PROOF)
+            core.on_rest(Fetch(name, tf.name, None, HISTORY), known, START + PROOF, START + PROOF)
     core.go_live(START + PROOF)
     return core
 
@@ -71,7 +72,7 @@ def rows(symbol: str, name: str, first: int, last: int) -> Exact:
 
 def tell(core: Core, frames: Iterable[bytes], now: int) -> Decisions:
     """Bring frames in one batch."""
-    return core.on_batch(*packed(list(frames)), now)
+    return core.on_batch(0, *packed(list(frames)), now)
 
 
 def close(core: Core, minute: int, names: Sequence[str] = NAMES, *, late: int = 50) -> Decisions:

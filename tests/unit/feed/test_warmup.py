@@ -9,7 +9,7 @@ from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import in_order
 from klinehub.errors import BadRequest, Banned, Blocked, DataError, FeedError, ProxyError, Unreachable
 from klinehub.feed.asking import Progress
-from klinehub.feed.core import Fetch
+from klinehub.feed.decisions import Fetch
 from klinehub.feed.warmup import Plan, Summary, plan, rows_needed, warm_up
 from klinehub.sim.loop import SimLoop, run
 

@@ -1,0 +1,67 @@
+"""Closing: each bar is announced once, when all who should have closed it have, or the grace is over."""
+
+import numpy as np
+
+from klinehub.domain.kline import CLOSED
+from klinehub.feed.decisions import BarClosed, Decisions, Revision
+from klinehub.feed.roster import Roster
+from klinehub.panel.memory import I64
+from klinehub.panel.ring import Ring
+
+
+class Closing:
+    """Keeps which bar of each timeframe is due; `late` counts closes after their announcement."""
+
+    def __init__(self, ring: Ring, roster: Roster, grace: int) -> None:
+        self._ring = ring
+        self._roster = roster
+        self._grace = grace
+        self._since = np.zeros(len(ring.timeframes), np.int64)
+        self._due = np.zeros(len(ring.timeframes), np.int64)
+        self.live = False
+        self.late = 0
+
+    def begin(self, now: int) -> None:
+        """Announce from now on, first the bars that are forming at *now*."""
+        for t, timeframe in enumerate(self._ring.timeframes):
+            self._since[t] = self._due[t] = timeframe.index(now)
+        self.live = True
+
+    def announce(self, now: int, into: Decisions, *, patience_ends: bool) -> None:
+        """Announce each due bar that is complete, in order of time, the larger first.
+
+        With *patience_ends* also those that are not, once their grace is over.
+        """
+        if not self.live:
+            return
+        while True:
+            ends = [tf.close_time(int(bar)) for tf, bar in zip(self._ring.timeframes, self._due, strict=True)]
+            end = min(ends)
+            if end >= now:
+                return
+            t = max(number for number, one in enumerate(ends) if one == end)
+            timeframe, bar = self._ring.timeframes[t], int(self._due[t])
+            lacking = self._lacking(t, bar)
+            if lacking.size and not (patience_ends and now >= end + self._grace):
+                return
+            names = tuple(self._ring.symbols[row] for row in lacking)
+            into.closed.append(BarClosed(timeframe.name, bar, timeframe.open_time(bar), not names, names))
+            self._due[t] += 1
+
+    def revise(self, t: int, row: int, time: int, into: Decisions) -> None:
+        """List a close of a bar that was announced already."""
+        timeframe = self._ring.timeframes[t]
+        bar = timeframe.index(time)
+        if self.live and self._since[t] <= bar < self._due[t]:
+            self.late += 1
+            into.revised.append(Revision(timeframe.name, bar, self._ring.symbols[row]))
+
+    def _lacking(self, t: int, bar: int) -> I64:
+        """Give the rows that have not closed *bar*, symbols listed after it left out."""
+        timeframe, memory = self._ring.timeframes[t], self._ring.memory
+        rows = self._roster.expecting(timeframe, bar)
+        closed = memory.state[t, rows, bar % self._ring.bars] >= CLOSED
+        newest = memory.newest[t, rows]
+        held = (newest >= bar) & (newest - self._ring.bars < bar) & closed
+        lacking: I64 = rows[~held & (memory.first[t, rows] <= bar)]
+        return lacking

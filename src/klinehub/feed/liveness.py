@@ -1,0 +1,217 @@
+"""Liveness: whether what is kept of a symbol is proven fresh, judged by the age of its data alone.
+
+1. A symbol is fresh while its stream has told a kline, or was proved quiet, in the last few seconds.
+   Sockets and acknowledgements prove nothing: the exchange acknowledges streams that do not exist.
+2. One light request tells of every symbol when it last traded (`ticker/price`: in a recorded body of 519 rows
+   the times lie 0 s to 15 months back, half of them over 9 s). Who has told that trade is quiet, and proved.
+3. A stream that owes a trade made since it was subscribed is stale. It is subscribed anew, then given a new
+   socket; a socket whose streams are all silent takes another route. Meanwhile closed bars come by REST.
+4. A symbol that was marked stale is fresh again when it is heard, or proved quiet, after that.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from klinehub.feed.decisions import Decisions, Fetch, Renew, Reroute, Resubscribe
+from klinehub.feed.roster import Roster
+from klinehub.feed.use import Use
+from klinehub.panel.memory import I64
+from klinehub.panel.ring import Ring
+from klinehub.panel.stale import Reason
+
+# All in ms of real time; market time may run faster.
+OVERDUE: Final = 2_500  # a stream that is silent for longer is asked about
+UNPROVEN: Final = 6_000  # a symbol that nothing proved fresh for this long is stale
+SEAT_UNPROVEN: Final = 3_500  # the same where all streams of a socket are silent
+TELLS_WITHIN: Final = 1_500  # a stream tells a trade at the latest after this
+PRICES_EVERY: Final = 2_000
+PROBE_AGAIN: Final = 5_000
+NEXT_STEP: Final = (6_000, 15_000, 60_000)
+SEAT_STEP: Final = 10_000
+# Single streams asked about at a time; more wait for the next look.
+MOST_PROBES: Final = 20
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class _Seat:
+    """A group of streams on one socket: whether it is up since when, and up to when it has told klines."""
+
+    up: bool = False
+    since: int = 0
+    heard: int = 0
+    acted: int = 0
+
+
+class Liveness:
+    """Judges every stream of a ring; *pace* is how much faster than real time market time runs."""
+
+    def __init__(self, ring: Ring, roster: Roster, *, pace: float = 1.0) -> None:
+        self._ring = ring
+        self._roster = roster
+        self._pace = max(1.0, pace)
+        self._streamed = [ring.number[tf.name] for tf in ring.streamed]
+        shape = (len(ring.timeframes), ring.capacity)
+        self._seat_of = np.zeros(shape, np.int64)
+        # Exchange times by stream: REST loaded, proved quiet, marked stale, subscribed, and more.
+        self._loaded, self._proved, self._marked, self._since, self._owed, self._probed, self._acted = (
+            np.zeros(shape, np.int64) for _ in range(7)
+        )
+        self._level = np.zeros(shape, np.int64)
+        self._lacks = np.zeros(shape, bool)
+        self._why = np.full(shape, int(Reason.STARTING))
+        self._seats: list[_Seat] = []
+        self._prices_asked = 0
+
+    def assign(self, seat: int, symbols: Iterable[str], timeframe: str) -> None:
+        """Say on which seat these symbols' streams of a timeframe are."""
+        t = self._ring.number[timeframe]
+        for symbol in symbols:
+            row = self._ring.rows[symbol]
+            self._seat_of[t, row], self._since[t, row] = seat, self._seat(seat).since
+
+    def heard(self, seat: int, told: int, now: int) -> None:
+        """Note that a seat told klines up to exchange time *told*."""
+        one = self._seat(seat)
+        one.heard = max(one.heard, min(told, now))
+
+    def on_seat(self, seat: int, now: int, *, up: bool) -> None:
+        """Note that a seat's socket is subscribed, or lost; its symbols are stale at once when it is lost."""
+        one, rows = self._seat(seat), self._seat_of == seat
+        if one.up and not up:
+            self._mark(rows, Reason.LOST, now)
+        if up:
+            self._since[rows], self._owed[rows] = now, 0
+        one.up, one.since = up, now
+
+    def mark_all(self, reason: Reason, now: int) -> None:
+        """Mark everything stale until it is heard or proved after *now*: the clock before it was wrong."""
+        kept = (self._loaded, self._proved, self._marked, self._since, self._owed, self._probed, self._acted)
+        for times in (self._ring.memory.heard, *kept):
+            np.minimum(times, now, out=times)
+        for seat in self._seats:
+            seat.heard, seat.since, seat.acted = (
+                min(time, now) for time in (seat.heard, seat.since, seat.acted)
+            )
+        self._prices_asked = 0
+        self._mark(np.ones(self._marked.shape, bool), reason, now)
+
+    def loaded(self, t: int, row: int, asked: int) -> None:
+        """Note that the ring holds what REST knew of a symbol's newest bar at exchange time *asked*."""
+        self._loaded[t, row] = max(int(self._loaded[t, row]), asked)
+        self._lacks[t, row] = False
+
+    def on_prices(self, traded: Mapping[str, int], asked: int) -> None:
+        """Judge every stream by when its symbol last traded, as REST knew at exchange time *asked*."""
+        rows = self._roster.rows
+        last = np.array([traded.get(self._ring.symbols[row], -1) for row in rows.tolist()], np.int64)
+        tells = int(TELLS_WITHIN * self._pace)
+        for t in self._streamed:
+            heard, since = self._ring.memory.heard[t, rows], self._since[t, rows]
+            owes = (last > np.maximum(heard, since)) & (last < asked - tells)
+            self._owed[t, rows] = np.where(owes, np.maximum(self._owed[t, rows], last), 0)
+            held = np.maximum(self._known()[t, rows], self._loaded[t, rows])
+            quiet = rows[(last >= 0) & (last <= held) & ~owes & (asked >= since + 2 * tells)]
+            self._proved[t, quiet] = np.maximum(self._proved[t, quiet], asked)
+            self._lacks[t, rows] = (last > held) & (last < asked - tells)
+
+    def check(self, now: int, gaps: Iterable[int], into: Decisions) -> None:
+        """Judge every stream at exchange time *now* and write who is stale; rows with *gaps* are."""
+        for t in self._streamed:
+            self._check_streams(t, now, into)
+        for number in range(len(self._seats)):
+            self._check_seat(number, now, into)
+        self._write(now, np.fromiter(gaps, np.int64))
+
+    def _check_streams(self, t: int, now: int, into: Decisions) -> None:
+        """Ask about the streams of a timeframe that are overdue, and mark those that nothing proves fresh."""
+        rows = self._roster.rows
+        known, pending = self._known()[t, rows], self._pending()[t, rows]
+        self._owed[t, rows[self._ring.memory.heard[t, rows] >= self._owed[t, rows]]] = 0
+        owes = self._owed[t, rows] > 0
+        age = now - known
+        silent = rows[~pending & (owes | (age > UNPROVEN * self._pace))]
+        self._mark((t, silent), Reason.SILENT, now)
+        if (
+            pending | (age > OVERDUE * self._pace)
+        ).any() and now - self._prices_asked >= PRICES_EVERY * self._pace:
+            self._prices_asked, into.prices = now, True
+        self._level[t, rows[~pending & ~owes]] = 0
+        rested = now - self._probed[t, rows] > PROBE_AGAIN * self._pace
+        for row in rows[self._lacks[t, rows] & rested][:MOST_PROBES].tolist():
+            self._probed[t, row] = now
+            name = self._ring.timeframes[t].name
+            into.fetches.append(Fetch(self._ring.symbols[row], name, None, 2, Use.PROBE))
+        self._escalate(t, rows[owes], now, into)
+
+    def _escalate(self, t: int, rows: I64, now: int, into: Decisions) -> None:
+        """Take the next step for streams that owe trades on sockets that are up."""
+        silent: dict[int, list[str]] = {}
+        for row in rows.tolist():
+            level, number = int(self._level[t, row]), int(self._seat_of[t, row])
+            seat, symbol = self._seats[number], self._ring.symbols[row]
+            if not seat.up or (level and now - self._acted[t, row] < NEXT_STEP[level - 1] * self._pace):
+                continue
+            self._level[t, row], self._acted[t, row] = min(level + 1, len(NEXT_STEP)), now
+            if level == 1 and now - seat.acted >= SEAT_STEP * self._pace:
+                seat.acted = now
+                into.steps.append(Renew(number, f"{symbol} is silent", overlap=True))
+            else:
+                silent.setdefault(number, []).append(symbol)
+        into.steps += [Resubscribe(number, tuple(names)) for number, names in silent.items()]
+
+    def _check_seat(self, number: int, now: int, into: Decisions) -> None:
+        """Mark the streams of a seat that is silent as a whole, and give it another socket or route."""
+        seat = self._seats[number]
+        silent_for = now - max(seat.heard, seat.since)
+        if not seat.up or silent_for <= SEAT_UNPROVEN * self._pace:
+            return
+        followed = np.zeros(self._marked.shape, bool)
+        for t in self._streamed:
+            followed[t, self._roster.rows] = True
+        late = now - self._known() > SEAT_UNPROVEN * self._pace
+        unproven = late & followed & (self._seat_of == number)
+        self._mark(unproven & ~self._pending(), Reason.FEED_SILENT, now)
+        if not unproven.any() or now - max(seat.acted, seat.since) < SEAT_STEP / 2 * self._pace:
+            return
+        seat.acted = now
+        if seat.heard > seat.since:
+            into.steps.append(Renew(number, "it is silent", overlap=False))
+        else:
+            into.steps.append(Reroute(number, "a new socket is silent too"))
+
+    def _seat(self, number: int) -> _Seat:
+        while len(self._seats) <= number:
+            self._seats.append(_Seat())
+        return self._seats[number]
+
+    def _known(self) -> I64:
+        """Give up to which exchange time each stream is known to have told everything."""
+        known: I64 = np.maximum(self._ring.memory.heard, self._proved)
+        return known
+
+    def _pending(self) -> Flags:
+        """Say which streams have neither been heard nor proved quiet since they were marked stale."""
+        pending: Flags = self._known() <= self._marked
+        return pending
+
+    def _mark(self, which: Flags | tuple[int, I64], reason: Reason, now: int) -> None:
+        self._marked[which], self._why[which] = now, reason
+
+    def _write(self, now: int, gaps: I64) -> None:
+        """Write the largest reason of each row; a reason that stays keeps its time."""
+        stale = self._ring.memory.stale
+        why = np.where(self._pending(), self._why, Reason.FRESH)[self._streamed].max(axis=0)
+        why[gaps] = np.maximum(why[gaps], Reason.GAP)
+        frozen = np.array([self._ring.rows[symbol] for symbol in self._roster.frozen], np.int64)
+        why[frozen] = Reason.NOT_TRADING
+        rows = np.union1d(self._roster.rows, frozen)
+        began = rows[(stale[rows, 0] == Reason.FRESH) & (why[rows] > Reason.FRESH)]
+        last = self._known()[self._streamed].min(axis=0)[began]
+        stale[began, 1] = np.where(last > 0, np.minimum(last, now), now)
+        stale[rows, 0] = why[rows]

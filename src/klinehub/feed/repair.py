@@ -1,0 +1,119 @@
+"""Repair: which closed bars are missing, and the cheapest requests that bring them.
+
+Larger bars are built from the streamed timeframe wherever that is whole; of what is left the cheapest
+ranges are asked for first, and of equal ones those of the most important symbols.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from klinehub.domain.kline import Exact
+from klinehub.feed.binance import klines_weight
+from klinehub.feed.decisions import Fetch
+from klinehub.feed.ranges import Planned, cheapest, order
+from klinehub.feed.roster import Roster
+from klinehub.feed.use import Use
+from klinehub.panel.ledger import Gap, gaps
+from klinehub.panel.ring import Ring
+
+# A range whose request failed is not asked for again before this time, one under way not at all; one that
+# was answered without what was missing a little sooner.
+RETRY: Final = 20_000
+AGAIN: Final = 3_000
+# An answer that lacks a bar shows that there is none when it was asked for this long after the close.
+SURE: Final = 60_000
+# More confirmed gaps than this are thinned out.
+MOST_ABSENT: Final = 1 << 16
+
+Series = tuple[int, int]
+
+
+class Repair:
+    """Keeps what was asked for, and which bars the exchange confirmed not to have (`absent`)."""
+
+    def __init__(self, ring: Ring, roster: Roster, wanted: int) -> None:
+        self._ring = ring
+        self._roster = roster
+        self._wanted = wanted
+        self._flying: Counter[Series] = Counter()
+        self._not_before: dict[Series, int] = {}
+        self.absent: set[tuple[int, int, int]] = set()
+
+    def missing(self, settled: int) -> list[Gap]:
+        """List the runs of bars that ended by exchange time *settled* and are not closed here."""
+        found: list[Gap] = []
+        rows, memory = self._roster.rows, self._ring.memory
+        for t, timeframe in enumerate(self._ring.timeframes):
+            upto = self._roster.last(timeframe, timeframe.index(settled) - 1)
+            found += gaps(memory, t, rows, wanted=self._wanted, upto=upto)
+        if not self.absent:
+            return found
+        return [rest for gap in found for rest in self._without_absent(gap)]
+
+    def plan(self, now: int, settled: int, build: Callable[[Gap], bool]) -> list[Fetch]:
+        """Ask for what is missing and neither under way nor asked for lately; *build* tries first."""
+        found = self.missing(settled)
+        streamed = {self._ring.number[tf.name] for tf in self._ring.streamed}
+        holes = {gap.row for gap in found if gap.timeframe in streamed}
+        wanted: dict[Series, list[tuple[int, int]]] = {}
+        for gap in found:
+            series = (gap.timeframe, gap.row)
+            if self._flying[series] or self._not_before.get(series, 0) > now:
+                continue
+            if gap.timeframe in streamed or (gap.row not in holes and not build(gap)):
+                wanted.setdefault(series, []).append((gap.start, gap.end))
+        planned = [
+            Planned(row, t, start, count, klines_weight(count))
+            for (t, row), runs in wanted.items()
+            for start, count in cheapest(runs)
+        ]
+        return [self._fetch(one) for one in order(planned)]
+
+    def _fetch(self, one: Planned) -> Fetch:
+        timeframe = self._ring.timeframes[one.timeframe]
+        self._flying[one.timeframe, one.rank] += 1
+        symbol, start = self._ring.symbols[one.rank], timeframe.open_time(one.start)
+        return Fetch(symbol, timeframe.name, start, one.limit, Use.REPAIR)
+
+    def landed(self, t: int, row: int, fetch: Fetch, exact: Exact, asked: int) -> None:
+        """Note which bars an answer does not have; a young one may yet come."""
+        self._down((t, row), asked + AGAIN)
+        if fetch.start is None:
+            return
+        timeframe = self._ring.timeframes[t]
+        start = timeframe.index(fetch.start)
+        have = {timeframe.index(int(time)) for time in exact.rows["open_time"]}
+        for index in range(start, start + fetch.limit):
+            if index not in have and timeframe.close_time(index) + SURE <= asked:
+                self.absent.add((t, row, index))
+            elif index not in have:
+                self._not_before[t, row] = asked + RETRY
+        if len(self.absent) > MOST_ABSENT:
+            oldest = [tf.index(asked) - self._ring.bars for tf in self._ring.timeframes]
+            self.absent = {key for key in self.absent if key[2] > oldest[key[0]]}
+
+    def failed(self, t: int, row: int, now: int) -> None:
+        """Say that a request brought nothing, or was not sent."""
+        self._down((t, row), now + RETRY)
+
+    def forget(self) -> None:
+        """Ask again at once for all that is missing: times noted before a jump of the clock mean nothing."""
+        self._not_before.clear()
+
+    def _down(self, series: Series, again: int) -> None:
+        self._not_before[series] = again
+        self._flying[series] -= 1
+        if self._flying[series] <= 0:
+            del self._flying[series]
+
+    def _without_absent(self, gap: Gap) -> Iterable[Gap]:
+        """Give the runs of a gap between the bars that the exchange does not have."""
+        t, row, start, end = gap
+        first = start
+        for index in range(start, end + 2):
+            if index <= end and (t, row, index) not in self.absent:
+                continue
+            if first < index:
+                yield Gap(t, row, first, index - 1)
+            first = index + 1

@@ -1,0 +1,91 @@
+"""Timing: keeps the gate on the exchange's time, and says how early a moment may have been."""
+
+from collections.abc import Callable
+from typing import Final
+
+from klinehub.domain.clock import Clock
+from klinehub.errors import FeedError
+from klinehub.feed import binance
+from klinehub.feed.budget import WeightGate
+from klinehub.feed.exchange_time import ExchangeTime, Verdict
+from klinehub.feed.rest import Answer, RestClient
+from klinehub.feed.use import Use
+
+# More than this is as bad as not knowing the time at all.
+MOST_MARGIN: Final = 3_600_000
+
+
+class Timing:
+    """Reads the exchange's time when that is due; *on_doubt* is told when it fits no more, and again.
+
+    `fits` says whether the time can be trusted.
+    """
+
+    def __init__(
+        self, rest: RestClient, gate: WeightGate, clock: Clock, *, on_doubt: Callable[[bool], None]
+    ) -> None:
+        self.fits = True
+        self.jumps = 0
+        self._rest = rest
+        self._gate = gate
+        self._clock = clock
+        self._on_doubt = on_doubt
+        self._time = ExchangeTime(factor=max(1.0, clock.rate))
+        self._reading = False
+
+    @property
+    def margin(self) -> int:
+        """How wrong the gate's time may be, in ms."""
+        return min(MOST_MARGIN, self._time.uncertainty(self._clock.now()))
+
+    @property
+    def due(self) -> bool:
+        """Whether the exchange's time should be read now."""
+        return not self._reading and self._time.due(self._clock.now())
+
+    async def read(self) -> None:
+        """Ask for the exchange's time once; raises a `FeedError` when there is no answer."""
+        self._reading = True
+        try:
+            answer = await self._rest.ask(binance.TIME, {}, weight=1, use=Use.CONTROL)
+            now = self._clock.now()
+            told = binance.parse_time(answer.body)
+        except FeedError:
+            self._time.on_failed(self._clock.now())
+            raise
+        finally:
+            self._reading = False
+        verdict = self._time.on_answer(answer.asked - self._gate.offset, now, told)
+        self._gate.offset = self._time.offset
+        self._judge(verdict)
+        if not self.fits and not self._time.due(self._clock.now()):
+            self._say(fits=True)
+
+    def proof(self, answer: Answer) -> int:
+        """Give the earliest exchange time at which an answer can have been asked for.
+
+        The exchange's own `Date` bounds what our clock says: no clock of ours proves a bar closed alone.
+        """
+        raw, now = answer.asked - self._gate.offset, self._clock.now()
+        earliest = self._time.earliest(raw)
+        if answer.told is None:
+            return earliest
+        self._judge(self._time.on_date(raw, now, answer.told))
+        return min(earliest, answer.told)
+
+    def on_event(self, event_time: int) -> None:
+        """Compare an event's time with ours."""
+        self._judge(self._time.on_event(self._clock.now(), event_time))
+
+    def on_tick(self, now: int, expected: int) -> None:
+        """Compare the time at which a timer fired, by our own clock, with the one it was set for."""
+        self._judge(self._time.on_tick(now, expected))
+
+    def _judge(self, verdict: Verdict) -> None:
+        if verdict in {Verdict.PAUSED, Verdict.JUMPED}:
+            self.jumps += 1
+            self._say(fits=False)
+
+    def _say(self, *, fits: bool) -> None:
+        self.fits = fits
+        self._on_doubt(fits)
