@@ -203,7 +203,7 @@ class Account:
                     _set_aside(self._fd, self.path)
             else:
                 self._acquire(tries)
-            if _at(self.path) == self._identity:
+            if self._identity is not None and _at(self.path) == self._identity:
                 return
             self.close()
         raise OSError(errno.EAGAIN, "it is replaced again and again")
