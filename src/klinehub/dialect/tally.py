@@ -47,14 +47,19 @@ class Tally:
 
     def spend(self, address: str, weight: int, now: int) -> Account:
         """Count a request at exchange time *now* (ms); raises Refused where it goes over the limit."""
+        account = self.account(address, now)
+        account.used += weight
+        if self.limits:
+            self._check(account, address, now)
+        return account
+
+    def account(self, address: str, now: int) -> Account:
+        """Give the account of an address as it is in the minute of *now*."""
         if address not in self.accounts and len(self.accounts) >= _MANY:
             self._forget(now // MINUTE)
         account = self.accounts.setdefault(address, Account())
         if account.minute != now // MINUTE:
             account.minute, account.used, account.refused = now // MINUTE, 0, 0
-        account.used += weight
-        if self.limits:
-            self._check(account, address, now)
         return account
 
     def _forget(self, minute: int) -> None:

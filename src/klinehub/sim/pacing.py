@@ -151,6 +151,7 @@ class Pacer:
     def forget(self, i: int) -> None:
         """Sum the open bars of instrument *i* up anew, because its past has changed."""
         self._parts[self._state[:, SYMBOL] == i, OPEN_TIME] = -1
+        self._drawn[i] = -1
 
     def _draw(self, i: int, minute: int) -> None:
         """Draw the inside of a minute once; where the market has no bar, its open time is -1."""
