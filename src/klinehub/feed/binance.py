@@ -1,7 +1,8 @@
 """Binance USDⓈ-M as a feed sees it: addresses, paths, weights, stream names and the listing's shape."""
 
+import sys
 from collections.abc import Iterable
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -77,7 +78,7 @@ class _ExchangeInfo(msgspec.Struct, rename="camel"):
 
 class _Ticker(msgspec.Struct, rename="camel"):
     symbol: str
-    quote_volume: float
+    quote_volume: Annotated[float, msgspec.Meta(ge=0, le=sys.float_info.max)]
 
 
 class _Price(msgspec.Struct):
@@ -86,9 +87,11 @@ class _Price(msgspec.Struct):
 
 
 class _Time(msgspec.Struct, rename="camel"):
-    server_time: int
+    server_time: Annotated[int, msgspec.Meta(ge=0)]
 
 
+# What msgspec raises for bodies of any bytes: no JSON, no UTF-8, too many brackets in each other.
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _info = msgspec.json.Decoder(_ExchangeInfo).decode
 _tickers = msgspec.json.Decoder(list[_Ticker], strict=False).decode
 _prices = msgspec.json.Decoder(list[_Price]).decode
@@ -121,7 +124,7 @@ def parse_listings(body: bytes) -> list[Listing]:
     """Read an exchangeInfo body; raises FeedError when it is none."""
     try:
         return [_listing(raw) for raw in _info(body).symbols]
-    except msgspec.DecodeError as exc:
+    except _UNREADABLE as exc:
         raise FeedError(
             f"The exchange's listing could not be read ({exc}). Check `exchange.rest_url`."
         ) from exc
@@ -131,7 +134,7 @@ def parse_turnover(body: bytes) -> dict[str, float]:
     """Read a 24hr ticker body of all symbols: quote volume by symbol."""
     try:
         return {ticker.symbol: ticker.quote_volume for ticker in _tickers(body)}
-    except msgspec.DecodeError as exc:
+    except _UNREADABLE as exc:
         raise FeedError(f"The 24 h tickers could not be read ({exc}). Check `exchange.rest_url`.") from exc
 
 
@@ -147,7 +150,7 @@ def parse_time(body: bytes) -> int:
     """Read the exchange's time in ms."""
     try:
         return _time(body).server_time
-    except msgspec.DecodeError as exc:
+    except _UNREADABLE as exc:
         raise FeedError(f"The exchange's time could not be read ({exc}). Check `exchange.rest_url`.") from exc
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from klinehub.domain.kline import ROW, ROW_WORDS, Exact, Scale
 from klinehub.errors import DataError
-from klinehub.feed.numerals import integer, mantissa, nearest
+from klinehub.feed.numerals import integer, mantissa, nearest, skip
 from klinehub.panel.memory import (
     F64,
     I64,
@@ -25,8 +25,7 @@ from klinehub.panel.memory import (
 
 FIELDS: Final = 12
 _ROW_BYTES: Final = 40  # no row of twelve fields is shorter
-# Brackets as `_token` tells them: `[[`, `],[`, `]]` and `[]`.
-_BEGINS, _BETWEEN, _ENDS, _NO_ROWS = 5, 9, 10, 6
+_QUOTE, _COMMA, _DOT, _ZERO, _NINE, _OPEN, _CLOSE = 34, 44, 46, 48, 57, 91, 93
 # For each of the twelve fields: the word it goes to (-1: not kept).
 _WORD_OF = np.array([OPEN_TIME, 1, 2, 3, 4, VOLUME, -1, QUOTE, TRADES, TAKER_BASE, TAKER_QUOTE, -1])
 MANTISSA_LIMIT: Final = 2**63
@@ -35,35 +34,37 @@ _NUMERAL = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?", re.ASCII
 
 
 @kernel
-def _token(buf: U8, at: int) -> tuple[int, int, int]:
-    """Find the next scalar: its first byte and the byte after its last; start = size at the end.
-
-    The third number tells the brackets before it, two bits each: 1 opens, 2 closes.
-    """
-    brackets = 0
-    while at < buf.size and (buf[at] <= 34 or buf[at] == 44 or buf[at] == 91 or buf[at] == 93):
-        if buf[at] > 44:
-            brackets = (4 * brackets + (1 if buf[at] == 91 else 2)) & 0xFFFF
-        at += 1
-    start = at
-    while at < buf.size and buf[at] != 34 and buf[at] != 44 and buf[at] != 93 and buf[at] > 32:
-        at += 1
-    return start, at, brackets
+def _past(buf: U8, at: int, byte: int) -> int:
+    """Step over *byte* and the white space behind it; the size of the body when another one is there."""
+    return skip(buf, at + 1, buf.size) if at < buf.size and buf[at] == byte else buf.size
 
 
 @kernel
-def _field(  # noqa: PLR0911 - each kind of field ends the function where it is done
-    buf: U8, start: int, end: int, word: int, line: I64, line_f: F64, scale: I64
-) -> bool:
+def _number(buf: U8, at: int) -> tuple[int, int, int]:
+    """Find digits and dots, in quotes or not: where they start and end, and what follows them.
+
+    They end before they start when they are no JSON.
+    """
+    quoted = at < buf.size and buf[at] == _QUOTE
+    start = at + 1 if quoted else at
+    end = start
+    while end < buf.size and (_ZERO <= buf[end] <= _NINE or buf[end] == _DOT):
+        end += 1
+    unclosed = quoted and (end == buf.size or buf[end] != _QUOTE)
+    padded = not quoted and end - start > 1 and buf[start] == _ZERO and buf[start + 1] != _DOT
+    after = skip(buf, end + 1 if quoted else end, buf.size)
+    return start, start - 1 if unclosed or padded else end, after
+
+
+@kernel
+def _field(buf: U8, start: int, end: int, word: int, line: I64, line_f: F64, scale: I64) -> bool:
     """Take one field of a row; *scale* learns the decimals."""
-    if word < 0:
-        return True
     if word in (OPEN_TIME, TRADES):
         line[word] = integer(buf, start, end)
         return bool(line[word] >= 0)
     value, decimals = mantissa(buf, start, end)
-    if value < 0:
-        return False
+    if value < 0 or word < 0:
+        return bool(value >= 0)
     if word < VOLUME:
         line_f[word] = nearest(value, decimals)
         scale[0] = max(scale[0], decimals)
@@ -82,21 +83,23 @@ def _field(  # noqa: PLR0911 - each kind of field ends the function where it is 
 def _parse(buf: U8, words: I64, words_f: F64, of: I64, scale: I64) -> int:
     """Parse a whole body; gives the number of rows, -1 when the body is not of the plain form."""
     scale[0], scale[1], scale[2] = 0, -1, -1
-    at, count = 0, 0
-    while True:
-        start, at, brackets = _token(buf, at)
-        if start >= buf.size:
-            return count if brackets == (_ENDS if count else _NO_ROWS) else -1
-        if count == words.shape[0] or brackets != (_BETWEEN if count else _BEGINS):
+    count = 0
+    at = _past(buf, skip(buf, 0, buf.size), _OPEN)
+    while at < buf.size and (count > 0 or buf[at] != _CLOSE):
+        if count == words.shape[0]:
             return -1
+        at = _past(buf, at, _OPEN)
         for field in range(FIELDS):
-            if field > 0:
-                start, at, brackets = _token(buf, at)
-                if brackets:
-                    return -1
-            if not _field(buf, start, at, of[field], words[count], words_f[count], scale):
+            start, end, at = _number(buf, at)
+            if not _field(buf, start, end, of[field], words[count], words_f[count], scale):
                 return -1
+            at = _past(buf, at, _COMMA if field < FIELDS - 1 else _CLOSE)
         count += 1
+        if at == buf.size or buf[at] != _COMMA:
+            break
+        at = _past(buf, at, _COMMA)
+    whole = at < buf.size and buf[at] == _CLOSE and skip(buf, at + 1, buf.size) == buf.size
+    return count if whole else -1
 
 
 def parse_klines(body: bytes) -> Exact:
@@ -107,8 +110,7 @@ def parse_klines(body: bytes) -> Exact:
     buf = np.frombuffer(body, np.uint8)
     words = np.empty((len(body) // _ROW_BYTES + 1, ROW_WORDS), np.int64)
     scale = np.zeros(3, np.int64)
-    plain = body[:1] == b"[" and body.rstrip()[-1:] == b"]"
-    count = int(_parse(buf, words, words.view(np.float64), _WORD_OF, scale)) if plain else -1
+    count = int(_parse(buf, words, words.view(np.float64), _WORD_OF, scale))
     exact = (
         _slow(body) if count < 0 else Exact(_as_rows(words[:count]), Scale(*np.maximum(scale, 0).tolist()))
     )
@@ -127,8 +129,9 @@ _text = msgspec.json.Decoder(str).decode
 def _slow(body: bytes) -> Exact:
     """Parse any valid body through msgspec and Decimal."""
     try:
+        body.decode()  # what msgspec skips it does not look at
         table = [[_cell(bytes(cell)) for cell in line] for line in _decode(body)]
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise DataError(f"Not a klines answer ({exc}): it begins {body[:60]!r}. It is set aside.") from exc
     if any(len(line) < FIELDS for line in table):
         raise DataError(f"A kline of an answer has fewer than {FIELDS} fields; it begins {body[:60]!r}.")

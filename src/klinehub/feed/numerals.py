@@ -11,6 +11,16 @@ from klinehub.panel.memory import EXACT, U8, kernel
 MOST_DIGITS: Final = 18
 POWERS: Final = 10.0 ** np.arange(23)
 _ZERO, _NINE, _DOT = 48, 57, 46
+# The four bytes that JSON takes for white space, as bits.
+_BLANKS: Final = 1 << 32 | 1 << 13 | 1 << 10 | 1 << 9
+
+
+@kernel
+def skip(buf: U8, at: int, end: int) -> int:
+    """Find the first byte from *at* on that is no white space of JSON."""
+    while at < end and buf[at] <= 32 and (_BLANKS >> int(buf[at])) & 1:
+        at += 1
+    return at
 
 
 @kernel
