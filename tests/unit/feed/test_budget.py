@@ -3,10 +3,15 @@
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from klinehub.domain.clock import Clock
-from klinehub.errors import Banned, DefinitionError
+from klinehub.errors import Banned, DefinitionError, FeedError, Unreachable
+from klinehub.feed import budget as budget_module
+from klinehub.feed.account import BAN
 from klinehub.feed.budget import BAN_MARGIN, GUARD, MINUTE, Budget, WeightGate
+from klinehub.feed.use import Use
 from klinehub.sim.loop import SimLoop, run
 
 START = 29_000_000 * MINUTE
@@ -241,3 +246,212 @@ def test_a_request_no_minute_has_room_for_is_refused() -> None:
 
     with pytest.raises(DefinitionError, match="never fits into a budget of 16"):
         run(main)
+
+
+async def grants(gate: WeightGate, wants: list[tuple[Use, int]]) -> list[tuple[int, Use]]:
+    """Let each use take its weight, as many callers at once, and give when who passed, in order."""
+    passed: list[tuple[int, Use]] = []
+
+    async def one(use: Use, weight: int) -> None:
+        passed.append((await gate.take(weight, use), use))
+        gate.landed(weight, use)
+
+    await asyncio.gather(*(one(use, weight) for use, weight in wants))
+    return passed
+
+
+def test_a_use_whose_share_is_spent_waits_and_blocks_no_other() -> None:
+    async def main(loop: SimLoop) -> list[tuple[int, Use]]:
+        gate = gate_on(loop, limit=1000)
+        wants = [(Use.AUDIT, 10)] * 3 + [(Use.PROBE, 50)] * 3 + [(Use.WARM_UP, 100)]
+        return await grants(gate, wants)
+
+    passed = run(main)
+
+    now, later = START + 1_000, START + MINUTE + GUARD
+    assert sorted(passed) == sorted(
+        [(now, Use.AUDIT)] * 2
+        + [(now, Use.PROBE)] * 2
+        + [(now, Use.WARM_UP)]
+        + [(later, Use.PROBE), (later, Use.AUDIT)]
+    )
+
+
+def test_those_who_wait_are_served_by_urgency_and_in_order_within_a_use() -> None:
+    async def main(loop: SimLoop) -> list[tuple[int, Use]]:
+        gate = gate_on(loop, limit=1000)
+        gate.landed(await taken(gate, 800))
+        wants = [(use, 1) for use in reversed(Use) for _ in range(2)]
+        return await grants(gate, wants)
+
+    assert [use for _, use in run(main)] == [use for use in Use for _ in range(2)]
+
+
+def test_an_urgent_request_that_waits_for_the_minute_is_not_overtaken() -> None:
+    async def main(loop: SimLoop) -> list[tuple[int, Use]]:
+        gate = gate_on(loop, limit=100)
+        gate.landed(await taken(gate, 50))
+        return await grants(gate, [(Use.CONTROL, 40), (Use.WARM_UP, 5)])
+
+    assert run(main) == [(START + MINUTE + GUARD, Use.CONTROL), (START + MINUTE + GUARD, Use.WARM_UP)]
+
+
+def test_what_is_heavier_than_its_share_passes_once_a_minute() -> None:
+    async def main(loop: SimLoop) -> list[tuple[int, Use]]:
+        return await grants(gate_on(loop, limit=100), [(Use.AUDIT, 5)] * 3)
+
+    assert [time for time, _ in run(main)] == [
+        START + 1_000,
+        START + MINUTE + GUARD,
+        START + 2 * MINUTE + GUARD,
+    ]
+
+
+def test_the_share_of_the_audit_can_be_set() -> None:
+    async def main(loop: SimLoop) -> list[tuple[int, Use]]:
+        gate = WeightGate(Clock(START + 1_000, 1.0, loop.time), limit=100, audit=0.1)
+        return await grants(gate, [(Use.AUDIT, 5)] * 3)
+
+    assert [time for time, _ in run(main)] == [START + 1_000] * 2 + [START + MINUTE + GUARD]
+
+
+def test_a_lifted_gate_knows_no_shares() -> None:
+    async def main(loop: SimLoop) -> list[tuple[int, Use]]:
+        return await grants(gate_on(loop, share=None), [(use, 500) for use in Use] * 3)
+
+    assert {time for time, _ in run(main)} == {START + 1_000}
+
+
+def test_more_than_can_wait_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget_module, "MOST_WAITING", 50)
+
+    async def main(loop: SimLoop) -> int:
+        gate = gate_on(loop)
+        await taken(gate, 80)
+        waiting = [asyncio.create_task(gate.take(1)) for _ in range(50)]
+        await asyncio.sleep(0)
+        with pytest.raises(FeedError, match="50 REST requests wait"):
+            await gate.take(1)
+        for one in waiting:
+            one.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        return gate.waiting
+
+    assert run(main) == 0
+
+
+def test_a_breaker_that_opens_fails_those_who_wait_and_lets_one_probe_out() -> None:
+    async def main(loop: SimLoop) -> tuple[list[str], list[object], int]:
+        gate = gate_on(loop)
+        await taken(gate, 80)
+        waiting = [asyncio.create_task(gate.take(1)) for _ in range(3)]
+        await asyncio.sleep(0)
+        for _ in range(5):
+            gate.failed(gate.now(), "it did not answer")
+        failures: list[object] = list(await asyncio.gather(*waiting, return_exceptions=True))
+        gate.landed(80)
+        told = [gate.closed(gate.now())]
+        await asyncio.sleep(60)
+        probes: list[object] = list(
+            await asyncio.gather(*(gate.take(1) for _ in range(8)), return_exceptions=True)
+        )
+        told.append(gate.closed(gate.now()))
+        gate.answered()
+        gate.landed(1)
+        return [*told, gate.closed(gate.now())], failures, sum(isinstance(one, int) for one in probes)
+
+    told, failures, probes = run(main)
+
+    assert [type(failure) for failure in failures] == [Unreachable] * 3
+    assert "resting until" in str(failures[0])
+    assert "it did not answer" in str(failures[0])
+    assert probes == 1
+    assert told[0].startswith("resting until ")
+    assert "a probe is on its way" in told[1]
+    assert told[2] == ""
+
+
+def test_a_probe_that_was_given_up_leaves_it_to_the_next() -> None:
+    async def main(loop: SimLoop) -> int:
+        gate = gate_on(loop)
+        gate.failed(gate.now(), overloaded=True)
+        await asyncio.sleep(5)
+        gate.landed(await taken(gate, 1))
+        return await gate.take(1)
+
+    assert run(main) == START + 6_000
+
+
+def test_a_nudge_ends_a_rest_but_no_block_and_no_ban() -> None:
+    async def main(loop: SimLoop) -> list[str]:
+        gate = gate_on(loop)
+        told: list[str] = []
+        gate.failed(gate.now(), overloaded=True)
+        gate.nudge()
+        told.append(gate.closed(gate.now()))
+        gate.blocked(451)
+        gate.nudge()
+        told.append(gate.closed(gate.now()).split(" until")[0])
+        gate.banned(START + 10 * MINUTE)
+        gate.nudge()
+        return [*told, gate.closed(gate.now()).split(" until")[0]]
+
+    assert run(main) == ["", "blocked (451)", "banned"]
+
+
+def test_a_ban_of_years_is_believed_for_days() -> None:
+    async def main(loop: SimLoop) -> int:
+        gate = gate_on(loop)
+        gate.banned(START + 365 * 24 * 60 * MINUTE)
+        return gate.banned_until
+
+    assert run(main) == START + 1_000 + BAN
+
+
+async def taken(gate: WeightGate, weight: int) -> int:
+    await gate.take(weight)
+    return weight
+
+
+# What happens next: a use takes weight, the oldest request lands, time passes (ms), the exchange tells
+# its count, the clock is set back (ms).
+ACTS = st.one_of(
+    st.tuples(st.just("take"), st.sampled_from(list(Use)), st.integers(1, 40)),
+    st.tuples(st.just("land"), st.just(Use.AUDIT), st.just(0)),
+    st.tuples(st.just("wait"), st.just(Use.AUDIT), st.integers(0, 40_000)),
+    st.tuples(st.just("hear"), st.just(Use.AUDIT), st.integers(0, 130)),
+    st.tuples(st.just("back"), st.just(Use.AUDIT), st.integers(0, 200_000)),
+)
+
+
+@given(st.lists(ACTS, max_size=50))
+def test_no_minute_ever_gets_more_than_the_cap_nor_a_use_more_than_its_share(
+    acts: list[tuple[str, Use, int]],
+) -> None:
+    budget, now = Budget(100, 0.8), START
+    flying: list[tuple[Use, int]] = []
+    known = {START // MINUTE: 0}
+    taken_by: dict[tuple[int, Use], list[int]] = {}
+    for act, use, number in acts:
+        minute = now // MINUTE
+        if act == "take" and budget.opening(number, now, use) == now:
+            assert now % MINUTE >= GUARD
+            budget.spend(number, use)
+            flying.append((use, number))
+            known[minute] += number
+            taken_by.setdefault((minute, use), []).append(number)
+            assert known[minute] <= 80
+        elif act == "land" and flying:
+            done, weight = flying.pop(0)
+            budget.landed(weight, done)
+        elif act == "hear":
+            budget.seen(number, now, now)
+            known[minute] = max(known[minute], number)
+        elif act in {"wait", "back"}:
+            now += number if act == "wait" else -number
+            # Whatever is on its way may land in a minute that begins.
+            carried = sum(weight for _, weight in flying) if act == "wait" else 0
+            known.setdefault(now // MINUTE, carried)
+            budget.roll(now)
+    for (_, use), weights in taken_by.items():
+        assert len(weights) == 1 or sum(weights) <= budget.shares[use]
