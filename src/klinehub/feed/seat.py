@@ -39,6 +39,8 @@ LOOK: Final = 0.25
 # An exchange that answers no message is listened to after this many seconds all the same.
 UNANSWERED: Final = 2.0
 NEVER: Final = float("inf")
+# A timer may be early by as much as the loop's clock is coarse.
+MOMENT: Final = 0.001
 
 
 class Seat:
@@ -171,7 +173,7 @@ class Seat:
         self._take(line)
         while not line.over:
             due = min(self._rotate_at, self._next_overlap if self._overlap else NEVER)
-            if self._now() >= due:
+            if self._now() + MOMENT >= due:
                 line = await self._hand_over(line)
             else:
                 await self._until(due)
@@ -213,7 +215,7 @@ class Seat:
             async with asyncio.timeout_at(min(time, self._wishes.due or NEVER)):
                 await self._news.wait()
         except TimeoutError:
-            self._wishes.recall(self._now())
+            self._wishes.recall(self._now() + MOMENT)
             self._tell()
         self._news.clear()
 

@@ -126,8 +126,7 @@ class Line(WSListener):
         self.opened = self._loop.time()
         self._transport: WSTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._free_at = 0.0
-        self._attentive = False
+        self._resting = self._attentive = False
 
     @property
     def up(self) -> bool:
@@ -186,26 +185,28 @@ class Line(WSListener):
             self._end(self._farewell(self._transport))
 
     def _tell(self) -> None:
-        now = self._loop.time()
-        if now < self._free_at:
-            self._wake(self._free_at)
+        if self._resting:
             return
+        now = self._loop.time()
         message = self.dialogue.next(now)
         if message is not None and self._transport is not None:
             self._transport.send(WSMsgType.TEXT, message.encode())
-            self._attentive = True
-            self._free_at = now + MESSAGE_PAUSE
-            self._wake(self._free_at)
+            self._attentive = self._resting = True
+            self._wake(MESSAGE_PAUSE)
         elif not self.dialogue.settled:
-            self._wake(now + PATIENCE)
+            self._wake(PATIENCE)
         if self.up_at is None and self.dialogue.said:
             self.up_at = now
             self._on_change()
 
-    def _wake(self, time: float) -> None:
+    def _wake(self, seconds: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(time, self.tell)
+        self._timer = self._loop.call_later(seconds, self._woken)
+
+    def _woken(self) -> None:
+        self._resting = False
+        self.tell()
 
     def _attend(self, payload: memoryview) -> None:
         """Look for an answer, or for the name of a stream."""
