@@ -33,7 +33,7 @@ SHARES: Final[Mapping[Use, float]] = {
 MOST_WAITING: Final = 100_000
 # Real seconds until the account is asked for again that another hub was writing to.
 BUSY_PAUSE: Final = 0.005
-# Minutes ahead of the clock whose counts are remembered when it was set back.
+# Minutes whose counts are remembered in case that the clock is set: the nearest ones.
 MOST_LEFT: Final = 8
 
 
@@ -62,20 +62,20 @@ class Budget:
     def roll(self, now: int) -> None:
         """Begin the minute of *now*: what is still on its way may land in it, so it counts again.
 
-        A clock that is set back keeps its count, and finds those of the minutes it left when it returns.
+        A clock that is set back keeps its count, unless that of the minute it goes to is remembered.
         """
         minute = now // MINUTE
         if minute == self._minute:
             return
-        if minute > self._minute:
-            used, by_use = self._left.pop(minute, (0, Counter[Use]()))
+        self._left[self._minute] = self.used, self._by_use.copy()
+        known = self._left.get(minute)
+        if known is not None or minute > self._minute:
+            used, by_use = known or (0, Counter[Use]())
             self.used = used + self._flying.total()
             self._by_use = by_use + self._flying
-        else:
-            self._left[self._minute] = self.used, self._by_use.copy()
         self._minute = minute
-        ahead = sorted(left for left in self._left if left > minute)
-        self._left = {left: self._left[left] for left in ahead[:MOST_LEFT]}
+        near = sorted(self._left, key=lambda left: abs(left - minute))[:MOST_LEFT]
+        self._left = {left: self._left[left] for left in near}
 
     def check(self, weight: int) -> None:
         """Refuse a request that no minute has room for."""
