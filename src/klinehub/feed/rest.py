@@ -135,7 +135,11 @@ class RestClient:
             self._refuse(reply, path)
         if reply.body.lstrip()[:1] not in (b"{", b"["):
             raise FeedError(_stranger(f"{self._where} answered {path} with status 200", reply))
-        return Answer(reply.body, asked, _date(reply.headers.get("Date")))
+        if reply.body.rstrip()[-1:] not in (b"}", b"]"):
+            # A gzip stream that was cut short by a proxy still unpacks without an error.
+            text = f"The body that {self._where} sent for {path} breaks off"
+            raise _AgainError(text, "look at what sits in between, and try again.")
+        return Answer(reply.body, asked, date_of(reply.headers.get("Date")))
 
     async def _request(self, path: str, params: Mapping[str, str | int]) -> Reply:
         """Send one GET and read all of its answer; a connection that broke may be tried again."""
@@ -162,18 +166,18 @@ class RestClient:
 
     def _correct(self, reply: Reply) -> None:
         """Follow the exchange's clock if ours is far off: the end of a ban is told in its time."""
-        told = _date(reply.headers.get("Date"))
+        told = date_of(reply.headers.get("Date"))
         if told is not None and abs(told - self._gate.now()) > ASTRAY:
             self._gate.offset += told - self._gate.now()
 
     def _refuse(self, reply: Reply, path: str) -> NoReturn:
         """Raise what a status other than 200 means."""
-        code, text = _error_of(reply.body)
+        code, text = error_of(reply.body)
         says = f"{self._where} answered {path} with status {reply.status}{f' ({text})' if text else ''}"
         if reply.status in {TEAPOT, TOO_MANY} or code == TOO_MANY_REQUESTS:
             if code == TOO_MANY_REQUESTS:
                 self._correct(reply)
-            self._gate.banned(_ban_end(reply, self._gate.now()))
+            self._gate.banned(ban_end(reply, self._gate.now()))
             raise self._gate.refusal(f" (status {reply.status}{f': {text}' if text else ''})")
         if reply.status in WAYS_OUT:
             self._gate.blocked(reply.status)
@@ -211,7 +215,7 @@ def _broke(error: BaseException) -> bool:
     return reset and not isinstance(error, aiohttp.ClientConnectorError)
 
 
-def _ban_end(reply: Reply, now: int) -> int:
+def ban_end(reply: Reply, now: int) -> int:
     """Give the exchange time (ms) at which a ban ends: from the body, the header or by rule."""
     ends = [int(text) for text in re.findall(rb"banned until (\d{13})\b", reply.body)]
     seconds = _number(reply.headers.get("Retry-After"))
@@ -221,7 +225,7 @@ def _ban_end(reply: Reply, now: int) -> int:
     return max((end for end in ends if end > now), default=fallback)
 
 
-def _error_of(body: bytes) -> tuple[int | None, str]:
+def error_of(body: bytes) -> tuple[int | None, str]:
     """Give the exchange's error code and text; None and nothing if the body is not its JSON."""
     try:
         error = json.loads(body)
@@ -248,7 +252,7 @@ def _number(text: str | None) -> int | None:
     )
 
 
-def _date(text: str | None) -> int | None:
+def date_of(text: str | None) -> int | None:
     """Read a `Date` header in ms; None if there is none or it is no date."""
     if text is None or DATE.fullmatch(text) is None:
         return None
