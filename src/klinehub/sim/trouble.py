@@ -1,6 +1,7 @@
 """Trouble: carries out a schedule of faults on a running exchange, its network and the hub's own machine."""
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -52,6 +53,7 @@ class Trouble:
         self._clock = clock
         self._restart = restart
         self._active: dict[int, Fault] = {}
+        self._numbers = itertools.count()
         dice, exchange = Dice(rng), served.exchange
         lines = LineTrouble(loop, served)
         self._streams = StreamTrouble(exchange, dice, stalled=lines.stalled)
@@ -79,8 +81,8 @@ class Trouble:
     async def play(self, faults: Sequence[Fault]) -> None:
         """Let each fault happen at its time; returns when the last one has been healed."""
         async with asyncio.TaskGroup() as group:
-            for number, fault in enumerate(faults):
-                group.create_task(self._happen(number, fault))
+            for fault in faults:
+                group.create_task(self._happen(next(self._numbers), fault))
 
     async def _happen(self, number: int, fault: Fault) -> None:
         """Wait for the time of a fault, let it happen and heal it."""
