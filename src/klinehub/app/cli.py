@@ -104,6 +104,15 @@ def verify(**given: object) -> None:
 
 
 @cli.command()
+@options.reach_options
+def doctor(**given: object) -> None:
+    """Say what is the matter with the way to the exchange, what to do, and what works all the same."""
+    from klinehub.app.doctor import doctor as work
+
+    _wait(work(given))
+
+
+@cli.command()
 @click.option("--symbols", "count", type=click.IntRange(1, 5_000), help="How many symbols; 550.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The market's seed.")
 @click.option(
@@ -161,12 +170,22 @@ async def _until_told(work: Coroutine[Any, Any, int | None]) -> int | None:
         task.cancel()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+    asyncio.get_running_loop().set_exception_handler(_tell_once)
     try:
         return await task
     except asyncio.CancelledError:
         if told:
             raise _Stopped("stopped") from None
         raise
+
+
+def _tell_once(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Tell what failed unawaited, but for a TLS handshake that was cut: that is raised where it is awaited.
+
+    The WebSocket library hands that one over as a class, on which the loop's own way of telling fails.
+    """
+    if not isinstance(context.get("exception"), type):
+        loop.default_exception_handler(context)
 
 
 def main() -> NoReturn:

@@ -21,7 +21,11 @@ TERMINATED: Final = 143
 
 # Code and meaning by kind of error; the first that fits counts.
 CODES: Final[tuple[tuple[type[KlinehubError], int, str], ...]] = (
-    (DefinitionError, USAGE, "an unknown name, option or value; the message offers the nearest valid one"),
+    (
+        DefinitionError,
+        USAGE,
+        "an unknown name, option or value; the message, or `doctor`, offers the right one",
+    ),
     (Unreachable, 3, "no network, a refused connection, a time-out, or a name that does not resolve"),
     (ProxyError, 4, "the proxy is not there, refused, or wants other credentials"),
     (Banned, 5, "the exchange answered 429 or 418; the message says until when nothing is asked"),
@@ -35,14 +39,20 @@ CODES: Final[tuple[tuple[type[KlinehubError], int, str], ...]] = (
 
 def exit_code(error: KlinehubError) -> int:
     """Give the exit code of an error."""
-    return next(code for kind, code, _ in CODES if isinstance(error, kind))
+    return code_of(type(error))
+
+
+def code_of(wanted: type[KlinehubError]) -> int:
+    """Give the exit code of a kind of error."""
+    return next(code for kind, code, _ in CODES if issubclass(wanted, kind))
 
 
 def exit_table() -> str:
     """Give the table of exit codes for the documentation."""
     lines = ["| code | meaning |", "|---|---|", "| 0 | done |"]
     lines.append(
-        f"| {FAILED} | `verify` found bars that differ or could not be compared; `status` found no hub |"
+        f"| {FAILED} | `verify` found bars that differ or could not be compared; `status` found no hub; "
+        "`doctor` found this machine's clock wrong |"
     )
     lines += [f"| {code} | {meaning} |" for _, code, meaning in CODES if code != FAILED]
     lines.append(f"| {INTERRUPTED} | stopped by Ctrl-C |")

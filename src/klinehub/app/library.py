@@ -4,15 +4,17 @@ import os
 import random
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 
 from klinehub import compiled, hub
 from klinehub.domain.clock import Clock
 from klinehub.errors import DefinitionError, UnknownName
+from klinehub.feed.account import Account
 from klinehub.feed.asking import Progress
 from klinehub.feed.base import Network
-from klinehub.feed.network import RealNetwork, proxy_from_env
+from klinehub.feed.network import RealNetwork, endpoint, is_loopback, proxy_from_env
 from klinehub.feed.warmup import Plan
 
 EXCHANGES = ("binance-usdm",)
@@ -29,6 +31,17 @@ def system_network(proxy: str | None = None) -> RealNetwork:
         return RealNetwork(proxy)
     found = proxy_from_env(os.environ)
     return RealNetwork(found.url, direct=found.direct)
+
+
+def system_account(rest_url: str) -> Account | None:
+    """Give the account that all hubs of this user on this machine share; None for an exchange on it.
+
+    A simulator counts for each of its clients, and a ban of the last one is none of the next.
+    """
+    if is_loopback(endpoint(rest_url)[0]):
+        return None
+    base = os.environ.get("XDG_STATE_HOME")
+    return Account((Path(base) if base else Path.home() / ".local" / "state") / "klinehub" / "account")
 
 
 class Hub(hub.Hub):

@@ -108,7 +108,9 @@ async def _announcement(process: asyncio.subprocess.Process) -> Announcement:
 async def sim(given: Mapping[str, Any]) -> None:
     """Serve a simulated exchange until stopped."""
     market, begin = open_market(given)
-    exchange = Exchange(market, system_clock(begin, given["speed"]), limits=not given["no_limits"])
+    # Drawing the market has taken a moment, by which a clock that begins where it does would be behind.
+    now = None if given["at"] is None and given["replay"] is None else begin
+    exchange = Exchange(market, system_clock(now, given["speed"]), limits=not given["no_limits"])
     served = await serve(
         exchange,
         host=given["host"],

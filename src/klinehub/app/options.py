@@ -33,16 +33,26 @@ SETTINGS: Final = {
     "top": "scan.top",
     "proxy": "network.proxy",
     "batch": "network.batch",
+    "timeout": "network.timeout",
     "tz": "output.tz",
 }
 _LISTED: Final = frozenset({"timeframes", "symbols"})
 
-_HUB: Final = (
+_MARKET: Final = (
     click.option("--exchange", metavar="NAME", help="Which market; binance-usdm."),
     click.option(
         "--rest-url", metavar="URL", help="Another REST address: a mirror, a test network, a simulator."
     ),
     click.option("--stream-url", metavar="URL", help="Another WebSocket address."),
+)
+_PROXY: Final = (
+    click.option("--proxy", metavar="URL", help="http, https or socks5h proxy for REST and WebSocket."),
+)
+_TIMEOUT: Final = (
+    click.option("--timeout", type=float, metavar="S", help="Seconds to wait for one REST answer; 10."),
+)
+_HUB: Final = (
+    *_MARKET,
     click.option("--timeframes", metavar="LIST", help="Which timeframes, for example 1m,5m,15m,1h."),
     click.option("--symbols", metavar="LIST", help="Just these symbols, for example BTCUSDT,ETHUSDT."),
     click.option("--most", type=int, metavar="N", help="At most N symbols, those with the largest turnover."),
@@ -52,7 +62,7 @@ _HUB: Final = (
     click.option(
         "--native", is_flag=True, default=None, help="Stream every timeframe instead of the smallest."
     ),
-    click.option("--proxy", metavar="URL", help="http, https or socks5h proxy for REST and WebSocket."),
+    *_PROXY,
     click.option("--batch", type=int, metavar="N", help="Requests under way at a time in a warm-up; 64."),
 )
 _SCAN: Final = (
@@ -72,6 +82,11 @@ _COMMON: Final = (
 def hub_options(command: Command) -> Command:
     """Add the options that choose a market and how it is reached."""
     return _add(command, _HUB + _COMMON)
+
+
+def reach_options(command: Command) -> Command:
+    """Add the options that say how a market is reached."""
+    return _add(command, _MARKET + _PROXY + _TIMEOUT + _COMMON)
 
 
 def scan_options(command: Command) -> Command:

@@ -19,10 +19,11 @@ from klinehub.errors import Blocked, DefinitionError, FeedError, ProxyError, Unr
 CONNECT_TIMEOUT: Final = 10.0
 # Far more than a batch of requests; the gate and the caller's batches are what really bounds them.
 CONNECTIONS: Final = 256
+# A connection that is half open is given up after 8 silent seconds.
 SOCKET_SETTINGS: Final[Mapping[str, Any]] = {
     "enable_auto_ping": True,
-    "auto_ping_idle_timeout": 10.0,
-    "auto_ping_reply_timeout": 10.0,
+    "auto_ping_idle_timeout": 4.0,
+    "auto_ping_reply_timeout": 4.0,
     "enable_auto_pong": True,
     "max_frame_size": 1 << 20,
     "max_redirects": 0,
@@ -33,6 +34,12 @@ DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443, "socks5h
 PROXY_SCHEMES: Final = ("http", "https", "socks5h", "socks5")
 SOCKET_SCHEMES: Final = {"ws": "http", "wss": "https"}
 DENIED: Final = 407
+# What a connection that is not made, or lost again, raises; {} is the host and port.
+LOST: Final[Mapping[type[OSError], str]] = {
+    ConnectionRefusedError: "{} refused the connection: check that the exchange runs there, or the base URL",
+    ConnectionResetError: "The connection to {} was cut: check what sits in between, and try again",
+    TimeoutError: "{} did not answer in time: check the network, or set network.proxy if one is needed",
+}
 PROXY_FAILURES: Final = (
     aiohttp_socks.ProxyError,
     aiohttp_socks.ProxyConnectionError,
@@ -243,7 +250,7 @@ def explain(error: BaseException, url: str, via: str | None) -> FeedError:
     """Turn a failed connection to *url* into the error a user can act on; *via* is the redacted proxy."""
     host, port = endpoint(url)
     where = f"{host}:{port}"
-    causes = list(_causes(error))
+    causes = list(causes_of(error))
     refusal = next((cause for cause in causes if isinstance(cause, picows.WSHandshakeError)), None)
     if refusal is not None and refusal.response is not None:
         return _refused_upgrade(refusal, where)
@@ -253,10 +260,10 @@ def explain(error: BaseException, url: str, via: str | None) -> FeedError:
     return Unreachable(f"{_reason(causes, host, where)}{through}.")
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
     """Walk from what caused *error* up to it: the first is the most exact."""
     if error is not None:
-        yield from _causes(error.__cause__)
+        yield from causes_of(error.__cause__)
         yield error
 
 
@@ -278,11 +285,16 @@ def _is_proxy_failure(causes: Sequence[BaseException]) -> bool:
     return not any(isinstance(cause, ssl.SSLError | TimeoutError | picows.WSError) for cause in causes)
 
 
-def _proxy_failure(causes: Sequence[BaseException], where: str, via: str) -> ProxyError:
-    """Say whether the proxy is not there, wants other credentials, or can not reach the exchange."""
+def wants_login(causes: Sequence[BaseException]) -> bool:
+    """Say whether a proxy refused for want of the right user name and password."""
     texts = " ".join(str(cause) for cause in causes)
     codes = {getattr(cause, "error_code", None) for cause in causes}
-    if DENIED in codes or re.search(rf"status {DENIED}|[Aa]uthentica|No acceptable", texts):
+    return DENIED in codes or bool(re.search(rf"status {DENIED}|[Aa]uthentica|No acceptable", texts))
+
+
+def _proxy_failure(causes: Sequence[BaseException], where: str, via: str) -> ProxyError:
+    """Say whether the proxy is not there, wants other credentials, or can not reach the exchange."""
+    if wants_login(causes):
         why = "refused the user name and password: correct them in network.proxy or HTTPS_PROXY"
     elif any(isinstance(cause, TimeoutError | aiohttp_socks.ProxyTimeoutError) for cause in causes):
         why = f"opened no way to {where} in time: check that the proxy is up and has a network"
@@ -309,10 +321,9 @@ def _reason(causes: Sequence[BaseException], host: str, where: str) -> str:
             return f"TLS with {where} failed ({detail}): check the URL's scheme and port"
         if isinstance(cause, socket.gaierror):
             return f"The name {host} does not resolve: check the network, the DNS and the base URL"
-        if isinstance(cause, ConnectionRefusedError):
-            return f"{where} refused the connection: check that the exchange runs there, or the base URL"
-        if isinstance(cause, TimeoutError):
-            return f"{where} did not answer in time: check the network, or set network.proxy if one is needed"
+        for kind, says in LOST.items():
+            if isinstance(cause, kind):
+                return says.format(where)
     return f"The connection to {where} failed ({_detail(causes)}): check the network and try again"
 
 
