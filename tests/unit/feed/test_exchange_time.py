@@ -261,6 +261,47 @@ def test_a_date_within_what_is_allowed_says_nothing_and_one_outside_asks_for_a_r
     assert time.due(world.now)
 
 
+def exactly() -> ExchangeTime:
+    """Give a time that is sure of an offset of 0 but for the ms that clocks cut off."""
+    time = ExchangeTime()
+    assert time.on_answer(START, START, START) is FINE
+    assert time.uncertainty(START) == 1
+    return time
+
+
+@pytest.mark.parametrize(
+    ("date", "verdict"), [(-2_002, SUSPECT), (-2_001, FINE), (0, FINE), (1_002, FINE), (1_003, SUSPECT)]
+)
+def test_a_date_may_be_wrong_by_its_second_and_a_tolerance(date: int, verdict: Verdict) -> None:
+    assert exactly().on_date(START, START, START + date) is verdict
+
+
+@pytest.mark.parametrize(("ahead", "verdict"), [(1_002, FINE), (1_003, SUSPECT)])
+def test_an_event_may_be_ahead_by_a_tolerance(ahead: int, verdict: Verdict) -> None:
+    assert exactly().on_event(START, START + ahead) is verdict
+
+
+@pytest.mark.parametrize("late", [LATE + 1, -LATE - 1])
+def test_after_a_pause_it_is_less_sure_by_as_much_until_the_next_reading(late: int) -> None:
+    time = exactly()
+    time.on_tick(START + late, START)
+
+    assert time.uncertainty(START) == 1 + LATE + 1
+    time.on_tick(START + 2 * late, START + late)
+    assert time.uncertainty(START) == 1 + 2 * (LATE + 1)
+    assert time.on_answer(START, START, START) is FINE
+    assert time.uncertainty(START) == 1
+
+
+def test_refuted_evidence_is_not_heard_for_exactly_as_long_as_a_reading_is_not_due() -> None:
+    time = exactly()
+    assert time.on_event(START, START + HOUR) is SUSPECT
+    assert time.on_answer(START, START, START) is FINE
+
+    heard = [time.on_event(START + ms, START + HOUR) for ms in (0, AGAIN - 1, AGAIN)]
+    assert heard == [FINE, FINE, SUSPECT]
+
+
 @pytest.mark.parametrize(("ahead", "verdict"), [(0, FINE), (-HOUR, FINE), (900, FINE), (1_100, SUSPECT)])
 def test_only_an_event_from_the_future_is_suspect(ahead: int, verdict: Verdict) -> None:
     world, time = World(700), ExchangeTime()
@@ -403,9 +444,15 @@ def test_a_faster_market_stretches_what_depends_on_our_own_speed() -> None:
     assert time.on_tick(now, now - 6 * LATE) is FINE
     assert time.on_tick(now, now - 6 * LATE - 1) is PAUSED
     time.on_answer(now, now, now)
-    assert not time.due(now + 6 * SOON)
+    assert not time.due(now + 6 * AGAIN)
     assert time.on_event(now, now + 6 * TOLERANCE) is FINE
     assert time.on_event(now, now + 6 * TOLERANCE + 5) is SUSPECT
+    assert not time.due(now + 6 * SOON - 1)
+    assert time.due(now + 6 * SOON)
+    time.on_answer(now, now, now)
+    time.on_failed(now)
+    assert not time.due(now + 6 * AGAIN - 1)
+    assert time.due(now + 6 * AGAIN)
 
 
 def test_the_more_readings_the_surer() -> None:
