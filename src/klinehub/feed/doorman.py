@@ -35,7 +35,12 @@ class Doorman:
             yield
 
     async def rest(self, news: asyncio.Event, seconds: float, *, alone: bool) -> None:
-        """Wait until *news*, or *seconds*, or, unless *alone*, until a socket of any seat comes up."""
+        """Wait until *news*, or *seconds*, or, unless *alone*, until a socket of any seat comes up.
+
+        Those who wait for an exchange that is away leave half of the burst for when it is back.
+        """
+        if self._full - asyncio.get_running_loop().time() > BURST * REFILL / 2:
+            seconds = max(seconds, 2 * REFILL * (len(self._waiting) + 1))
         if not alone:
             self._waiting[news] = None
         try:

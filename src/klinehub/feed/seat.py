@@ -20,8 +20,8 @@ LASTING: Final = 5.0
 # Seconds to open a connection: a lost packet must not cost ten of them, a slow proxy may need them.
 PATIENCE: Final = (4.0, 4.0, 10.0)
 FAILURES_PER_ROUTE: Final = 3
-# After a bad name has cost this many sockets in a row, losing one counts as a failure again.
-MOST_PARTINGS: Final = 10
+# After bad names have cost this many sockets in a row, losing one counts as a failure again.
+MOST_PARTINGS: Final = 30
 # How long a route is left alone that refuses this address, and one that is asked too often.
 REFUSED: Final = 300.0
 TOO_OFTEN: Final = 60.0
@@ -48,7 +48,8 @@ class Seat:
 
     *on_batch* gets the seat's number, bytes, the end of each frame in them, and the number of frames;
     during a hand-over both sockets deliver. *on_change* gets the number whenever the seat is up, has
-    lost or replaced its socket, could not open one or gave a hand-over up: its attributes say what.
+    lost or replaced its socket, could not open one, gave a hand-over up or had names refused: its
+    attributes say what. It is never called from within one of the seat's own methods but `run`.
     *jitter* gives numbers in [0, 1). *doorman* is shared by all seats of a hub. Times are the loop's.
     """
 
@@ -354,12 +355,12 @@ class Seat:
         return longest * (0.5 + 0.5 * self._jitter())
 
     def _changed(self, line: Line) -> None:
-        """Take note that a socket is up or over."""
+        """Take note that a socket is up or over, or that names were refused on it."""
         if line not in self._lines:
             return
         if line.up:
             self._doorman.came_up()
-        elif line is self._line:
+        elif line.over and line is self._line:
             self.reconnects += 1
             self.last_loss = f"Socket {self.number} was lost: {line.reason}. It is opened again."
         self._news.set()
@@ -379,7 +380,7 @@ class Seat:
 
     def _tell(self) -> None:
         for line in self._lines:
-            line.tell()
+            asyncio.get_running_loop().call_soon(line.tell)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

@@ -106,8 +106,9 @@ class Line(WSListener):
     """One socket of streams to *url*, from its handshake to its end.
 
     It says what *dialogue* wants said, at the exchange's pace, copies text frames into *intake* and
-    flushes that once a read is over. *on_change* is called when it is `up`, all having been said, and
-    when it is `over`. What a callback raises ends it and is kept in `fault`, for nothing awaits it.
+    flushes that once a read is over. *on_change* is called when it is `up`, all having been said, when
+    names are refused, and when it is `over`. What a callback raises ends it and is kept in `fault`, for
+    nothing awaits it.
     """
 
     def __init__(self, url: str, dialogue: Dialogue, intake: Intake, on_change: Callable[[], None]) -> None:
@@ -145,7 +146,8 @@ class Line(WSListener):
         if frame.msg_type == WSMsgType.CLOSE:
             transport.send_close(WSCloseCode.OK)
             transport.disconnect(graceful=False)
-        if frame.msg_type != WSMsgType.TEXT or self.over:
+        # What was too large comes all the same while picows is about to close for it.
+        if frame.msg_type != WSMsgType.TEXT or self.over or frame.payload_size > BUFFER_BYTES:
             return
         payload = frame.get_payload_as_memoryview()
         try:
@@ -217,6 +219,8 @@ class Line(WSListener):
                 self.dialogue.answered(answer, self._loop.time())
                 self._attentive = self.heard is not None or self.dialogue.unanswered
                 self.tell()
+                if answer.error is not None:
+                    self._on_change()
         elif self.heard is not None and (found := STREAM.search(head)):
             name, symbol, timeframe = (group.decode(errors="replace") for group in found.groups(b""))
             self.heard.add(name or f"{symbol.lower()}@kline_{timeframe}")
