@@ -50,7 +50,7 @@ async def doctor(given: Mapping[str, Any]) -> int:
     wanted = config.hub
     if config.exchange not in EXCHANGES:
         raise UnknownName("exchange", config.exchange, EXCHANGES)
-    clock, account = system_clock(), _Account(wanted.rest_url)
+    clock, account = system_clock(), SharedAccount(wanted.rest_url)
     known = account.begin(clock.now())
     network = system_network(config.proxy)
     ward = Ward(network, clock, timeout=wanted.timeout, offset=known.offset)
@@ -75,7 +75,7 @@ async def doctor(given: Mapping[str, Any]) -> int:
     return code
 
 
-class _Account:
+class SharedAccount:
     """What this machine's hubs share about the exchange at *rest_url*, as far as it can be kept."""
 
     def __init__(self, rest_url: str) -> None:

@@ -48,6 +48,7 @@ WITHOUT_TLS: Final = (
     "Write http:// and ws:// for an exchange without TLS. In the place of the real one it may be a network's "
     "login page: open any page in a browser here."
 )
+WITHOUT_PROXY: Final = "`klinehub doctor --proxy ''` looks at the way without it."
 WAIT: Final = "Wait and try again; a hub does so on its own. The exchange tells of maintenance beforehand."
 NOBODY: Final = "Check that the exchange runs at this address, or correct exchange.rest_url or stream_url."
 SWALLOWED: Final = (
@@ -131,7 +132,7 @@ def of_failure(error: FeedError, now: int) -> Symptom:
     fact = f"{fact[:1].lower()}{fact[1:]}" if fact.startswith("The ") else fact
     if isinstance(error, ProxyError):
         verdict = Verdict.PROXY_LOGIN if wants_login(causes) else Verdict.DEAD_PROXY
-        return Symptom(verdict, fact, f"{way_out[:1].upper()}{way_out[1:]}.")
+        return Symptom(verdict, fact, f"{way_out[:1].upper()}{way_out[1:]}. {WITHOUT_PROXY}")
     for cause in causes:
         if isinstance(cause, picows.WSHandshakeError) and cause.response is not None:
             return _of_upgrade(cause.response, now)

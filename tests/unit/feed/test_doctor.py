@@ -470,7 +470,7 @@ async def test_a_proxy_that_is_not_there(scheme: str) -> None:
 
     assert found.verdict == Verdict.DEAD_PROXY
     assert "is not there (connection refused)" in found.summary
-    assert found.advice == "Start it, or correct network.proxy or HTTPS_PROXY."
+    assert found.advice.startswith("Start it, or correct network.proxy or HTTPS_PROXY. ")
     assert "secret" not in repr(found)
 
 
