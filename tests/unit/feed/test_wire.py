@@ -32,7 +32,8 @@ from tests.unit.feed.frames import (
 
 from klinehub.domain.kline import CLOSED, FORMING, Scale
 from klinehub.domain.timeframe import in_order
-from klinehub.feed.core import Core, Decisions
+from klinehub.feed.core import Core
+from klinehub.feed.decisions import Decisions
 from klinehub.feed.directory import directory
 from klinehub.feed.wire import (
     BAD,
@@ -104,7 +105,7 @@ def assert_never_wrong(frame: bytes) -> int:
     core = Core(ring, wanted=5)
     core.watch(ring.symbols)
     first, last = (event(bar(TIME, symbol=name, x=True), at=TIME + 60_000) for name in NEIGHBOURS)
-    core.on_batch(*packed([first, frame, last]), NOW)
+    core.on_batch(0, *packed([first, frame, last]), NOW)
     rows = {key: row for key, row in all_rows(ring).items() if key[1] == "1m"}
     for name in NEIGHBOURS:
         assert rows.pop((name, "1m", TIME))[1] == CLOSED
@@ -278,7 +279,7 @@ def test_damaged_frames_never_give_a_number_that_is_not_in_them(frame: bytes, da
     ring = a_ring()
     core = Core(ring, wanted=5)
     core.watch(ring.symbols)
-    core.on_batch(*packed([frame]), NOW)
+    core.on_batch(0, *packed([frame]), NOW)
 
 
 def told_of(frame: bytes, key: str) -> list[str]:
@@ -294,7 +295,7 @@ def test_any_bytes_are_set_aside_without_an_error(frames: list[bytes]) -> None:
     ring = a_ring()
     core = Core(ring, wanted=5)
     core.watch(ring.symbols)
-    core.on_batch(*packed(frames), NOW)
+    core.on_batch(0, *packed(frames), NOW)
 
     assert not ring.memory.state.any()
 
@@ -310,7 +311,7 @@ def test_the_odd_frames_of_the_past(odd: dict[str, str]) -> None:
     ring = a_ring()
     core = Core(ring, wanted=5)
     core.watch(ring.symbols)
-    core.on_batch(*packed([frame]), NOW)
+    core.on_batch(0, *packed([frame]), NOW)
     flags, out = parsed(frame)
     told = read_plainly(frame)
 
@@ -332,7 +333,7 @@ def reports(*frames: bytes, ring: Any = None) -> list[list[int]]:
     ring = ring or a_ring()
     where = directory(ring.symbols, ring.timeframes, ring.streamed)
     lines = np.zeros((3 * len(frames), 5), np.int64)
-    count = int(ingest(ring.memory, where, *packed(frames), NOW, lines))
+    count = int(ingest(ring.memory, where, *packed(frames), NOW, lines, np.zeros(1, np.int64)))
     return [line.tolist() for line in lines[:count]]
 
 
@@ -390,7 +391,7 @@ def test_more_decimals_than_the_row_has_widen_it(changes: dict[str, Any], scale:
     core.watch(ring.symbols)
 
     assert [line[0] for line in reports(frame)] == [WIDER]
-    core.on_batch(*packed([frame]), NOW)
+    core.on_batch(0, *packed([frame]), NOW)
     told = read_plainly(frame)
     assert ring.scale(0) == scale
     assert told is not None
@@ -403,7 +404,7 @@ def test_a_volume_that_overflows_with_the_decimals_kept_is_set_aside() -> None:
     ring = a_ring()
     core = Core(ring, wanted=5)
     core.watch(ring.symbols)
-    core.on_batch(*packed([frame]), NOW)
+    core.on_batch(0, *packed([frame]), NOW)
 
     assert core.counts.set_aside == 1
     assert "does not fit 64 bits" in core.last_fault
@@ -436,7 +437,7 @@ def fed(frames: list[bytes], symbols: list[str]) -> tuple[Core, list[Decisions]]
     ring = a_ring(symbols, Scale(0, 0, 0), in_order(["1m"]), bars=64)
     core = Core(ring, wanted=5)
     core.watch(symbols)
-    return core, [core.on_batch(*packed(frames[at : at + 50]), NOW) for at in range(0, len(frames), 50)]
+    return core, [core.on_batch(0, *packed(frames[at : at + 50]), NOW) for at in range(0, len(frames), 50)]
 
 
 def recorded(realdata: Path, name: str) -> list[tuple[str, bytes]]:
@@ -471,7 +472,7 @@ def test_recorded_usdm_frames_take_the_compiled_path_once_the_decimals_are_known
     where = directory(symbols, core.ring.timeframes, core.ring.timeframes)
     lines = np.zeros((2 * len(frames), 5), np.int64)
 
-    count = int(ingest(core.ring.memory, where, *packed(frames), NOW, lines))
+    count = int(ingest(core.ring.memory, where, *packed(frames), NOW, lines, np.zeros(1, np.int64)))
     assert len(frames) == 67
     assert not [line for line in lines[:count].tolist() if line[0] & (UNUSUAL | WIDER | BAD | UNLISTED)]
 
@@ -490,4 +491,4 @@ def test_every_recorded_frame_goes_through(realdata: Path, name: str) -> None:
     assert core.counts.set_aside == 0, core.last_fault
     assert core.counts.updates == len(frames)
     assert all_rows(core.ring).keys() == {(one.symbol, "1m", one.open_time) for one in told}
-    assert all(item.k is None for decision in decisions for item in decision.events)
+    assert not any(one.steps or one.fetches or one.leaving for one in decisions)

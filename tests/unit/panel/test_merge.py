@@ -70,8 +70,21 @@ def test_an_update_older_than_the_one_kept_is_ignored(ring: Ring, bars: list[Bar
 
     assert updated(ring, bars[0]._replace(trades=5), event=999) == OLD
     assert ring.memory.cells[0, 1, FIRST % BARS, 7] == bars[0].trades
-    assert updated(ring, bars[0]._replace(trades=6), event=1_000) == QUIET
-    assert ring.memory.cells[0, 1, FIRST % BARS, 7] == 6
+    more = bars[0].trades + 6
+    assert updated(ring, bars[0]._replace(trades=more), event=1_000) == QUIET
+    assert ring.memory.cells[0, 1, FIRST % BARS, 7] == more
+
+
+def test_a_forming_bar_never_loses_trades(ring: Ring, bars: list[Bar]) -> None:
+    """A replica that lags behind may tell an older state with a younger event time."""
+    updated(ring, bars[0], event=1_000)
+    before = ring.memory.cells.copy()
+
+    assert updated(ring, bars[0]._replace(close=1, trades=bars[0].trades - 1), event=2_000) == OLD
+    assert np.array_equal(ring.memory.cells, before)
+    assert updated(ring, bars[0]._replace(close=1), event=1_500) == QUIET
+    assert ring.memory.floats[0, 1, FIRST % BARS, 4] == 0.01
+    assert updated(ring, bars[1]._replace(trades=1), event=3_000) == UNPROVEN
 
 
 def test_the_next_bar_begins_its_own_order_of_updates(ring: Ring, bars: list[Bar]) -> None:
@@ -197,11 +210,50 @@ def test_an_answer_over_a_boundary_proves_only_what_was_over_when_asked(ring: Ri
 
 
 def test_an_open_row_gives_way_to_any_update_and_never_takes_one_back(ring: Ring, bars: list[Bar]) -> None:
-    ring.load(0, 1, exact(bars[:1]), bars[0].open_time + 10)
-    assert updated(ring, bars[0]._replace(trades=9), event=1) == QUIET
+    one = bars[0]._replace(trades=8)
+    ring.load(0, 1, exact([one]), bars[0].open_time + 10)
+    assert updated(ring, one._replace(trades=9), event=1) == QUIET
 
-    ring.load(0, 1, exact(bars[:1]), bars[0].open_time + 20)
+    ring.load(0, 1, exact([one]), bars[0].open_time + 20)
     assert ring.memory.cells[0, 1, FIRST % BARS, 7] == 9
+
+
+def test_an_open_row_with_more_trades_is_taken_and_keeps_the_order_of_updates(
+    ring: Ring, bars: list[Bar]
+) -> None:
+    """The stream has lost updates of a bar that REST knows more of."""
+    one = bars[0]._replace(trades=8)
+    updated(ring, one, event=1_000)
+    ring.load(0, 1, exact([one._replace(trades=12)]), bars[0].open_time + 20)
+    assert ring.memory.cells[0, 1, FIRST % BARS, 7] == 12
+
+    assert updated(ring, one._replace(trades=13), event=999) == OLD
+    assert updated(ring, one._replace(trades=13), event=1_000) == QUIET
+
+
+def test_a_row_with_fewer_trades_than_the_stream_told_closes_nothing(ring: Ring, bars: list[Bar]) -> None:
+    """It was written before the bar ended, however late it was asked for."""
+    updated(ring, bars[0], event=1_000)
+    behind = bars[0]._replace(close=1, trades=bars[0].trades - 1)
+
+    assert ring.load(0, 1, exact([behind]), bars[9].open_time) == QUIET
+    assert kept(ring) == [(bars[0].open_time, FORMING)]
+    assert ring.memory.cells[0, 1, FIRST % BARS].tolist() == words(bars[0]).tolist()
+    assert ring.load(0, 1, exact([bars[0]]), bars[9].open_time) == CLOSED_NOW
+    assert kept(ring) == [(bars[0].open_time, CLOSED)]
+
+
+def test_a_row_that_is_behind_does_not_stop_those_beside_it(ring: Ring, bars: list[Bar]) -> None:
+    closed(ring, bars[0])
+    updated(ring, bars[1], event=1_000)
+    behind = bars[1]._replace(trades=0)
+
+    ring.load(0, 1, exact([bars[0], behind, bars[2]]), bars[9].open_time)
+    assert kept(ring) == [
+        (bars[0].open_time, CLOSED),
+        (bars[1].open_time, FORMING),
+        (bars[2].open_time, CLOSED),
+    ]
 
 
 def test_rows_that_contradict_a_closed_bar_are_a_conflict(ring: Ring, bars: list[Bar]) -> None:
