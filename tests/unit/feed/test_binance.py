@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from klinehub.domain.listing import NO_DELIVERY
 from klinehub.errors import FeedError
 from klinehub.feed.binance import (
+    UNSUBSCRIBE,
+    Answer,
+    Refusal,
+    control_message,
     klines_weight,
+    packed,
+    parse_answer,
     parse_listings,
     parse_time,
     parse_turnover,
@@ -51,6 +57,34 @@ def test_subscriptions_hold_every_name_once_in_messages_that_are_small_enough(
     assert [message["id"] for message in messages] == list(range(1, len(messages) + 1))
     assert {message["method"] for message in messages} <= {"SUBSCRIBE"}
     assert all(len(text.encode()) <= 4096 for text in subscribe_messages(wanted, most=most))
+
+
+@given(names)
+def test_messages_of_both_kinds_take_the_same_parts(wanted: list[str]) -> None:
+    parts = packed(wanted)
+    assert [name for part in parts for name in part] == wanted
+    for number, part in enumerate(parts, 10):
+        message = control_message(UNSUBSCRIBE, part, number)
+        assert len(message.encode()) <= 4096
+        assert json.loads(message) == {"method": "UNSUBSCRIBE", "params": list(part), "id": number}
+
+
+@pytest.mark.parametrize(
+    ("frame", "answer"),
+    [
+        (b'{"result":null,"id":7}', Answer(7)),
+        (b'{"error":{"code":4,"msg":"Too many"},"id":19}', Answer(19, Refusal(4, "Too many"))),
+        (b'{"id":3,"error":{"code":2,"msg":"","more":[1]}}', Answer(3, Refusal(2))),
+        (b'{"code":2,"msg":"Invalid request"}', None),
+        (b'{"e":"serverShutdown","E":1}', None),
+        (b'{"id":"a"}', None),
+        (b"[1]", None),
+        (b"", None),
+        (b'{"id":\xff}', None),
+    ],
+)
+def test_answers_to_control_messages_are_told_from_events(frame: bytes, answer: Answer | None) -> None:
+    assert parse_answer(frame) == answer
 
 
 def test_a_market_takes_few_messages() -> None:
