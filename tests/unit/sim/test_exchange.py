@@ -122,3 +122,21 @@ def test_frames_of_the_recorded_crash_agree_with_rest(realdata: Path) -> None:
 
     market = replay(realdata / "ohlcv_15m_521")
     assert on_exchange(follow, market=market, start=begin) > 380
+
+
+@pytest.mark.parametrize(("pulse", "updates"), [(0.25, 40), (0.5, 20), (1.0, 10)])
+def test_a_pulse_paces_klines_and_leaves_tickers_at_their_second(pulse: float, updates: int) -> None:
+    async def follow(scene: Scene) -> list[str]:
+        socket = await scene.connect("/market/ws/btcusdt@kline_1m/!markPrice@arr@1s")
+        found = await events(socket, 10.1)
+        return ["mark" if isinstance(event, list) else event["e"] for event in found]
+
+    told = on_exchange(follow, pulse=pulse)
+    assert abs(told.count("kline") - updates) <= 1
+    assert told.count("mark") == 10
+
+
+@pytest.mark.parametrize("pulse", [0.0, -1.0, 1.5, float("nan")])
+def test_a_pulse_that_is_none_is_refused(pulse: float) -> None:
+    with pytest.raises(DefinitionError, match="more than 0 and at most 1 s"):
+        Exchange(synthetic(1, start=START), Clock(START, 1.0, time.monotonic), pulse=pulse)
