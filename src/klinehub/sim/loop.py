@@ -48,7 +48,8 @@ class VirtualTime(selectors.SelectSelector):
         if timeout is None:
             raise Deadlock(_stuck())
         if timeout > 0:
-            self.now = round(self.now + timeout, DIGITS)
+            # At least a nanosecond, or a wait for less would begin anew for ever.
+            self.now = round(self.now + max(timeout, 10.0**-DIGITS), DIGITS)
         return []
 
 
