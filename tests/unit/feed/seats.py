@@ -205,3 +205,15 @@ def played(
         return scene
 
     return run(main, delay=steady(DELAY))
+
+
+async def during(scene: Scene, act: Awaitable[Any], *, every: float = 0.25) -> None:
+    """Do something while the exchange tells all streams; nothing is on its way any more at the end."""
+    telling = asyncio.create_task(scene.place.publish(every=every))
+    try:
+        await act
+    finally:
+        failed = telling.done()
+        telling.cancel()
+    assert not failed, telling.result()
+    await asyncio.sleep(1)
