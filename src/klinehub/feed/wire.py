@@ -87,7 +87,7 @@ PLAIN_SEEN, DATA_SEEN, BAR_SEEN, MIXED = 1, 2, 4, 3
 def _letter_end(buf: U8, at: int, end: int) -> int:
     """Find the end of a letter of two to four UTF-8 bytes; -1 where the bytes are none."""
     first = buf[at]
-    more = (first >= 0xC2) + (first >= 0xE0) + (first >= 0xF0)
+    more = int(first >= 0xC2) + int(first >= 0xE0) + int(first >= 0xF0)
     if more == 0 or first > 0xF4 or at + more >= end:
         return -1
     for n in range(1, more + 1):
@@ -130,7 +130,7 @@ def _scalar_end(buf: U8, at: int, end: int) -> int:
         while at < end and ord("a") <= buf[at] <= ord("z"):
             at += 1
         return at if pack(buf, start, at) in (TRUE, FALSE, NULL) else -1
-    start += buf[at] == ord("-")
+    start += int(buf[at] == ord("-"))
     at = _digits_end(buf, start, end)
     if at > start + 1 and buf[start] == ord("0"):
         return -1
@@ -141,7 +141,7 @@ def _scalar_end(buf: U8, at: int, end: int) -> int:
     if 0 < at < end and buf[at] | 32 == ord("e"):
         at += 1
         signed = at < end and (buf[at] == ord("+") or buf[at] == ord("-"))
-        at = _digits_end(buf, at + signed, end)
+        at = _digits_end(buf, at + int(signed), end)
     return at
 
 

@@ -1,0 +1,222 @@
+"""The oracle: frames and bodies as `json`, `msgspec`, `float` and integers read them, and none of our code.
+
+What it gives as *due* is of the documented form and has to be taken; what it gives otherwise may be taken,
+and then only with these numbers; what it gives as None is never taken.
+"""
+
+import json
+import math
+import re
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+_NUMERAL: Final = re.compile(r"([+-]?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?", re.ASCII)
+_PLAIN: Final = re.compile(r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?", re.ASCII)
+_WHOLE: Final = re.compile(r"0|[1-9][0-9]*", re.ASCII)
+MOST: Final = 2**63
+MOST_DECIMALS: Final = 18
+# Beyond this many digits or powers of ten a numeral may be refused unread.
+MOST_DIGITS: Final = 40
+MOST_POWER: Final = 400
+
+
+class Bare(str):
+    """A number that stood in the JSON without quotes, in its own spelling."""
+
+    __slots__ = ()
+
+
+class TooDeep(Exception):
+    """JSON nested deeper than Python follows: valid or not, only a crash would be wrong."""
+
+
+class Told(NamedTuple):
+    """A kline event; numbers in their spelling."""
+
+    due: bool
+    symbol: str
+    timeframe: str
+    closed: bool
+    event_time: int
+    open_time: int
+    trades: int
+    prices: tuple[str, ...]  # open, high, low, close
+    volumes: tuple[str, ...]  # base, quote, taker's base, taker's quote
+
+
+class Exactly(NamedTuple):
+    """A numeral as integers: value = mantissa / 10**decimals."""
+
+    mantissa: int
+    decimals: int
+
+
+@lru_cache(maxsize=64)
+def exactly(text: str) -> Exactly | None:
+    """Read a numeral; None when it is none, or has an exponent that nobody means."""
+    match = _NUMERAL.fullmatch(text)
+    if match is None:
+        return None
+    sign, whole, part, exponent = match[1], match[2], match[3] or "", match[4] or "0"
+    if len(whole) + len(part) > 4 * MOST_DIGITS or len(exponent) > 4 or abs(int(exponent)) > 3 * MOST_POWER:
+        return None
+    mantissa, decimals = int(whole + part), len(part) - int(exponent)
+    if decimals < 0:
+        mantissa, decimals = mantissa * 10**-decimals, 0
+    return Exactly(-mantissa if sign == "-" else mantissa, decimals)
+
+
+def _json(text: bytes) -> tuple[Any, bool]:
+    """Read JSON; gives the value and whether every reader agrees on it (no key twice, nothing exotic).
+
+    Raises ValueError when it is no JSON, TooDeep when it is nested too deep to tell.
+    """
+    agreed = True
+
+    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal agreed
+        table = dict(found)
+        agreed &= len(table) == len(found)
+        return table
+
+    def refuse(word: str) -> None:
+        raise ValueError(word)
+
+    try:
+        value = json.loads(
+            text.decode(), object_pairs_hook=pairs, parse_int=Bare, parse_float=Bare, parse_constant=refuse
+        )
+    except RecursionError as exc:
+        raise TooDeep from exc
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        agreed = False
+    return value, agreed
+
+
+def _integer(value: Any) -> int | None:
+    """Read an integer of any spelling: 5, 5.0, 5e0, "5"; None when it is none."""
+    number = exactly(value) if isinstance(value, str) else None
+    if number is None or number.mantissa % 10**number.decimals:
+        return None
+    return int(number.mantissa // 10**number.decimals)
+
+
+def _is_plain_integer(value: Any) -> bool:
+    return isinstance(value, Bare) and _WHOLE.fullmatch(value) is not None and int(value) < MOST
+
+
+def _is_plain_text(value: Any) -> bool:
+    return (
+        isinstance(value, str)
+        and not isinstance(value, Bare)
+        and _PLAIN.fullmatch(value) is not None
+        and len(value) <= MOST_DIGITS
+    )
+
+
+def _closed(value: Any) -> bool | None:
+    """Read `x`, in any spelling that means yes or no."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return {"true": True, "1": True, "false": False, "0": False}.get(value.lower())
+    return None
+
+
+def read_frame(frame: bytes) -> Told | None:
+    """Read a frame; None when it is no kline event whose numbers are numbers.
+
+    Raises TooDeep.
+    """
+    try:
+        whole, agreed = _json(frame)
+        body = whole.get("data", whole)
+        bar = body["k"]
+        if body["e"] != "kline" or isinstance(body["e"], Bare):
+            return None
+        integers = [_integer(value) for value in (body["E"], bar["t"], bar["n"])]
+        numerals = [bar[key] for key in "ohlcvqVQ"]
+        names = [bar["s"], bar["i"]]
+        closed = _closed(bar["x"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    event_time, open_time, trades = integers
+    texts = all(isinstance(one, str) and not isinstance(one, Bare) for one in (*numerals, *names))
+    if not texts or closed is None or event_time is None or open_time is None or trades is None:
+        return None
+    if any(exactly(one) is None for one in numerals) or min(event_time, open_time, trades) < 0:
+        return None
+    due = (
+        agreed
+        and isinstance(bar["x"], bool)
+        and all(map(_is_plain_integer, (body["E"], bar["t"], bar["n"])))
+        and all(map(_is_plain_text, numerals))
+        and not {"error", "ps", "ct", "cs"} & body.keys()
+        and type(body.get("s", "")) is str
+    )
+    prices, volumes = tuple(numerals[:4]), tuple(numerals[4:])
+    return Told(due, names[0], names[1], closed, event_time, open_time, trades, prices, volumes)
+
+
+class Row(NamedTuple):
+    """One row of a klines answer; numbers in their spelling."""
+
+    due: bool
+    open_time: int
+    trades: int
+    prices: tuple[str, ...]
+    volumes: tuple[str, ...]
+
+
+def read_body(body: bytes) -> list[Row] | None:
+    """Read a klines answer; None when it is none.
+
+    Raises TooDeep.
+    """
+    try:
+        table, agreed = _json(body)
+        if not isinstance(table, list):
+            return None
+        rows = [_row(line, agreed=agreed) for line in table]
+    except ValueError:
+        return None
+    return None if None in rows else [row for row in rows if row is not None]
+
+
+def _row(line: Any, *, agreed: bool) -> Row | None:
+    if not isinstance(line, list) or len(line) < 12:
+        return None
+    kept = [line[field] for field in (1, 2, 3, 4, 5, 7, 9, 10)]
+    open_time, trades = _integer(line[0]), _integer(line[8])
+    if open_time is None or trades is None or min(open_time, trades) < 0:
+        return None
+    if any(not isinstance(one, str) or exactly(one) is None for one in kept):
+        return None
+    due = (
+        agreed
+        and all(map(_is_plain_integer, (line[0], line[6], line[8])))
+        and all(map(_is_plain_text, (*kept, line[11])))
+    )
+    return Row(due, open_time, trades, tuple(kept[:4]), tuple(kept[4:]))
+
+
+def read_answer(body: bytes, kind: int, value: Any) -> bool:
+    """Tell whether *value* is what a listing (0), tickers (1) or the time (2) say."""
+    try:
+        whole, _ = _json(body.decode("utf-8", "replace").encode())
+    except TooDeep:
+        return True
+    except ValueError:
+        return False
+    if kind == 2:
+        return bool(_integer(whole["serverTime"]) == value >= 0)
+    if kind == 1:
+        told = {entry["symbol"]: float(entry["quoteVolume"]) for entry in whole}
+        return bool(told == value and all(math.isfinite(one) and one >= 0 for one in value.values()))
+    return [(one["symbol"], one["status"]) for one in whole["symbols"]] == [
+        (one.symbol, one.status) for one in value
+    ]
