@@ -10,6 +10,7 @@ from klinehub.domain.kline import Exact
 from klinehub.domain.timeframe import in_order, timeframe
 from klinehub.feed.core import Core
 from klinehub.feed.decisions import BarClosed, Decisions, Fetch
+from klinehub.feed.use import Use
 from klinehub.panel.merge import PROOF
 from klinehub.panel.ring import Ring
 
@@ -70,9 +71,9 @@ def rows(symbol: str, name: str, first: int, last: int) -> Exact:
     return exact([roll_up(truth(symbol, n * each, n * each + each - 1), tf) for n in range(first, last + 1)])
 
 
-def tell(core: Core, frames: Iterable[bytes], now: int) -> Decisions:
+def tell(core: Core, frames: Iterable[bytes], now: int, *, seat: int = 0) -> Decisions:
     """Bring frames in one batch."""
-    return core.on_batch(0, *packed(list(frames)), now)
+    return core.on_batch(seat, *packed(list(frames)), now)
 
 
 def close(core: Core, minute: int, names: Sequence[str] = NAMES, *, late: int = 50) -> Decisions:
@@ -86,9 +87,20 @@ def names_of(closed: Iterable[BarClosed]) -> list[tuple[str, int]]:
     return [(one.timeframe, timeframe(one.timeframe).open_time(one.bar + 1)) for one in closed]
 
 
+def repair(symbol: str, name: str, start: int, limit: int) -> Fetch:
+    """Give a repair's request."""
+    return Fetch(symbol, name, start, limit, Use.REPAIR)
+
+
+def repairs(decisions: Decisions) -> list[Fetch]:
+    """Give what is asked for because it is missing or doubted."""
+    return [fetch for fetch in decisions.fetches if fetch.use is Use.REPAIR]
+
+
 def answer(core: Core, fetch: Fetch, now: int) -> Decisions:
     """Answer a fetch with the truth, as far as it is there at *now*."""
     tf = timeframe(fetch.timeframe)
-    first = tf.index(fetch.start or 0) - tf.index(START)
-    last = min(first + fetch.limit - 1, tf.index(now) - tf.index(START))
-    return core.on_rest(fetch, rows(fetch.symbol, fetch.timeframe, first, last), now)
+    newest = tf.index(now) - tf.index(START)
+    first = newest - fetch.limit + 1 if fetch.start is None else tf.index(fetch.start) - tf.index(START)
+    last = min(first + fetch.limit - 1, newest)
+    return core.on_rest(fetch, rows(fetch.symbol, fetch.timeframe, first, last), now, now)

@@ -17,6 +17,8 @@ from tests.unit.feed.telling import (
     close,
     frame,
     names_of,
+    repair,
+    repairs,
     rows,
     tell,
     truth,
@@ -25,19 +27,16 @@ from tests.unit.panel.model import SCALE, exact, roll_up
 
 from klinehub.domain.kline import Exact
 from klinehub.domain.timeframe import timeframe
-from klinehub.feed.binance import MOST_ROWS
-from klinehub.feed.core import (
-    GRACE,
-    RETRY,
-    SURE,
-    BarClosed,
-    Conflict,
-    Core,
-    Decisions,
-    Fetch,
-    Revision,
-)
+from klinehub.feed.binance import MOST_ROWS, klines_weight
+from klinehub.feed.core import GRACE, PROOF_MARGIN, Core
+from klinehub.feed.decisions import BarClosed, Decisions, Fetch, Revision
+from klinehub.feed.doubts import CONFIRMED_AFTER
+from klinehub.feed.listing_changes import Changes
+from klinehub.feed.repair import RETRY, SURE
 from klinehub.panel.merge import PROOF
+
+# The first test waits until the way of a kline is compiled.
+pytestmark = pytest.mark.timeout(120)
 
 
 def test_nothing_is_announced_before_it_is_live() -> None:
@@ -64,7 +63,7 @@ def test_each_bar_is_announced_once_whatever_is_repeated() -> None:
 
     assert [names_of(one.closed) for one in decisions if one.closed] == [[("1m", at(n))] for n in (1, 2, 3)]
     assert core.counts.closes == 9
-    assert core.counts.conflicts == core.counts.late == 0
+    assert core.counts.conflicts == core.closing.late == 0
 
 
 def test_the_largest_timeframe_of_an_instant_comes_first_and_the_base_last() -> None:
@@ -80,7 +79,7 @@ def test_the_base_waits_for_the_larger_timeframes_of_its_instant() -> None:
     core = a_core()
     for minute in range(4):
         close(core, minute, NAMES if minute != 2 else ("A", "B"))
-    core.on_timer(at(3) + GRACE)
+    core.on_timer(at(4) + GRACE)
     assert close(core, 4).closed == []
 
     late = core.on_timer(at(5) + GRACE).closed
@@ -118,7 +117,7 @@ def test_a_close_after_the_announcement_is_a_revision_not_a_second_close() -> No
     late = close(core, 0, ("C",), late=GRACE + 500)
     assert late.closed == []
     assert late.revised == [Revision("1m", START // MINUTE, "C")]
-    assert core.counts.late == 1
+    assert core.closing.late == 1
     assert close(core, 0, ("C",), late=GRACE + 600) == Decisions()
 
 
@@ -137,18 +136,18 @@ def test_a_repair_revises_the_larger_bars_that_close_with_it() -> None:
     core = a_core()
     for minute in range(5):
         close(core, minute, NAMES if minute != 2 else ("A", "B"))
-    (fetch,) = core.on_timer(at(5) + GRACE).fetches
+    (fetch,) = repairs(core.on_timer(at(5) + GRACE))
 
     late = answer(core, fetch, at(5) + GRACE + 100)
     five = timeframe("5m").index(START)
     assert set(late.revised) == {Revision("5m", five, "C"), Revision("1m", START // MINUTE + 2, "C")}
-    assert core.counts.late == 2
+    assert core.closing.late == 2
 
 
 def test_a_repair_completes_a_bar_that_is_not_announced_yet() -> None:
     core = a_core()
     close(core, 0, ("A", "B"))
-    fetch = Fetch("C", "1m", START, 1)
+    fetch = repair("C", "1m", START, 1)
 
     decisions = answer(core, fetch, at(1) + PROOF)
     assert names_of(decisions.closed) == [("1m", at(1))]
@@ -160,7 +159,7 @@ def test_nothing_is_asked_for_while_nothing_is_missing() -> None:
     core = a_core()
     for minute in range(20):
         close(core, minute)
-        assert core.on_timer(at(minute + 1) + 30_000).fetches == []
+        assert repairs(core.on_timer(at(minute + 1) + 30_000)) == []
     assert core.missing(at(20) + GRACE) == []
 
 
@@ -171,11 +170,11 @@ def test_one_range_a_symbol_and_larger_bars_rebuilt_from_the_base() -> None:
         close(core, minute, [name for name in NAMES if minute not in lost[name]])
     decisions = core.on_timer(at(15) + GRACE)
 
-    assert decisions.fetches == [Fetch("A", "1m", at(1), 6), Fetch("B", "1m", at(4), 1)]
-    for fetch in decisions.fetches:
+    assert repairs(decisions) == [repair("A", "1m", at(1), 6), repair("B", "1m", at(4), 1)]
+    for fetch in repairs(decisions):
         answer(core, fetch, at(15) + GRACE + 50)
     assert core.missing(at(15) + GRACE) == []
-    assert core.on_timer(at(15) + GRACE + 1_000).fetches == []
+    assert repairs(core.on_timer(at(15) + GRACE + 1_000)) == []
     for name in NAMES:
         for tf in ("5m", "15m"):
             panel = core.ring.panel(tf)
@@ -198,7 +197,7 @@ def test_a_larger_bar_that_its_base_cannot_build_is_asked_for() -> None:
     core = a_core()
     opened = forget(core, "B", "15m", 10)
 
-    assert core.on_timer(START + 30_000).fetches == [Fetch("B", "15m", opened, 1)]
+    assert repairs(core.on_timer(START + 30_000)) == [repair("B", "15m", opened, 1)]
 
 
 def test_a_larger_bar_whose_parts_came_by_rest_is_built_and_not_asked_for() -> None:
@@ -209,80 +208,93 @@ def test_a_larger_bar_whose_parts_came_by_rest_is_built_and_not_asked_for() -> N
     forget(core, "B", "5m", 1)
 
     decisions = core.on_timer(START + 30_000)
-    assert decisions == Decisions()
+    assert not decisions.news
+    assert decisions.fetches == []
     assert core.ring.panel("15m").klines("B", 20).tolist() == before
 
 
 def test_what_closed_before_it_went_live_was_never_announced_and_is_no_revision() -> None:
     core = a_core()
     opened = forget(core, "A", "1m", 3)
-    (fetch,) = core.on_timer(START + GRACE).fetches
-    assert fetch == Fetch("A", "1m", opened, 1)
+    (fetch,) = repairs(core.on_timer(START + GRACE))
+    assert fetch == repair("A", "1m", opened, 1)
 
     assert answer(core, fetch, START + GRACE) == Decisions()
-    assert core.counts.late == 0
+    assert core.closing.late == 0
 
 
 def test_a_range_under_way_is_not_asked_for_again() -> None:
     core = a_core()
     close(core, 0, ("A", "B"))
     now = at(1) + GRACE
-    assert len(core.on_timer(now).fetches) == 1
+    assert len(repairs(core.on_timer(now))) == 1
 
     for step in (1_000, RETRY, 10 * RETRY):
-        assert "C" not in {fetch.symbol for fetch in core.on_timer(now + step).fetches}
+        assert "C" not in {fetch.symbol for fetch in repairs(core.on_timer(now + step))}
 
 
 def test_a_failed_range_is_asked_for_again_after_a_while() -> None:
     core = a_core()
     close(core, 0, ("A", "B"))
     now = at(1) + GRACE
-    (fetch,) = core.on_timer(now).fetches
+    (fetch,) = repairs(core.on_timer(now))
     core.on_failed(fetch, now + 500)
 
-    assert core.on_timer(now + RETRY).fetches == []
-    assert core.on_timer(now + RETRY + 500).fetches == [fetch]
+    assert repairs(core.on_timer(now + RETRY)) == []
+    assert repairs(core.on_timer(now + RETRY + 500)) == [fetch]
 
 
-@pytest.mark.parametrize(("grace", "moment"), [(0, PROOF), (GRACE, PROOF), (9 * GRACE, 6 * GRACE)])
-def test_it_is_asked_for_when_it_can_be_proven_with_time_left_to_answer(grace: int, moment: int) -> None:
+@pytest.mark.parametrize(
+    ("grace", "margin", "moment"),
+    [
+        (0, 0, PROOF + PROOF_MARGIN),
+        (GRACE, 0, PROOF + PROOF_MARGIN),
+        (9 * GRACE, 0, 6 * GRACE),
+        (GRACE, 321, PROOF + PROOF_MARGIN + 321),
+        (9 * GRACE, 321, 6 * GRACE + 321),
+    ],
+)
+def test_it_is_asked_for_when_it_can_be_proven_with_time_left_to_answer(
+    grace: int, margin: int, moment: int
+) -> None:
     core = a_core(grace=grace)
+    core.margin = margin
     close(core, 0, ("A", "B"))
 
-    assert core.on_timer(at(1) + moment - 2).fetches == []
-    assert core.on_timer(at(1) + moment).fetches == [Fetch("C", "1m", START, 1)]
+    assert repairs(core.on_timer(at(1) + moment - 1)) == []
+    assert repairs(core.on_timer(at(1) + moment)) == [repair("C", "1m", START, 1)]
 
 
 def test_a_bar_that_the_exchange_does_not_have_is_not_asked_for_for_ever() -> None:
     core = a_core()
     for minute in range(3):
         close(core, minute, ("A", "B"))
-    (fetch,) = core.on_timer(at(3) + GRACE).fetches
-    assert fetch == Fetch("C", "1m", START, 3)
+    (fetch,) = repairs(core.on_timer(at(3) + GRACE))
+    assert fetch == repair("C", "1m", START, 3)
     nothing = Exact(rows("C", "1m", 0, 0).rows[:0], SCALE)
-    core.on_rest(fetch, nothing, at(3) + GRACE)
+    core.on_rest(fetch, nothing, at(3) + GRACE, at(3) + GRACE)
 
-    assert core.on_timer(at(3) + GRACE + RETRY - 1).fetches == []
-    (again,) = core.on_timer(at(3) + GRACE + RETRY).fetches
-    assert again == Fetch("C", "1m", at(1 + 1), 1)
-    core.on_rest(again, nothing, at(3) + SURE)
-    assert core.on_timer(at(3) + SURE + 10 * RETRY).fetches == [Fetch("A", "1m", at(3), 4)] + [
-        Fetch(name, "1m", at(3), 4) for name in ("B", "C")
+    assert repairs(core.on_timer(at(3) + GRACE + RETRY - 1)) == []
+    (again,) = repairs(core.on_timer(at(3) + GRACE + RETRY))
+    assert again == repair("C", "1m", at(1 + 1), 1)
+    core.on_rest(again, nothing, at(3) + SURE, at(3) + SURE)
+    assert repairs(core.on_timer(at(3) + SURE + 10 * RETRY)) == [
+        repair(name, "1m", at(3), 4) for name in ("A", "B", "C")
     ]
 
 
 def test_absent_bars_are_cut_off_what_is_asked_for_next() -> None:
     core = a_core(names=("A",))
     empty = Exact(rows("A", "1m", 0, 0).rows[:0], SCALE)
-    core.on_rest(Fetch("A", "1m", START, 5), empty, at(5) + SURE)
+    core.on_rest(repair("A", "1m", START, 5), empty, at(5) + SURE, at(5) + SURE)
 
-    assert core.on_timer(at(7) + GRACE).fetches == [Fetch("A", "1m", at(5), 2)]
+    assert repairs(core.on_timer(at(7) + GRACE)) == [repair("A", "1m", at(5), 2)]
 
 
 def test_an_absent_bar_that_comes_after_all_is_kept() -> None:
     core = a_core(names=("A",))
     empty = Exact(rows("A", "1m", 0, 0).rows[:0], SCALE)
-    core.on_rest(Fetch("A", "1m", START, 1), empty, at(1) + SURE)
+    core.on_rest(repair("A", "1m", START, 1), empty, at(1) + SURE, at(1) + SURE)
     close(core, 0, ("A",), late=SURE)
 
     assert core.ring.panel("1m").newest_closed("A") == START // MINUTE
@@ -294,19 +306,23 @@ def test_no_more_rows_are_asked_for_than_an_answer_can_have() -> None:
     core.watch(["A"])
     core.go_live(START)
 
-    (fetch,) = core.on_timer(START + 10_000).fetches
-    assert fetch == Fetch("A", "1m", at(-2_500), MOST_ROWS)
+    asked = repairs(core.on_timer(START + 10_000))
+    assert [fetch.limit for fetch in asked if fetch.limit > MOST_ROWS] == []
+    covered = [(fetch.start or 0) + MINUTE * n for fetch in asked for n in range(fetch.limit)]
+    assert sorted(covered) == [at(n) for n in range(-2_500, 0)]
+    assert sum(klines_weight(fetch.limit) for fetch in asked) == 5 * 2 + 1
 
 
 def test_a_symbol_listed_mid_way_is_not_missed_before_its_first_bar() -> None:
     core = a_core()
     core.ring.add("NEW", SCALE)
-    core.watch([*NAMES, "NEW"])
+    core.watch(["NEW"])
     for minute in range(7):
         close(core, minute)
     for tf in FRAMES:
         first = timeframe(tf.name).index(at(7)) - timeframe(tf.name).index(START)
-        core.on_rest(Fetch("NEW", tf.name, None, 20), rows("NEW", tf.name, first, first), at(7) + 10)
+        known = rows("NEW", tf.name, first, first)
+        core.on_rest(Fetch("NEW", tf.name, None, 20), known, at(7) + 10, at(7) + 10)
     now = at(7) + GRACE + 1_000
 
     assert core.missing(now) == []
@@ -320,12 +336,57 @@ def test_a_symbol_listed_mid_way_is_not_missed_before_its_first_bar() -> None:
     assert kept.tolist() == [roll_up(truth("NEW", 7, 9), timeframe("5m")).row]
 
 
-def test_a_symbol_no_longer_watched_is_waited_for_no_more() -> None:
+def listing(
+    *, added: tuple[str, ...] = (), frozen: tuple[tuple[str, str], ...] = (), thawed: tuple[str, ...] = ()
+) -> Changes:
+    return Changes(added, frozen, thawed, {})
+
+
+def test_a_symbol_that_trades_no_more_is_waited_for_no_more() -> None:
     core = a_core()
-    core.watch(["A", "B"])
+    core.on_listing(listing(frozen=(("C", "SETTLING"),)), START + 30_000)
 
     assert names_of(close(core, 0, ("A", "B")).closed) == [("1m", at(1))]
-    assert core.on_timer(at(1) + 10 * GRACE).fetches == []
+    assert repairs(core.on_timer(at(1) + 10 * GRACE)) == []
+
+
+def test_the_bars_that_ended_before_a_symbol_stood_still_are_still_waited_for() -> None:
+    core = a_core()
+    core.on_listing(listing(frozen=(("C", "SETTLING"),)), at(1) + 10)
+    assert close(core, 0, ("A", "B")).closed == []
+    close(core, 1, ("A", "B"))
+    now = at(2) + GRACE
+    decisions = core.on_timer(now)
+
+    assert [one.missing for one in decisions.closed] == [("C",), ()]
+    assert repairs(decisions) == [repair("C", "1m", START, 1)]
+    assert decisions.left == []
+    answer(core, repairs(decisions)[0], now)
+    assert core.on_timer(now + 1_000).left == ["C"]
+    assert core.on_timer(now + 2_000).left == []
+    assert core.missing(now + 10 * MINUTE) == core.missing(now + 10 * MINUTE)
+    assert {gap.row for gap in core.missing(now + 10 * MINUTE)} == {0, 1}
+
+
+def test_a_symbol_that_trades_again_is_waited_for_again() -> None:
+    core = a_core()
+    core.on_listing(listing(frozen=(("C", "BREAK"),)), START + 30_000)
+    assert core.on_timer(START + 31_000).left == ["C"]
+    core.on_listing(listing(thawed=("C",)), at(3) + 30_000)
+    for minute in range(4):
+        close(core, minute, ("A", "B"))
+
+    decisions = core.on_timer(at(4) + GRACE)
+    assert [one.missing for one in decisions.closed if one.open_time == at(3)] == [("C",)]
+    assert repairs(decisions) == [repair("C", "1m", START, 4)]
+
+
+def test_as_many_new_symbols_are_taken_in_as_there_are_rows_for() -> None:
+    core = a_core()
+
+    assert core.on_listing(listing(added=("NEW", "NEWER")), START) == ("NEW",)
+    core.ring.add("NEW", SCALE)
+    assert core.on_listing(listing(added=("NEWER",)), START) == ()
 
 
 BAD_FRAMES: Final = {
@@ -360,38 +421,85 @@ def test_a_frame_of_odd_form_closes_bars_too() -> None:
     assert core.counts.set_aside == 0
 
 
-def test_other_events_are_passed_on() -> None:
-    core = a_core()
-    info = {
-        "e": "contractInfo",
-        "E": at(0),
-        "s": "NEWUSDT",
-        "ps": "NEWUSDT",
-        "ct": "PERPETUAL",
-        "cs": "TRADING",
-    }
-    frames = [json.dumps({"stream": "!contractInfo", "data": info}).encode(), b'{"result":null,"id":1}']
+def an_event(name: str, **more: str) -> bytes:
+    return json.dumps({"stream": f"!{name}", "data": {"e": name, "E": at(0), **more}}).encode()
 
-    decisions = tell(core, frames, at(0) + 100)
-    assert [(one.e, one.s, one.ct, one.cs) for one in decisions.events] == [
-        ("contractInfo", "NEWUSDT", "PERPETUAL", "TRADING")
-    ]
+
+def test_news_of_a_contract_asks_for_the_listing() -> None:
+    core = a_core()
+    info = an_event("contractInfo", s="NEWUSDT", ps="NEWUSDT", ct="PERPETUAL", cs="TRADING")
+
+    assert tell(core, [info], at(0) + 100) == Decisions(relist=True)
+    assert tell(core, [b'{"result":null,"id":1}', an_event("markPriceUpdate")], at(0) + 200) == Decisions()
     assert core.counts.set_aside == 0
 
 
-def test_a_second_answer_that_differs_is_a_conflict_and_changes_nothing() -> None:
+def test_a_seat_whose_socket_is_to_be_shut_down_is_named() -> None:
+    core = a_core()
+
+    assert tell(core, [an_event("serverShutdown")], at(0) + 100, seat=3) == Decisions(leaving=[3])
+
+
+def told_otherwise(symbol: str, minute: int) -> Exact:
+    return exact([truth(symbol, minute, minute)[0]._replace(trades=10**9)])
+
+
+def kept(core: Core, symbol: str, name: str, opened: int) -> list[tuple[int | float, ...]]:
+    panel = core.ring.panel(name)
+    index = panel.timeframe.index(opened)
+    rows: list[tuple[int | float, ...]] = panel.exact(symbol, start=index, end=index).rows.tolist()
+    return rows
+
+
+def test_a_close_told_otherwise_by_the_stream_is_doubted_and_changes_nothing() -> None:
     core = a_core()
     close(core, 0)
     wrong = truth("A", 0, 0)[0]._replace(trades=10**9)
 
-    decisions = tell(core, [frame(wrong, "A", closed=True)], at(1) + 100)
-    assert decisions.conflicts == [Conflict("1m", START, "A")]
-    assert core.counts.conflicts == 1
-    kept = core.ring.panel("1m").exact("A", start=START // MINUTE, end=10**9).rows
-    assert kept.tolist() == [truth("A", 0, 0)[0].row]
+    assert tell(core, [frame(wrong, "A", closed=True)], at(1) + 100) == Decisions()
+    assert (core.counts.conflicts, len(core.doubts)) == (1, 1)
+    assert kept(core, "A", "1m", START) == [truth("A", 0, 0)[0].row]
 
 
-def test_a_conflict_with_rest_names_the_bars_that_differ() -> None:
+def test_a_doubt_that_rest_does_not_share_is_over() -> None:
+    core = a_core()
+    close(core, 0)
+    wrong = truth("A", 0, 0)[0]._replace(trades=10**9)
+    tell(core, [frame(wrong, "A", closed=True)], at(1) + 100)
+    close(core, 1)
+
+    assert repairs(core.on_timer(at(1) + SURE - 2)) == []
+    (fetch,) = repairs(core.on_timer(at(1) + SURE - 1))
+    assert fetch == repair("A", "1m", START, 1)
+    assert not answer(core, fetch, at(1) + SURE).news
+    assert len(core.doubts) == 0
+    assert kept(core, "A", "1m", START) == [truth("A", 0, 0)[0].row]
+
+
+def test_a_difference_that_rest_confirms_is_corrected_with_a_record() -> None:
+    core = a_core()
+    for minute in range(6):
+        close(core, minute)
+    before = {name: kept(core, "A", name, START) for name in ("1m", "5m")}
+    now = at(6) + 100
+    wrong = told_otherwise("A", 2)
+    first = core.on_rest(Fetch("A", "1m", None, 4), wrong, now, now)
+    assert not first.news
+    (fetch,) = [one for one in core.on_timer(now + CONFIRMED_AFTER).fetches if one.symbol == "A"]
+
+    assert fetch == repair("A", "1m", at(2), 1)
+    then = now + CONFIRMED_AFTER + 40
+    one, five = core.on_rest(fetch, wrong, then, then + 60).corrected
+    assert (one.symbol, one.timeframe, one.open_time, one.time) == ("A", "1m", at(2), then + 60)
+    assert (one.old.rows.tolist(), one.new.rows.tolist()) == ([truth("A", 2, 2)[0].row], wrong.rows.tolist())
+    assert (five.timeframe, five.open_time, five.old.rows.tolist()) == ("5m", START, before["5m"])
+    assert five.new.rows.tolist() == kept(core, "A", "5m", START) != before["5m"]
+    assert one.cause != five.cause
+    assert core.counts.corrections == 2
+    assert repairs(core.on_timer(then + 10 * MINUTE))[0].symbol == "A"
+
+
+def test_each_bar_that_an_answer_tells_otherwise_is_doubted() -> None:
     core = a_core()
     for minute in range(4):
         close(core, minute)
@@ -399,17 +507,19 @@ def test_a_conflict_with_rest_names_the_bars_that_differ() -> None:
     told[1] = told[1]._replace(close=told[1].high)
     told[3] = told[3]._replace(volume=1)
 
-    decisions = core.on_rest(Fetch("A", "1m", START, 4), exact(told), at(4) + PROOF)
-    assert set(decisions.conflicts) == {Conflict("1m", at(1), "A"), Conflict("1m", at(3), "A")}
-    early = core.on_rest(Fetch("A", "1m", START, 4), exact(told), at(4))
-    assert early.conflicts == [Conflict("1m", at(1), "A")]
+    core.on_rest(Fetch("A", "1m", START, 4), exact(told), at(4), at(4))
+    assert core.doubts.raised == 1
+    core.on_rest(Fetch("A", "1m", START, 4), exact(told), at(4) + PROOF, at(4) + PROOF)
+    assert core.doubts.raised == 2
+    assert [kept(core, "A", "1m", at(n)) for n in (1, 3)] == [[truth("A", n, n)[0].row] for n in (1, 3)]
 
 
 def test_an_answer_older_than_what_is_kept_decides_nothing() -> None:
     core = a_core()
     for minute in range(80):
         close(core, minute)
-    decisions = core.on_rest(Fetch("A", "1m", at(0), 5), rows("A", "1m", 0, 4), at(80) + PROOF)
+    fetch = Fetch("A", "1m", at(0), 5)
+    decisions = core.on_rest(fetch, rows("A", "1m", 0, 4), at(80) + PROOF, at(80) + PROOF)
 
     assert decisions == Decisions()
 
@@ -449,7 +559,7 @@ def test_a_random_order_of_late_closes_and_repairs_ends_whole_and_announced_once
             else:
                 decided.append(answer(core, fetch, now))
         decided.append(core.on_timer(now))
-        under_way += [(second + int(rng.integers(0, 3)), fetch) for fetch in decided[-1].fetches]
+        under_way += [(second + int(rng.integers(0, 3)), fetch) for fetch in repairs(decided[-1])]
         for one in decided:
             closed += one.closed
     keys = [(end, -timeframe(name).milliseconds) for name, end in names_of(closed)]
