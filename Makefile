@@ -8,7 +8,7 @@ BIN := .venv/bin
 # More for pytest, for example: make test ARGS="-n 2 -k readme"
 ARGS ?=
 
-.PHONY: demo test lint bench fuzz lock clean
+.PHONY: demo test lint bench soak mutants fuzz lock clean
 
 demo: .venv/.installed
 	$(BIN)/klinehub demo
@@ -23,6 +23,14 @@ lint: .venv/.installed
 
 bench: .venv/.installed
 	$(BIN)/klinehub bench
+
+# An hour of two cores, more or less; SEEDS=1..100 for less.
+SEEDS ?= 1..1000
+soak: .venv/.installed
+	$(BIN)/klinehub sim soak --seeds $(SEEDS) --json
+
+mutants: .venv/.installed
+	$(BIN)/python -m tests.sim.mutants
 
 # Ten million inputs for the wire decoders, about eight minutes on two cores; make fuzz INPUTS=200000 SEED=7
 fuzz: .venv/.installed

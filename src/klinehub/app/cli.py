@@ -112,7 +112,7 @@ def doctor(**given: object) -> None:
     _wait(work(given))
 
 
-@cli.command()
+@cli.group(invoke_without_command=True)
 @click.option("--symbols", "count", type=click.IntRange(1, 5_000), help="How many symbols; 550.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The market's seed.")
 @click.option(
@@ -126,11 +126,33 @@ def doctor(**given: object) -> None:
 @click.option("--no-limits", is_flag=True, help="Lift the weight limit and the bans.")
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when stdin closes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON document.")
-def sim(**given: object) -> None:
+@click.pass_context
+def sim(context: click.Context, /, **given: object) -> None:
     """Run the simulated exchange alone, for demos and for tests of your own programs."""
-    from klinehub.app.market import sim as work
+    if context.invoked_subcommand is None:
+        from klinehub.app.market import sim as work
 
-    _wait(work(given))
+        _wait(work(given))
+
+
+@sim.command()
+@click.option(
+    "--seeds", metavar="A..B", default="1..50", show_default=True, help="Which seeds, both included."
+)
+@click.option("--seed", type=click.IntRange(0), help="Just this seed.")
+@click.option("--trace", is_flag=True, help="Print all that happens in the one seed; shrink it if it fails.")
+@click.option("--twice", is_flag=True, help="Run each seed twice and compare the traces.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 256), default=2, show_default=True, help="Processes at a time."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def soak(seeds: str, **given: Any) -> None:  # noqa: ANN401 - options as click read them
+    """Put the hub through seeded faults and hold what it serves against the truth; 1 says it failed."""
+    from klinehub.app.soak import run as work
+
+    code = work(seeds=seeds, **given)
+    if code:
+        sys.exit(code)
 
 
 @cli.command()

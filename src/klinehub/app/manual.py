@@ -4,6 +4,7 @@
 """
 
 import sys
+from collections.abc import Iterator
 
 import click
 import msgspec
@@ -22,11 +23,18 @@ def manual() -> str:
     """Give the whole page as Markdown."""
     parts = [_HEAD, "## Commands\n"]
     above = cli.make_context("klinehub", [], resilient_parsing=True)
-    for name, command in cli.commands.items():
-        usage = command.get_help(click.Context(command, parent=above, info_name=name, terminal_width=100))
-        parts.append(f"### klinehub {name}\n\n```\n{usage}\n```\n")
+    parts += _commands(cli, above)
     parts += ["## Settings\n", settings_table(), "## Exit codes\n", exit_table()]
     return "\n".join(parts)
+
+
+def _commands(group: click.Group, above: click.Context) -> Iterator[str]:
+    """Give a section for each command of a group, each followed by its own commands."""
+    for name, command in group.commands.items():
+        context = click.Context(command, parent=above, info_name=name, terminal_width=100)
+        yield f"### {context.command_path}\n\n```\n{command.get_help(context)}\n```\n"
+        if isinstance(command, click.Group):
+            yield from _commands(command, context)
 
 
 def settings_table() -> str:
