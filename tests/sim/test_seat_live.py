@@ -20,6 +20,8 @@ from klinehub.sim.exchange import Exchange, Served, serve
 from klinehub.sim.loop import SimLoop, SimNetwork, run
 from klinehub.sim.synthetic import synthetic
 
+pytestmark = pytest.mark.timeout(120)
+
 T = TypeVar("T")
 # A full hour, 2026-10-05 23:00.
 HOUR: Final = 1_791_241_200_000

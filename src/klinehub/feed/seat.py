@@ -292,7 +292,7 @@ class Seat:
         if not new.heard:
             return False
         lacking = (old.heard or set()) - new.heard
-        return lacking.isdisjoint(self._wishes.names.keys() - set(self.refused))
+        return lacking.isdisjoint(name.encode() for name in self._wishes.names.keys() - set(self.refused))
 
     def _replace(self, old: Line, new: Line) -> None:
         """Put *new* in the place of *old*, which may be lost already."""

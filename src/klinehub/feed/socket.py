@@ -79,7 +79,7 @@ class Line(WSListener):
         self.turned_away = False
         self.up_at: float | None = None
         # The names heard while it listens, else None.
-        self.heard: set[str] | None = None
+        self.heard: set[bytes] | None = None
         self._intake = intake
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
@@ -123,7 +123,7 @@ class Line(WSListener):
             self._guarded(self._tell)
 
     def listen(self, *, on: bool) -> None:
-        """Note the names of streams as they are heard, or no longer; it costs 1.3 us a frame."""
+        """Note the names of streams as they are heard, or no longer; it costs about 2 us a frame."""
         self.heard = set() if on else None
         self._attentive = True
 
@@ -181,8 +181,8 @@ class Line(WSListener):
                 if answer.error is not None:
                     self._on_change()
         elif self.heard is not None and (found := STREAM.search(head)):
-            name, symbol, timeframe = (group.decode(errors="replace") for group in found.groups(b""))
-            self.heard.add(name or f"{symbol.lower()}@kline_{timeframe}")
+            name, symbol, timeframe = found.groups()
+            self.heard.add(name or symbol.lower() + b"@kline_" + timeframe)
 
     def _guarded(self, act: Callable[[], None]) -> None:
         try:
