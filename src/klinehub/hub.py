@@ -8,8 +8,8 @@
 
 import asyncio
 import resource
-from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -20,6 +20,7 @@ from klinehub.dialect.render import twelve_fields
 from klinehub.domain.clock import Clock
 from klinehub.domain.kline import CLOSED, Klines, Scale
 from klinehub.domain.listing import Listing
+from klinehub.domain.stale import Stale
 from klinehub.domain.timeframe import Timeframe, in_order
 from klinehub.errors import DataError, DefinitionError, UnknownName
 from klinehub.feed import binance
@@ -40,9 +41,9 @@ from klinehub.feed.warmup import Plan, Summary, plan, rows_needed, warm_up
 from klinehub.panel.merge import PROOF
 from klinehub.panel.panel import Panel
 from klinehub.panel.ring import Ring
-from klinehub.panel.stale import Stale
 from klinehub.scan.scanner import Scanner, ScanResult
 from klinehub.scan.universe import benchmark, universe
+from klinehub.settings import HubSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,74 +54,18 @@ MOST_PENDING: Final = 256
 SLACK: Final = 14
 # Corrections that are kept for a look at them; all are counted.
 MOST_CORRECTIONS: Final = 1_024
-DEFAULT_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h")
-
-
-# The numbers that a hub can be run with, from the least to the most.
-LIMITS: Final[dict[str, tuple[float, float]]] = {
-    "bars": (1, binance.MOST_ROWS - 1),
-    "min_turnover": (0, 1e15),
-    "most_symbols": (1, 100_000),
-    "spare": (0, 100_000),
-    "batch": (1, 1_024),
-    "share": (0.001, 1),
-    "weight_limit": (100, 1_000_000),
-    "streams_per_socket": (1, 1_024),
-    "timeout": (0.1, 600),
-    "min_score": (0, 100),
-    "audit": (0, 1),
-}
-
-
-class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a hub keeps and how it asks for it; every field has a config key of the same name.
-
-    `symbols` chooses just these; otherwise all trading perpetuals of `quote` with at least
-    `min_turnover` in 24 hours, at most `most_symbols`. `bars` are kept closed per series. `share` of the
-    exchange's `weight_limit` a minute is spent, None lifts it; the part `audit` of the limit compares bars
-    with REST again, for ever. `native` streams every timeframe; without `streams` the hub is warmed up and
-    then left as it is. `fallback_urls` are tried when `stream_url` stays silent, None derives them from it.
-    """
-
-    rest_url: str = binance.REST_URL
-    stream_url: str = binance.STREAM_URL
-    fallback_urls: tuple[str, ...] | None = None
-    timeframes: tuple[str, ...] = DEFAULT_TIMEFRAMES
-    native: bool = False
-    bars: int = 498
-    symbols: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    quote: str = "USDT"
-    min_turnover: float = 0.0
-    most_symbols: int | None = None
-    tradifi: bool = True
-    spare: int = 32
-    batch: int = 64
-    share: float | None = 0.8
-    weight_limit: int = binance.WEIGHT_LIMIT
-    audit: float = 0.02
-    streams: bool = True
-    streams_per_socket: int = 200
-    timeout: float = 10.0
-    scan_timeframe: str | None = None
-    weights: Mapping[str, float] | None = None
-    unavailable: tuple[str, ...] = ()
-    min_score: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that no hub can be run with."""
-        for name, (least, most) in LIMITS.items():
-            value = getattr(self, name)
-            if value is not None and not least <= value <= most:
-                raise DefinitionError(f"`{name}` is {value:g}: it has to be from {least:g} to {most:g}.")
 
 
 class Scan(msgspec.Struct, frozen=True):
-    """A scan's result with what it took: real seconds, and REST calls made meanwhile (none)."""
+    """A scan's result with what it took: real seconds, and REST calls made meanwhile (none).
+
+    `stale` says of ranked symbols that are not proven fresh why, and since when.
+    """
 
     result: ScanResult
     seconds: float
     api_calls: int
+    stale: Mapping[str, Stale]
 
 
 class Hub:
@@ -379,6 +324,7 @@ class Hub:
         if limit < 0:
             raise DefinitionError(f"A limit of {limit} bars is none: give 0 or more.")
         out = self.panel(timeframe).klines(symbol, limit, forming=forming)
+        out.stale = self.stale(symbol)
         if out.size >= limit:
             self.hits += 1
         else:
@@ -411,13 +357,19 @@ class Hub:
 
     def stale(self, symbol: str) -> Stale | None:
         """Give why *symbol* is not proven fresh, and since when; None when it is fresh."""
-        return self.panel(self.timeframes[0].name).stale(symbol)
+        return self._panels[self.timeframes[0].name].stale(symbol)
+
+    def _stale_of(self, symbols: Iterable[str]) -> dict[str, Stale]:
+        """Give why and since when by symbol; without streams a hub shows one moment, and nothing is stale."""
+        found = ((symbol, self.stale(symbol)) for symbol in symbols if self.settings.streams)
+        return {symbol: stale for symbol, stale in found if stale is not None}
 
     def get_stats(self) -> dict[str, int | float | str]:
         """Count what the hub holds and has done; memory in bytes as the operating system sees it."""
         reads = self.hits + self.misses
         state = self.ring.memory.state
-        counts = self.core.counts
+        counts, stale = self.core.counts, self._stale_of(self.symbols)
+        reasons = Counter(one.reason for one in stale.values())
         return {
             "symbols": len(self.symbols),
             "fresh_symbols": sum(self.is_fresh(symbol) for symbol in self.symbols),
@@ -439,7 +391,9 @@ class Hub:
             "audited_different": counts.different,
             "repaired": self.live.repaired,
             "missing_bars": sum(gap.end - gap.start + 1 for gap in self.core.missing(self.now())),
-            "stale_symbols": sum(self.stale(symbol) is not None for symbol in self.symbols),
+            "stale_symbols": len(stale),
+            "stale_reasons": ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()),
+            "stale_since": min((one.since for one in stale.values()), default=0),
             "sockets": len(self.live.seats),
             "sockets_up": self.live.seats_up,
             "reconnects": self.live.reconnects,
@@ -464,7 +418,8 @@ class Hub:
         else:
             scanner = self._scanner(timeframe, min_score)
         result = scanner.scan(bar)
-        return Scan(result, self.clock.monotonic() - started, self.gate.calls - calls)
+        seconds, calls = self.clock.monotonic() - started, self.gate.calls - calls
+        return Scan(result, seconds, calls, self._stale_of(hit.symbol for hit in result.results))
 
     def _scanner(self, timeframe: str | None, min_score: float | None) -> Scanner:
         settings = self.settings

@@ -9,7 +9,8 @@ from tests.proxies import ConnectProxy, Proxy, SocksProxy, running
 
 from klinehub.domain.clock import Clock
 from klinehub.feed.network import RealNetwork
-from klinehub.hub import Hub, HubSettings
+from klinehub.hub import Hub
+from klinehub.settings import HubSettings
 from klinehub.sim.exchange import Exchange, serve
 from klinehub.sim.synthetic import synthetic
 

@@ -14,7 +14,8 @@ import pytest
 
 from klinehub.domain.clock import Clock
 from klinehub.feed.decisions import BarClosed
-from klinehub.hub import Hub, HubSettings
+from klinehub.hub import Hub
+from klinehub.settings import HubSettings
 from klinehub.sim.exchange import Exchange, serve
 from klinehub.sim.loop import SimLoop, SimNetwork
 from klinehub.sim.loop import run as run_virtually

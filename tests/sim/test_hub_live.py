@@ -110,11 +110,11 @@ def test_nothing_is_fetched_twice_to_begin_with() -> None:
 def outage(begin: Callable[[World], object]) -> Callable[[World], Awaitable[None]]:
     async def act(made: World) -> None:
         await asyncio.sleep(70)
-        up = made.hub.live.sockets_up
+        up = made.hub.live.seats_up
         begin(made)
         await asyncio.sleep(6 * 60)
         assert made.hub.live.reconnects > 0
-        assert made.hub.live.sockets_up == up
+        assert made.hub.live.seats_up == up
         await to_quiet(made)
         made.assert_true()
         made.assert_open_bars_true()
@@ -189,7 +189,7 @@ def test_an_outage_is_told_with_names_and_repaired_without_a_second_close() -> N
         assert all(set(one.missing) == set(made.hub.symbols) for one in lacking)
         keys = {(one.timeframe, one.bar, name) for one in lacking for name in one.missing}
         assert sorted(revised) == sorted(keys)
-        assert made.hub.core.counts.late == len(keys)
+        assert made.hub.core.closing.late == len(keys)
 
     play(act, start=HOUR - 2 * MINUTE)
 
@@ -318,7 +318,7 @@ def test_bars_of_which_the_stream_says_nothing_are_complete_within_the_grace() -
         made.assert_true()
         assert made.hub.live.repaired > 3
         assert all(one.complete for _, one in made.closes)
-        assert made.hub.core.counts.late == 0
+        assert made.hub.core.closing.late == 0
         assert (await made.hub.verify()).different == ()
 
     whole = synthetic(550, 1, start=HOUR, churn_hours=0)
@@ -378,7 +378,7 @@ def test_reads_know_what_is_there() -> None:
             hub.klines(symbol, "1hr")
         for link in made.streams:
             link.stall()
-        await asyncio.sleep(9)
+        await asyncio.sleep(6)
         assert not hub.is_fresh(symbol, 5)
 
     play(act)

@@ -15,10 +15,12 @@ from klinehub.domain.clock import Clock
 from klinehub.domain.kline import Exact
 from klinehub.domain.timeframe import MINUTE, Timeframe
 from klinehub.feed.decisions import BarClosed
-from klinehub.hub import Hub, HubSettings
+from klinehub.hub import Hub
+from klinehub.settings import HubSettings
 from klinehub.sim.exchange import Exchange, Served, serve
 from klinehub.sim.loop import SimLoop, SimNetwork, run
 from klinehub.sim.market import Market
+from klinehub.sim.oracle import Remembering
 from klinehub.sim.synthetic import synthetic
 from klinehub.sim.wire import Link
 
@@ -114,7 +116,7 @@ async def world(
     loop: SimLoop, *, start: int, seed: int, place: Place, **settings: Any
 ) -> AsyncIterator[World]:
     """Open a market at *start* (ms), let a hub warm up and follow it, and gather what it announces."""
-    market = synthetic(place.symbols, seed, start=start, churn_hours=place.churn_hours)
+    market = Remembering(synthetic(place.symbols, seed, start=start, churn_hours=place.churn_hours))
     clock = Clock(start, place.rate, loop.time)
     exchange = Exchange(market, clock, weight_limit=place.limit, flat_closes=place.flat_closes)
     served = await serve(exchange, port=0, ws_port=0)

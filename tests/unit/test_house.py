@@ -33,6 +33,7 @@ FLOORS: Final = {
     "store": 2,
     "dialect": 2,
     "scan": 3,
+    "settings": 3,
     "evidence": 4,
     "hub": 4,
     "compiled": 5,

@@ -9,7 +9,8 @@ import pytest
 from klinehub.domain.clock import Clock
 from klinehub.errors import DefinitionError, UnknownName, Unreachable
 from klinehub.feed.decisions import BarClosed, Decisions
-from klinehub.hub import MOST_PENDING, Hub, HubSettings, resident_bytes
+from klinehub.hub import MOST_PENDING, Hub, resident_bytes
+from klinehub.settings import HubSettings
 from klinehub.sim.loop import SimLoop, SimNetwork, run
 
 

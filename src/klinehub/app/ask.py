@@ -11,7 +11,7 @@ from rich.table import Table
 from klinehub.app import options, show
 from klinehub.app.config import Config
 from klinehub.app.exits import FAILED
-from klinehub.app.library import system_clock, system_network
+from klinehub.app.library import system_account, system_clock, system_network
 from klinehub.app.run import open_hub, run
 from klinehub.dialect.render import twelve_fields
 from klinehub.domain.timeframe import Timeframe, timeframe
@@ -21,6 +21,7 @@ from klinehub.feed.asking import ask_klines, proven
 from klinehub.feed.audit import Verified
 from klinehub.feed.budget import WeightGate
 from klinehub.feed.decisions import Fetch
+from klinehub.feed.network import endpoint
 from klinehub.feed.rest import RestClient
 from klinehub.feed.timing import Timing
 from klinehub.hub import Scan
@@ -125,7 +126,13 @@ async def _ask_klines(
 ) -> Sequence[Sequence[str | int]]:
     """Ask the exchange for closed bars of one symbol; an unknown symbol is answered with the nearest."""
     clock = system_clock()
-    gate = WeightGate(clock, limit=config.hub.weight_limit, share=config.hub.share)
+    gate = WeightGate(
+        clock,
+        limit=config.hub.weight_limit,
+        share=config.hub.share,
+        account=system_account(config.hub.rest_url),
+        host="{}:{}".format(*endpoint(config.hub.rest_url)),
+    )
     network = system_network(config.proxy)
     rest = RestClient(config.hub.rest_url, network, gate, clock, timeout=config.hub.timeout)
     try:

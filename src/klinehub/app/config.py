@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from klinehub.errors import DefinitionError, UnknownName
-from klinehub.hub import HubSettings
+from klinehub.settings import HubSettings
 
 FILE: Final = "klinehub.toml"
 PREFIX: Final = "KLINEHUB_"
@@ -33,7 +33,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 TABLES: Final[dict[str, dict[str, str]]] = {
     "exchange": {
         "name": "exchange",
-        **{key: key for key in ("rest_url", "stream_url", "weight_limit", "share")},
+        **{key: key for key in ("rest_url", "stream_url", "fallback_urls", "weight_limit", "share", "audit")},
     },
     "market": {
         key: key
@@ -60,7 +60,7 @@ TABLES: Final[dict[str, dict[str, str]]] = {
     "network": {key: key for key in ("proxy", "timeout", "batch", "streams_per_socket")},
     "output": {"tz": "tz"},
 }
-_LISTS: Final = frozenset({"timeframes", "symbols", "exclude", "unavailable"})
+_LISTS: Final = frozenset({"timeframes", "symbols", "exclude", "unavailable", "fallback_urls"})
 
 
 def defaults() -> dict[str, object]:

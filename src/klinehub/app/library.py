@@ -16,6 +16,7 @@ from klinehub.feed.asking import Progress
 from klinehub.feed.base import Network
 from klinehub.feed.network import RealNetwork, endpoint, is_loopback, proxy_from_env
 from klinehub.feed.warmup import Plan
+from klinehub.settings import DEFAULT_TIMEFRAMES, HubSettings
 
 EXCHANGES = ("binance-usdm",)
 
@@ -56,7 +57,7 @@ class Hub(hub.Hub):
         self,
         exchange: str = "binance-usdm",
         *,
-        timeframes: Sequence[str] = hub.DEFAULT_TIMEFRAMES,
+        timeframes: Sequence[str] = DEFAULT_TIMEFRAMES,
         proxy: str | None = None,
         clock: Clock | None = None,
         network: Network | None = None,
@@ -67,7 +68,7 @@ class Hub(hub.Hub):
     ) -> None:
         if exchange not in EXCHANGES:
             raise UnknownName("exchange", exchange, EXCHANGES)
-        known = hub.HubSettings.__struct_fields__
+        known = HubSettings.__struct_fields__
         for name in settings:
             if name not in known:
                 raise UnknownName("setting", name, known)
@@ -75,7 +76,7 @@ class Hub(hub.Hub):
         if isinstance(timeframes, str):
             raise DefinitionError(f"timeframes is {timeframes!r}: give a list, for example [{timeframes!r}].")
         try:
-            wanted = msgspec.convert({**settings, "timeframes": tuple(timeframes)}, hub.HubSettings)
+            wanted = msgspec.convert({**settings, "timeframes": tuple(timeframes)}, HubSettings)
         except msgspec.ValidationError as exc:
             raise DefinitionError(f"A setting does not fit: {exc}.") from exc
         super().__init__(
@@ -83,6 +84,7 @@ class Hub(hub.Hub):
             clock=clock or system_clock(),
             network=network or system_network(proxy),
             jitter=random.random,
+            account=system_account(wanted.rest_url),
             on_plan=on_plan,
             on_progress=on_progress,
         )

@@ -200,6 +200,12 @@ def _view(hub: Hub, scan: Scan, config: Config, exchange: str) -> Table:
         f"{show.moment(now, tz)}, next {frame.name} close in {left // 60}:{left % 60:02d}, "
         f"{fresh} of {len(hub.symbols)} symbols fresh, {hub.core.counts.closes:,} closes"
     )
+    stats = hub.get_stats()
+    if stats["stale_symbols"]:
+        since = show.moment(int(stats["stale_since"]), tz)
+        foot += f"\nstale since {since}: {stats['stale_reasons']}"
+    if stats["rest_closed"]:
+        foot += f"\nREST is {stats['rest_closed']}"
     up, sockets = hub.live.seats_up, len(hub.live.seats)
     if up < sockets:
         foot += f"\n{up} of {sockets} streams are up, REST fills in: {hub.live.last_loss}"

@@ -141,7 +141,7 @@ def ranking(
         parts = sorted(hit.contributions.items(), key=lambda part: -abs(part[1]))[:shown]
         table.add_row(
             str(place),
-            Text(hit.symbol),
+            Text(f"{hit.symbol}{'*' if hit.symbol in scan.stale else ''}"),
             Text(f"{hit.score:+.1f}", style=colour),
             Text(hit.side, style=colour if hit.side != "flat" else "dim"),
             f"{(prices or {}).get(hit.symbol, hit.price):.10g}",
@@ -160,6 +160,8 @@ def _caption(scan: Scan) -> str:
         parts.append(f"{len(result.warming)} warming")
     if result.missing:
         parts.append(f"{len(result.missing)} without this bar")
+    if scan.stale:
+        parts.append(f"{len(scan.stale)} stale (*)")
     if result.unavailable:
         parts.append(f"not available: {', '.join(result.unavailable)}")
     return ", ".join(parts)

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from klinehub.bench.catalogue import Measurement, rounded
 from klinehub.bench.stage import REQUEST_DELAY, REQUEST_SECONDS, SYMBOLS, Stage, with_hub
-from klinehub.hub import HubSettings
+from klinehub.settings import HubSettings
 
 SIZES: Final = (8, 16, 32, 64, 128, 256)
 DEFAULT: Final = HubSettings().batch

@@ -38,10 +38,11 @@ from klinehub.feed.live import Live
 from klinehub.feed.network import RealNetwork
 from klinehub.feed.rest import RestClient
 from klinehub.feed.timing import Timing
-from klinehub.hub import SLACK, HubSettings
+from klinehub.hub import SLACK
 from klinehub.panel.memory import EXACT
 from klinehub.panel.merge import PROOF
 from klinehub.panel.ring import Ring
+from klinehub.settings import HubSettings
 
 GOALS: Final = {"plain": 5.0, "tls": 6.5}
 RATE: Final = 8_800

@@ -6,7 +6,7 @@ import numpy as np
 
 from klinehub.bench.catalogue import Measurement, rounded
 from klinehub.bench.stage import SYMBOLS, Stage, cpu_seconds, middle, with_hub
-from klinehub.hub import HubSettings
+from klinehub.settings import HubSettings
 
 GOAL_US: Final = 15.0
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from klinehub.domain.kline import Exact
 from klinehub.domain.timeframe import MINUTE, Timeframe, in_order
-from klinehub.hub import DEFAULT_TIMEFRAMES
 from klinehub.panel.memory import EXACT
+from klinehub.settings import DEFAULT_TIMEFRAMES
 from klinehub.sim.market import SLOTS, Instrument, Market
 from klinehub.sim.synthetic import synthetic
 from klinehub.sim.truth import (

@@ -17,7 +17,8 @@ import msgspec
 
 from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import MINUTE
-from klinehub.hub import Hub, HubSettings
+from klinehub.hub import Hub
+from klinehub.settings import HubSettings
 from klinehub.sim.exchange import Exchange, serve
 from klinehub.sim.loop import USUAL_DELAY, SimLoop, SimNetwork, run
 from klinehub.sim.synthetic import synthetic

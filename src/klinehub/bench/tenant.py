@@ -14,7 +14,8 @@ from picows import WSFrame, WSListener, WSTransport
 from klinehub.compiled import ensure
 from klinehub.domain.clock import Clock
 from klinehub.feed.network import RealNetwork
-from klinehub.hub import Hub, HubSettings, resident_bytes
+from klinehub.hub import Hub, resident_bytes
+from klinehub.settings import HubSettings
 
 MEGA: Final = 1_000_000
 DAY: Final = 86_400

@@ -4,8 +4,8 @@ from typing import Final
 
 from klinehub.bench.catalogue import Measurement, rounded
 from klinehub.bench.stage import REQUEST_DELAY, REQUEST_SECONDS, SYMBOLS, Stage, cpu_seconds, middle, with_hub
-from klinehub.hub import DEFAULT_TIMEFRAMES, HubSettings
 from klinehub.scan.scanner import needs
+from klinehub.settings import DEFAULT_TIMEFRAMES, HubSettings
 
 SINCE: Final = 60
 GOALS: Final = {"batch_times": 5.0, "cache_times": 100.0}

@@ -6,7 +6,7 @@ from klinehub.bench.catalogue import Measurement, rounded
 from klinehub.bench.stage import NOON, Stage, with_hub
 from klinehub.domain.timeframe import MINUTE
 from klinehub.feed.binance import klines_weight
-from klinehub.hub import HubSettings
+from klinehub.settings import HubSettings
 
 GOAL_SECONDS: Final = 5.0
 STARTS: Final = (5, 30, 55)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from klinehub.domain.stale import Stale
 from klinehub.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -72,7 +73,12 @@ class Exact(NamedTuple):
 
 
 class Klines(np.ndarray[tuple[int], np.dtype[np.void]]):
-    """A structured array of klines, oldest first (dtype KLINE); a copy, safe to keep."""
+    """A structured array of klines, oldest first (dtype KLINE); a copy, safe to keep.
+
+    `stale` says why they are not proven to be the newest, and since when; it is None when they are.
+    """
+
+    stale: Stale | None = None
 
     @classmethod
     def empty(cls, size: int) -> Self:

@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 
 from klinehub.domain.kline import CLOSED, Exact
+from klinehub.domain.stale import Reason
 from klinehub.errors import DataError
 from klinehub.feed.closing import Closing
 from klinehub.feed.decisions import Correction, Decisions, Fetch
@@ -33,7 +34,6 @@ from klinehub.panel.ledger import Gap
 from klinehub.panel.memory import I64, PARENT, U8
 from klinehub.panel.merge import CLOSED_NOW, CONFLICT, PROOF
 from klinehub.panel.ring import Ring
-from klinehub.panel.stale import Reason
 
 # A close that the stream did not bring within this time is asked for by REST.
 GRACE: Final = 3_000
@@ -183,22 +183,27 @@ class Core:
         decisions = Decisions()
         if not self.closing.live:
             return decisions
-        overdue = self.missing(now)
-        self.liveness.check(now, {gap.row for gap in overdue}, decisions)
+        settled = now - self.margin - max(PROOF + PROOF_MARGIN, self.grace * 2 // 3)
+        missing = self.repair.missing(settled)
+        overdue = {gap.row for gap in missing if self._ended(gap) < now - self.grace}
+        self.liveness.check(now, overdue, decisions)
         if not self._clock_fits:
             return decisions
-        settled = now - self.margin - max(PROOF + PROOF_MARGIN, self.grace * 2 // 3)
-        decisions.fetches += self.repair.plan(now, settled, lambda gap: self._build(gap, decisions))
+        decisions.fetches += self.repair.plan(now, missing, lambda gap: self._build(gap, decisions))
         decisions.fetches += self.doubts.fetches(now)
         audit = self._rounds.due(now)
         if audit is not None:
             decisions.fetches.append(audit)
         self.closing.announce(now, decisions, patience_ends=True)
         for symbol in self.roster.leaving():
-            if self.ring.rows[symbol] not in {gap.row for gap in overdue}:
+            if self.ring.rows[symbol] not in overdue:
                 self.roster.leave(symbol)
                 decisions.left.append(symbol)
         return decisions
+
+    def _ended(self, gap: Gap) -> int:
+        """Give the end of a gap's first bar."""
+        return self.ring.timeframes[gap.timeframe].close_time(gap.start)
 
     def missing(self, now: int) -> list[Gap]:
         """List all bars of followed symbols that should be closed at *now* and are not."""

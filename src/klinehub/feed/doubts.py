@@ -22,7 +22,7 @@ Key = tuple[int, int, int]
 
 
 class Doubt(NamedTuple):
-    """What an answer asked for at *asked* says of a bar, and when to ask again; the stream's words are None."""
+    """What an answer asked for at *asked* says of a bar (None: the stream said it), and when to ask again."""
 
     words: Words | None
     asked: int

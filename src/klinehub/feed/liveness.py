@@ -16,12 +16,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from klinehub.domain.stale import Reason
 from klinehub.feed.decisions import Decisions, Fetch, Renew, Reroute, Resubscribe
 from klinehub.feed.roster import Roster
 from klinehub.feed.use import Use
 from klinehub.panel.memory import I64
 from klinehub.panel.ring import Ring
-from klinehub.panel.stale import Reason
 
 # All in ms of real time; market time may run faster.
 OVERDUE: Final = 2_500  # a stream that is silent for longer is asked about

@@ -51,9 +51,10 @@ class Repair:
             return found
         return [rest for gap in found for rest in self._without_absent(gap)]
 
-    def plan(self, now: int, settled: int, build: Callable[[Gap], bool]) -> list[Fetch]:
-        """Ask for what is missing and neither under way nor asked for lately; *build* tries first."""
-        found = self.missing(settled)
+    def plan(self, now: int, found: list[Gap], build: Callable[[Gap], bool]) -> list[Fetch]:
+        """Ask for gaps that are neither under way nor asked for lately; *build* tries first."""
+        if not found:
+            return []
         streamed = {self._ring.number[tf.name] for tf in self._ring.streamed}
         holes = {gap.row for gap in found if gap.timeframe in streamed}
         wanted: dict[Series, list[tuple[int, int]]] = {}

@@ -48,5 +48,6 @@ def gaps(mem: Memory, t: int, rows: I64, *, wanted: int, upto: int | I64, most: 
     Bars from before a symbol's first bar are not missed; at most *most* runs are listed.
     """
     out = np.empty((most, 3), np.int64)
-    found = _scan(mem, t, rows, wanted, np.broadcast_to(np.asarray(upto, np.int64), rows.shape).copy(), out)
+    each = np.full(rows.size, upto) if isinstance(upto, int) else upto
+    found = _scan(mem, t, rows, wanted, each, out)
     return [Gap(t, int(row), int(start), int(end)) for row, start, end in out[:found]]

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from klinehub.domain.kline import CLOSED, EMPTY, KLINE_WORDS, ROW, ROW_WORDS, Exact, Klines
+from klinehub.domain.stale import Reason, Stale
 from klinehub.domain.timeframe import Timeframe
 from klinehub.errors import UnknownName
 from klinehub.panel.block import Block
 from klinehub.panel.ledger import Gap, gaps
 from klinehub.panel.memory import I64
 from klinehub.panel.read import closed_bar, copy_block, copy_klines, newest_closed
-from klinehub.panel.stale import Stale, stale_of
 
 if TYPE_CHECKING:
     from klinehub.panel.ring import Ring
@@ -75,7 +75,8 @@ class Panel:
 
     def stale(self, symbol: str) -> Stale | None:
         """Give why *symbol* is not proven fresh and since when; None when it is fresh."""
-        return stale_of(self._mem, self.row(symbol))
+        reason, since = (int(word) for word in self._mem.stale[self.row(symbol)])
+        return Stale(Reason(reason).text, since) if reason else None
 
     def newest_closed(self, symbol: str) -> int:
         """Give the absolute index of a symbol's newest closed bar, -1 when it has none."""

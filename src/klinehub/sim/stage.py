@@ -12,7 +12,8 @@ from klinehub.domain.clock import Clock
 from klinehub.errors import KlinehubError
 from klinehub.feed.account import Account
 from klinehub.feed.decisions import BarClosed
-from klinehub.hub import Hub, HubSettings
+from klinehub.hub import Hub
+from klinehub.settings import HubSettings
 from klinehub.sim.exchange import Exchange, Served, serve
 from klinehub.sim.line_trouble import with_names
 from klinehub.sim.loop import SimLoop

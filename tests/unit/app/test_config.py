@@ -6,7 +6,7 @@ import pytest
 
 from klinehub.app.config import TABLES, load
 from klinehub.errors import DefinitionError, UnknownName
-from klinehub.hub import HubSettings
+from klinehub.settings import HubSettings
 
 
 @pytest.fixture

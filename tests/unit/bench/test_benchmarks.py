@@ -77,7 +77,7 @@ def test_ingest_notices_a_bar_that_is_not_there_and_one_wrong_bit() -> None:
     assert ingest.compare(core, script)["different"] >= len(bars) - len(script.symbols)
     buf = np.frombuffer(b"".join(one.text for one in script.frames), np.uint8)
     ends = np.cumsum([len(one.text) for one in script.frames]).astype(np.int64)
-    core.on_batch(buf, ends, len(ends), script.frames[-1].time)
+    core.on_batch(0, buf, ends, len(ends), script.frames[-1].time)
     assert ingest.compare(core, script)["equal"] is True
     memory = core.ring.memory
     memory.cells[0, 1, memory.newest[0, 1] % core.ring.bars, CLOSE] ^= 1

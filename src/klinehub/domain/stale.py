@@ -3,8 +3,6 @@
 from enum import IntEnum
 from typing import NamedTuple
 
-from klinehub.panel.memory import Memory
-
 
 class Reason(IntEnum):
     """Why a symbol is stale; 0 is fresh. Of several reasons the largest is shown."""
@@ -41,9 +39,3 @@ class Stale(NamedTuple):
 
     reason: str
     since: int
-
-
-def stale_of(memory: Memory, row: int) -> Stale | None:
-    """Give why a row is stale, None when it is fresh."""
-    reason, since = (int(word) for word in memory.stale[row])
-    return Stale(Reason(reason).text, since) if reason else None

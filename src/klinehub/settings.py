@@ -1,0 +1,70 @@
+"""What a hub keeps and how it asks for it."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from klinehub.errors import DefinitionError
+from klinehub.feed import binance
+
+DEFAULT_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h")
+
+
+# The numbers that a hub can be run with, from the least to the most.
+LIMITS: Final[dict[str, tuple[float, float]]] = {
+    "bars": (1, binance.MOST_ROWS - 1),
+    "min_turnover": (0, 1e15),
+    "most_symbols": (1, 100_000),
+    "spare": (0, 100_000),
+    "batch": (1, 1_024),
+    "share": (0.001, 1),
+    "weight_limit": (100, 1_000_000),
+    "streams_per_socket": (1, 1_024),
+    "timeout": (0.1, 600),
+    "min_score": (0, 100),
+    "audit": (0, 1),
+}
+
+
+class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a hub keeps and how it asks for it; every field has a config key of the same name.
+
+    `symbols` chooses just these; otherwise all trading perpetuals of `quote` with at least
+    `min_turnover` in 24 hours, at most `most_symbols`. `bars` are kept closed per series. `share` of the
+    exchange's `weight_limit` a minute is spent, None lifts it; the part `audit` of the limit compares bars
+    with REST again, for ever. `native` streams every timeframe; without `streams` the hub is warmed up and
+    then left as it is. `fallback_urls` are tried when `stream_url` stays silent, None derives them from it.
+    """
+
+    rest_url: str = binance.REST_URL
+    stream_url: str = binance.STREAM_URL
+    fallback_urls: tuple[str, ...] | None = None
+    timeframes: tuple[str, ...] = DEFAULT_TIMEFRAMES
+    native: bool = False
+    bars: int = 498
+    symbols: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    quote: str = "USDT"
+    min_turnover: float = 0.0
+    most_symbols: int | None = None
+    tradifi: bool = True
+    spare: int = 32
+    batch: int = 64
+    share: float | None = 0.8
+    weight_limit: int = binance.WEIGHT_LIMIT
+    audit: float = 0.02
+    streams: bool = True
+    streams_per_socket: int = 200
+    timeout: float = 10.0
+    scan_timeframe: str | None = None
+    weights: Mapping[str, float] | None = None
+    unavailable: tuple[str, ...] = ()
+    min_score: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no hub can be run with."""
+        for name, (least, most) in LIMITS.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise DefinitionError(f"`{name}` is {value:g}: it has to be from {least:g} to {most:g}.")
