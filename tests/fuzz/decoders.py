@@ -30,6 +30,8 @@ _CLOSE: Final = (
     '"x":true,"q":"1","V":"1","Q":"1"}}'
 )
 BEFORE, AFTER = ((_CLOSE % (NOW, name, TIME, name)).encode() for name in NEIGHBOURS)
+# What reads the bodies that hold no klines, and the answers to our own messages.
+ANSWERS: Final = ("parse_listings", "parse_turnover", "parse_time", "parse_trade_times", "parse_answer")
 # In the order in which they import each other.
 _UNDER_TEST: Final = (numerals, body, wire, slow, core, binance)
 
@@ -43,7 +45,7 @@ class Decoders(NamedTuple):
     number: Callable[[str], Any]
     nearest_float: Callable[[Any], float]
     whole: Callable[[Any, int], int]
-    answers: tuple[Callable[[bytes], Any], ...]  # listing, turnover, time
+    answers: tuple[Callable[[bytes], Any], ...]  # as ANSWERS
     hub: "Hub"
 
 
@@ -127,7 +129,7 @@ def _from(modules: Sequence[ModuleType]) -> Decoders:
         of["body"].number,
         of["body"].nearest_float,
         of["body"].whole,
-        (of["binance"].parse_listings, of["binance"].parse_turnover, of["binance"].parse_time),
+        tuple(getattr(of["binance"], name) for name in ANSWERS),
         Hub(of["core"]),
     )
 

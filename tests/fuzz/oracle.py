@@ -204,19 +204,26 @@ def _row(line: Any, *, agreed: bool) -> Row | None:
     return Row(due, open_time, trades, tuple(kept[:4]), tuple(kept[4:]))
 
 
-def read_answer(body: bytes, kind: int, value: Any) -> bool:
-    """Tell whether *value* is what a listing (0), tickers (1) or the time (2) say."""
+def read_answer(body: bytes, reader: str, value: Any) -> bool:
+    """Tell whether *value*, which *reader* has made of a body, is what the body says."""
     try:
         whole, _ = _json(body.decode("utf-8", "replace").encode())
     except TooDeep:
         return True
     except ValueError:
         return False
-    if kind == 2:
-        return bool(_integer(whole["serverTime"]) == value >= 0)
-    if kind == 1:
-        told = {entry["symbol"]: float(entry["quoteVolume"]) for entry in whole}
-        return bool(told == value and all(math.isfinite(one) and one >= 0 for one in value.values()))
-    return [(one["symbol"], one["status"]) for one in whole["symbols"]] == [
-        (one.symbol, one.status) for one in value
-    ]
+    match reader:
+        case "parse_time":
+            fine = _integer(whole["serverTime"]) == value >= 0
+        case "parse_answer":
+            same = whole["id"] == str(value.id) or _integer(whole["id"]) == value.id
+            fine = same and (whole.get("error") is None) == (value.error is None)
+        case "parse_trade_times":
+            fine = {entry["symbol"]: _integer(entry["time"]) for entry in whole} == value
+        case "parse_turnover":
+            told = {entry["symbol"]: float(entry["quoteVolume"]) for entry in whole}
+            fine = told == value and all(math.isfinite(one) and one >= 0 for one in value.values())
+        case _:
+            names = [(one["symbol"], one["status"]) for one in whole["symbols"]]
+            fine = names == [(one.symbol, one.status) for one in value]
+    return bool(fine)

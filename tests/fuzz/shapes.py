@@ -163,9 +163,15 @@ def _answer(dice: Dice) -> bytes:
     way = dice.below(8)
     if way < 3:
         number = usual(dice) if dice.below(3) else adversarial(dice)
-        pairs = [f'"symbol":"{dice.pick(NAMES)}"', f'"quoteVolume":"{number}"', f'"count":{dice.wide(40)}']
+        kept = (f'"quoteVolume":"{number}"', f'"time":{TIME + dice.wide(40)}', f'"time":{dice.wide(70)}')
+        pairs = [f'"symbol":"{dice.pick(NAMES)}"', dice.pick(kept), f'"count":{dice.wide(40)}']
         lines = [joined(dice, _varied(dice, list(pairs))) for _ in range(dice.below(3))]
         return joined(dice, lines, "[", "]").encode("utf-8", "surrogateescape")
+    if way == 3:
+        error = dice.pick(('"error":null', '"result":null', '"error":{"code":2,"msg":"Invalid request"}'))
+        return joined(dice, _varied(dice, [error, f'"id":{dice.wide(30)}'])).encode(
+            "utf-8", "surrogateescape"
+        )
     if way < 5:
         return joined(dice, _varied(dice, [f'"serverTime":{TIME + dice.wide(40)}', '"a":[]'])).encode(
             "utf-8", "surrogateescape"

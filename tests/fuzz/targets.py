@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from tests.fuzz.decoders import SCALE, WHERE, Decoders, Kept
+from tests.fuzz.decoders import ANSWERS, SCALE, WHERE, Decoders, Kept
 from tests.fuzz.oracle import (
     MOST,
     MOST_DECIMALS,
@@ -323,11 +323,11 @@ def _slow_fault(text: str, exact: Exactly | None, decoders: Decoders) -> str:
 
 
 def answers(inputs: Sequence[bytes], decoders: Decoders) -> Verdicts:
-    """Read each body as a listing, as tickers and as the time."""
+    """Read each body as each of the things that it may be."""
     wrong, accepted = [], 0
     for n, data in enumerate(inputs):
         taken = False
-        for at, read in enumerate(decoders.answers):
+        for name, read in zip(ANSWERS, decoders.answers, strict=True):
             try:
                 value = read(data)
             except FeedError:
@@ -335,8 +335,10 @@ def answers(inputs: Sequence[bytes], decoders: Decoders) -> Verdicts:
             except Exception as exc:  # noqa: BLE001 - any other exception is what is looked for
                 wrong.append((n, f"crash by {type(exc).__name__}: {exc}"))
                 continue
+            if value is None:
+                continue
             taken = True
-            if not read_answer(data, at, value):
+            if not read_answer(data, name, value):
                 wrong.append((n, f"a body does not say what is read: {value!r}"))
         accepted += taken
     return Verdicts(accepted, wrong)

@@ -19,6 +19,8 @@ EXCHANGE_INFO: Final = "/fapi/v1/exchangeInfo"
 TICKER_24H: Final = "/fapi/v1/ticker/24hr"
 TIME: Final = "/fapi/v1/time"
 TICKER_24H_WEIGHT: Final = 40
+# No time is further from 1970 than this, in ms; it leaves room to count with in 64 bits.
+MOST_TIME: Final = 2**53
 # When each symbol last traded, of all symbols at once.
 PRICES: Final = "/fapi/v2/ticker/price"
 PRICES_WEIGHT: Final = 2
@@ -83,11 +85,11 @@ class _Ticker(msgspec.Struct, rename="camel"):
 
 class _Price(msgspec.Struct):
     symbol: str
-    time: int
+    time: Annotated[int, msgspec.Meta(ge=-MOST_TIME, le=MOST_TIME)]
 
 
 class _Time(msgspec.Struct, rename="camel"):
-    server_time: Annotated[int, msgspec.Meta(ge=0)]
+    server_time: Annotated[int, msgspec.Meta(ge=0, le=MOST_TIME)]
 
 
 # What msgspec raises for bodies of any bytes: no JSON, no UTF-8, too many brackets in each other.
@@ -142,7 +144,7 @@ def parse_trade_times(body: bytes) -> dict[str, int]:
     """Read a price ticker body of all symbols: exchange time in ms of the last trade by symbol."""
     try:
         return {price.symbol: price.time for price in _prices(body)}
-    except msgspec.DecodeError as exc:
+    except _UNREADABLE as exc:
         raise FeedError(f"The last prices could not be read ({exc}). Check `exchange.rest_url`.") from exc
 
 
@@ -201,5 +203,5 @@ def parse_answer(frame: bytes) -> Answer | None:
     """Read the answer to a control message; None when the frame is something else."""
     try:
         return _answer(frame)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         return None
