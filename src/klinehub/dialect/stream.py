@@ -181,6 +181,9 @@ class Connection:
                 await self._hear(message.type, message.data)
         except _End as end:
             await self.close(_POLICY, str(end))
+        except ConnectionError:
+            # The client went away while it was answered: there is nobody to tell.
+            self.abort()
         except _Fault:
             # Only a URL with too many names comes here: a control message gets its error frame.
             await self.close(_POLICY, "Invalid request")

@@ -205,8 +205,8 @@ async def _slow_body(handler: Handler, request: web.Request) -> web.StreamRespon
     if given.status != 200:
         return given
     slow = web.StreamResponse(headers={"Content-Length": str(len(body)), "Content-Type": "application/json"})
-    await slow.prepare(request)
     try:
+        await slow.prepare(request)
         for byte in body:
             await slow.write(bytes((byte,)))
             await asyncio.sleep(1.0)

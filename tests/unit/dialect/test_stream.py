@@ -460,3 +460,29 @@ def test_wrong_paths_are_not_found() -> None:
         return refused.value.status
 
     assert on_exchange(follow) == 404
+
+
+def test_a_client_that_goes_while_it_is_answered_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    class Tap:
+        def admit(self, request: Any) -> None: ...
+
+        def passed(self, connection: Any, data: bytes) -> bytes:
+            return data
+
+        def pongs(self, connection: Any) -> bool:
+            connection.abort()
+            return True
+
+        def refusal(self, connection: Any, names: Any) -> str:
+            return ""
+
+    async def ping(scene: Scene) -> int:
+        streams = scene.served.exchange.streams
+        streams.tap = Tap()
+        socket = await scene.connect("/market/ws")
+        await socket.ping(b"x")
+        await asyncio.sleep(1)
+        return len(streams.connections)
+
+    assert on_exchange(ping) == 0
+    assert not caplog.records
