@@ -1,49 +1,73 @@
-"""The exchange's time, read through a gate that may make it wait."""
+"""Asking for klines: what is sent for a range, and which of the answer's bars it proves closed."""
 
-import asyncio
-import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
-from klinehub.domain.clock import Clock
-from klinehub.feed.asking import sync
-from klinehub.feed.budget import WeightGate
-from klinehub.feed.rest import Answer
-from klinehub.sim.loop import SimLoop, run
+import pytest
+from tests.unit.feed.telling import at, rows
 
-AHEAD = 7_000
+from klinehub.domain.timeframe import timeframe
+from klinehub.errors import DataError
+from klinehub.feed.asking import ask_klines, proven
+from klinehub.feed.decisions import Fetch
+from klinehub.feed.rest import Answer, RestClient
+from klinehub.feed.use import Use
+from klinehub.panel.merge import PROOF
 
-
-class Exchange:
-    """Answers with its own time, *AHEAD* of ours, 40 ms after the gate let the question through."""
-
-    def __init__(self, gate: WeightGate, clock: Clock, loop: SimLoop) -> None:
-        self.gate, self.clock, self.loop = gate, clock, loop
-
-    async def ask(self, path: str, params: Mapping[str, Any], *, weight: int) -> Answer:
-        asked = await self.gate.take(weight)
-        await asyncio.sleep(0.02)
-        body = json.dumps({"serverTime": self.clock.now() + AHEAD}).encode()
-        await asyncio.sleep(0.02)
-        self.gate.landed(weight)
-        return Answer(body, asked)
+LINE = b'[1791241200000,"1.5","2.0","1.0","1.7","3.25",1791241259999,"4.5",7,"1.25","2.5","0"]'
 
 
-def test_a_wait_for_the_budget_is_no_part_of_the_round_trip() -> None:
-    async def read(loop: SimLoop) -> tuple[int, float]:
-        clock = Clock(1_700_000_040_000, 1.0, loop.time)
-        gate = WeightGate(clock, limit=100, share=1.0)
-        exchange: Any = Exchange(gate, clock, loop)
-        gate.landed(await _spend(gate, 100))
-        await sync(exchange, gate)
-        return gate.offset, loop.time()
+class Rest:
+    """Answers every question with one body, and keeps the questions."""
 
-    offset, waited = run(read)
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.asked: list[tuple[str, dict[str, str | int], int, Use]] = []
 
-    assert waited > 10
-    assert abs(offset - AHEAD) <= 1
+    async def ask(self, path: str, params: Mapping[str, str | int], *, weight: int, use: Use) -> Answer:
+        self.asked.append((path, dict(params), weight, use))
+        return Answer(self.body, 123, 456)
 
 
-async def _spend(gate: WeightGate, weight: int) -> int:
-    await gate.take(weight)
-    return weight
+async def asked_for(fetch: Fetch, body: bytes = b"[]") -> tuple[Any, ...]:
+    rest = Rest(body)
+    exact, answer = await ask_klines(cast("RestClient", rest), fetch)
+    assert answer == Answer(body, 123, 456)
+    (question,) = rest.asked
+    return (*question, exact)
+
+
+@pytest.mark.parametrize(
+    ("limit", "weight"), [(99, 1), (100, 2), (499, 2), (500, 5), (1_000, 5), (1_500, 10)]
+)
+async def test_a_range_is_asked_for_by_its_start_with_its_weight_and_use(limit: int, weight: int) -> None:
+    path, params, spent, use, _ = await asked_for(Fetch("A", "5m", at(0), limit, Use.REPAIR))
+
+    assert path.endswith("/klines")
+    assert params == {"symbol": "A", "interval": "5m", "limit": limit, "startTime": at(0)}
+    assert (spent, use) == (weight, Use.REPAIR)
+
+
+async def test_the_newest_bars_are_asked_for_without_a_start() -> None:
+    _, params, _, use, _ = await asked_for(Fetch("A", "1m", None, 2))
+
+    assert params == {"symbol": "A", "interval": "1m", "limit": 2}
+    assert use is Use.WARM_UP
+
+
+async def test_the_answer_is_read_exactly() -> None:
+    *_, exact = await asked_for(Fetch("A", "1m", None, 2), b"[%s]" % LINE)
+
+    assert exact.rows.tolist() == [(1_791_241_200_000, 1.5, 2.0, 1.0, 1.7, 325, 45, 7, 125, 25)]
+
+
+async def test_a_body_of_no_klines_is_refused() -> None:
+    with pytest.raises(DataError):
+        await asked_for(Fetch("A", "1m", None, 2), b'{"code":0}')
+
+
+def test_only_bars_that_were_over_two_seconds_before_the_question_are_proven() -> None:
+    told = rows("A", "5m", 0, 2)
+
+    for asked, count in ((at(15) - 1 + PROOF, 3), (at(15) - 2 + PROOF, 2), (at(0), 0)):
+        assert proven(timeframe("5m"), told, asked).rows.tolist() == told.rows[:count].tolist()
