@@ -1,12 +1,13 @@
 """What is said on a stream's socket: which names to follow and to leave, and what the answers teach."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
 from klinehub.feed.binance import SUBSCRIBE, TOO_MANY, UNSUBSCRIBE, Answer, control_message, packed
 
-# A name that was refused is asked for again after this many seconds.
-ASK_AGAIN: Final = 3_600.0
+# A name that was refused is asked for again after this many seconds, twice as many each time, up to an hour.
+ASK_AGAIN: Final = (60.0, 3_600.0)
 # An answer that has not come after this many seconds is waited for no longer.
 PATIENCE: Final = 10.0
 
@@ -21,6 +22,7 @@ class Wishes:
         self.names: dict[str, None] = dict.fromkeys(names)
         self.suspects: list[tuple[str, ...]] = []
         self._refused: dict[tuple[str, ...], float] = {}
+        self._strikes: Counter[tuple[str, ...]] = Counter()
 
     @property
     def refused(self) -> tuple[str, ...]:
@@ -70,7 +72,9 @@ class Wishes:
         self.accept(names)
         left = self._wanted(names)
         if len(left) == 1 or (left and code == TOO_MANY):
-            self._refused[left] = now + ASK_AGAIN
+            first, longest = ASK_AGAIN
+            self._refused[left] = now + min(first * 2 ** self._strikes[left], longest)
+            self._strikes[left] += 1
         elif left:
             half = len(left) // 2
             self.suspects += [left[:half], left[half:]]

@@ -96,7 +96,7 @@ class Seat:
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """The names that the exchange does not take; each is asked for again once an hour."""
+        """The names that the exchange does not take; each is asked for again after a while."""
         return self._wishes.refused
 
     @property
@@ -268,7 +268,7 @@ class Seat:
         """
         began = NEVER
         try:
-            while not new.over and new.url == self.route:
+            while not new.over:
                 now = self._now()
                 if old.over:
                     return True

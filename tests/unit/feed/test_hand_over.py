@@ -58,7 +58,33 @@ def test_a_socket_that_is_answered_but_silent_never_replaces_one_that_works() ->
 
     scene = played(lambda scene: during(scene, act(scene)))
     assert (scene.seat.rotations, scene.seat.given_up, scene.seat.reconnects) == (1, 1, 0)
+    assert len(scene.place.clients) == 3
     assert scene.lacking == []
+
+
+def test_where_nothing_is_heard_at_all_nothing_is_proven() -> None:
+    async def act(scene: Scene) -> None:
+        await asyncio.sleep(2)
+        scene.seat.renew("for the test", overlap=True)
+        await asyncio.sleep(HAND_OVER + 1)
+
+    scene = played(act)
+    assert (scene.seat.rotations, scene.seat.given_up) == (0, 1)
+    assert len(scene.place.clients) == 2
+
+
+def test_when_the_old_socket_is_lost_the_next_one_has_to_do_without_proof() -> None:
+    async def act(scene: Scene) -> None:
+        await asyncio.sleep(2)
+        scene.seat.renew("for the test", overlap=True)
+        await asyncio.sleep(1)
+        scene.place.links()[0].reset()
+        await asyncio.sleep(2 * HAND_OVER)
+        assert scene.seat.up
+
+    scene = played(act)
+    assert (scene.seat.rotations, scene.seat.given_up, scene.seat.reconnects) == (0, 0, 1)
+    assert len(scene.place.clients) == 2
 
 
 def test_a_socket_that_lacks_one_stream_never_replaces_one_that_has_it() -> None:
