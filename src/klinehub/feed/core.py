@@ -94,6 +94,7 @@ class Core:
     def watch(self, symbols: Iterable[str]) -> None:
         """Follow these symbols too: they are waited for at a close, repaired and watched; each has a row."""
         self.roster.follow(symbols)
+        self.repair.forget()
         self._where = directory(self.ring.symbols, self.ring.timeframes, self.streamed)
 
     def go_live(self, now: int) -> None:
@@ -102,10 +103,13 @@ class Core:
 
     def on_batch(self, seat: int, buf: U8, ends: I64, frames: int, now: int) -> Decisions:
         """Merge *frames* frames of a seat that lie end to end in *buf*; frame i ends at `ends[i]`."""
+        latest = now + self.liveness.ahead
         room = frames * (len(self.ring.timeframes) + 1)
         if self._reports.shape[0] < room:
             self._reports = np.zeros((room, REPORT_WORDS), np.int64)
-        count = int(ingest(self.ring.memory, self._where, buf, ends, frames, now, self._reports, self._told))
+        count = int(
+            ingest(self.ring.memory, self._where, buf, ends, frames, latest, self._reports, self._told)
+        )
         self.counts.updates += frames
         self.liveness.heard(seat, int(self._told[0]), now)
         decisions = Decisions()
@@ -142,13 +146,13 @@ class Core:
         self.closing.announce(now, decisions, patience_ends=False)
         return decisions
 
-    def on_failed(self, fetch: Fetch, now: int) -> None:
-        """Say that *fetch* brought nothing, or was not sent; its range is not asked for again for a while."""
+    def on_failed(self, fetch: Fetch, now: int, *, soon: bool = False) -> None:
+        """Say that *fetch* brought nothing; it is asked for again after a while, *soon* if it was not sent."""
         t, row = self.ring.number[fetch.timeframe], self.ring.rows[fetch.symbol]
         if fetch.use is Use.AUDIT:
             self._rounds.landed()
         elif fetch.use is Use.REPAIR and not self._doubted(t, row, fetch, now):
-            self.repair.failed(t, row, now)
+            self.repair.failed(t, row, now, soon=soon)
 
     def on_prices(self, traded: Mapping[str, int], asked: int) -> None:
         """Take over when each symbol last traded (exchange time in ms), as REST knew it at *asked*."""
@@ -157,7 +161,13 @@ class Core:
     def on_seat(self, seat: int, now: int, *, up: bool) -> None:
         """Say that a seat's socket is subscribed, or lost."""
         self.liveness.on_seat(seat, now, up=up)
+        if up:
+            self.repair.forget()
         self.liveness.check(now, (), Decisions())
+
+    def on_open(self) -> None:
+        """Say that REST answers again: what failed is asked for at once."""
+        self.repair.forget()
 
     def on_clock(self, now: int, *, fits: bool) -> None:
         """Say that *now* can not be trusted until it is read anew, or that it was.
@@ -176,6 +186,7 @@ class Core:
         for symbol, status in changes.frozen:
             self.roster.freeze(symbol, status, now)
         self.roster.follow(changes.thawed)
+        self.repair.forget()
         return tuple(changes.added[: self.ring.capacity - len(self.ring.symbols)])
 
     def on_timer(self, now: int) -> Decisions:
@@ -220,7 +231,9 @@ class Core:
             event = read_event(frame)
             if event is not None and event.k is not None:
                 self.liveness.heard(seat, event.E, now)
-                self._take(merge_slowly(self.ring, event, now, self._listened), into, now)
+                self._take(
+                    merge_slowly(self.ring, event, now + self.liveness.ahead, self._listened), into, now
+                )
             elif event is not None and event.e == CONTRACT_INFO:
                 into.relist = True
             elif event is not None and event.e == SHUTDOWN:

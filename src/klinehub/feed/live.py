@@ -175,7 +175,7 @@ class Live:
         for item in fetches:
             queue = self._queues[item.use]
             if queue.full():
-                self.core.on_failed(item, self._gate.now())
+                self.core.on_failed(item, self._gate.now(), soon=True)
             else:
                 queue.put_nowait(item)
 
@@ -191,11 +191,14 @@ class Live:
     async def _tick(self) -> None:
         """Look around at each timer, once the clock was looked at."""
         pause = max(SHORTEST_TIMER, TIMER / 1000 / self._clock.rate)
-        expected = self._clock.now()
+        expected, was_closed = self._clock.now(), False
         while True:
-            now = self._clock.now()
-            self.timing.on_tick(now, expected)
+            self.timing.on_tick(self._clock.now(), expected)
             self.core.margin = self.timing.margin
+            is_closed = bool(self._gate.closed(self._gate.now()))
+            if was_closed and not is_closed:
+                self.core.on_open()
+            was_closed = is_closed
             self._emit(self.core.on_timer(self._gate.now()))
             expected = self._clock.now() + int(pause * 1000 * self._clock.rate)
             await asyncio.sleep(pause)
@@ -238,7 +241,8 @@ class Live:
                 self.repaired += item.use is Use.REPAIR
             except FeedError as exc:
                 self.last_loss = str(exc)
-                self.core.on_failed(item, self._gate.now())
+                now = self._gate.now()
+                self.core.on_failed(item, now, soon=bool(self._gate.closed(now)))
             except DataError as exc:
                 self.last_loss = str(exc)
 

@@ -28,6 +28,7 @@ OVERDUE: Final = 2_500  # a stream that is silent for longer is asked about
 UNPROVEN: Final = 6_000  # a symbol that nothing proved fresh for this long is stale
 SEAT_UNPROVEN: Final = 3_500  # the same where all streams of a socket are silent
 TELLS_WITHIN: Final = 1_500  # a stream tells a trade at the latest after this
+AHEAD: Final = 1_000
 PRICES_EVERY: Final = 2_000
 PROBE_AGAIN: Final = 5_000
 NEXT_STEP: Final = (6_000, 15_000, 60_000)
@@ -55,6 +56,8 @@ class Liveness:
         self._ring = ring
         self._roster = roster
         self._pace = max(1.0, pace)
+        # How far ahead of our clock an event's time is believed.
+        self.ahead = int(AHEAD * self._pace)
         self._streamed = [ring.number[tf.name] for tf in ring.streamed]
         shape = (len(ring.timeframes), ring.capacity)
         self._seat_of = np.zeros(shape, np.int64)
@@ -78,11 +81,16 @@ class Liveness:
     def heard(self, seat: int, told: int, now: int) -> None:
         """Note that a seat told klines up to exchange time *told*."""
         one = self._seat(seat)
-        one.heard = max(one.heard, min(told, now))
+        one.heard = max(one.heard, min(told, now + self.ahead))
 
     def on_seat(self, seat: int, now: int, *, up: bool) -> None:
-        """Note that a seat's socket is subscribed, or lost; its symbols are stale at once when it is lost."""
+        """Note that a seat's socket is subscribed, or lost; its symbols are stale at once when it is lost.
+
+        A seat that stays up through a hand-over owes what it owed before.
+        """
         one, rows = self._seat(seat), self._seat_of == seat
+        if one.up and up:
+            return
         if one.up and not up:
             self._mark(rows, Reason.LOST, now)
         if up:
@@ -201,7 +209,9 @@ class Liveness:
         return pending
 
     def _mark(self, which: Flags | tuple[int, I64], reason: Reason, now: int) -> None:
-        self._marked[which], self._why[which] = now, reason
+        # What was told before does not count as told after, though the clocks differ a little.
+        self._marked[which] = np.maximum(now, self._known()[which])
+        self._why[which] = reason
 
     def _write(self, now: int, gaps: I64) -> None:
         """Write the largest reason of each row; a reason that stays keeps its time."""

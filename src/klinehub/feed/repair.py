@@ -38,10 +38,22 @@ class Repair:
         self._wanted = wanted
         self._flying: Counter[Series] = Counter()
         self._not_before: dict[Series, int] = {}
+        self._whole_to = -1
         self.absent: set[tuple[int, int, int]] = set()
 
     def missing(self, settled: int) -> list[Gap]:
-        """List the runs of bars that ended by exchange time *settled* and are not closed here."""
+        """List the runs of bars that ended by exchange time *settled* and are not closed here.
+
+        A market that lacked nothing lacks nothing until the next bar of the smallest timeframe has ended.
+        """
+        upto = self._ring.timeframes[0].index(settled) - 1
+        if upto == self._whole_to:
+            return []
+        found = self._look(settled)
+        self._whole_to = upto if not found else -1
+        return found
+
+    def _look(self, settled: int) -> list[Gap]:
         found: list[Gap] = []
         rows, memory = self._roster.rows, self._ring.memory
         for t, timeframe in enumerate(self._ring.timeframes):
@@ -94,13 +106,14 @@ class Repair:
             oldest = [tf.index(asked) - self._ring.bars for tf in self._ring.timeframes]
             self.absent = {key for key in self.absent if key[2] > oldest[key[0]]}
 
-    def failed(self, t: int, row: int, now: int) -> None:
-        """Say that a request brought nothing, or was not sent."""
-        self._down((t, row), now + RETRY)
+    def failed(self, t: int, row: int, now: int, *, soon: bool = False) -> None:
+        """Say that a request brought nothing; *soon* if it was not even sent."""
+        self._down((t, row), now + (AGAIN if soon else RETRY))
 
     def forget(self) -> None:
-        """Ask again at once for all that is missing: times noted before a jump of the clock mean nothing."""
+        """Ask at once for all that is missing, whatever failed or was noted by a clock that was wrong."""
         self._not_before.clear()
+        self._whole_to = -1
 
     def _down(self, series: Series, again: int) -> None:
         self._not_before[series] = again

@@ -291,11 +291,11 @@ def fit(mem: Memory, event: I64, event_f: F64) -> int:
 
 
 @kernel
-def apply(mem: Memory, event: I64, now: int, frame: int, closed: I64, reports: I64, count: int) -> int:
+def apply(mem: Memory, event: I64, latest: int, frame: int, closed: I64, reports: I64, count: int) -> int:
     """Merge one fitted event and lift the larger bars; adds its reports and gives their new number."""
     row, t = event[ROW_AT], event[TIMEFRAME_AT]
     # A frame that was held up on its way is as old as what it tells, not as young as its arrival.
-    mem.heard[t, row] = max(mem.heard[t, row], min(event[EVENT_AT], now))
+    mem.heard[t, row] = max(mem.heard[t, row], min(event[EVENT_AT], latest))
     closed[:] = -1
     if event[CLOSED_AT] == 1:
         flags = merge_closed(mem, t, row, event)
@@ -323,11 +323,12 @@ def report(reports: I64, count: int, flags: int, frame: int, row: int, t: int, t
 
 @njit(cache=True, nogil=True)
 def ingest(
-    mem: Memory, where: Directory, buf: U8, ends: I64, frames: int, now: int, reports: I64, told: I64
+    mem: Memory, where: Directory, buf: U8, ends: I64, frames: int, latest: int, reports: I64, told: I64
 ) -> int:
     """Parse and merge *frames* frames that lie end to end in *buf*; gives the number of reports.
 
-    *reports* needs room for (timeframes + 1) lines a frame; `told[0]` becomes the newest event time of the
+    No event is believed to be from after exchange time *latest*. *reports* needs room for
+    (timeframes + 1) lines a frame; `told[0]` becomes the newest event time of the
     klines, 0 when there was none.
     """
     event = np.zeros(EVENT_WORDS, np.int64)
@@ -344,7 +345,7 @@ def ingest(
             flags = UNLISTED if unlisted else fit(mem, event, event_f)
         if flags == QUIET:
             told[0] = max(told[0], event[EVENT_AT])
-            count = apply(mem, event, now, frame, closed, reports, count)
+            count = apply(mem, event, latest, frame, closed, reports, count)
         else:
             count = report(reports, count, flags, frame, -1, -1, 0)
     return count
