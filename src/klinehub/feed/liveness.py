@@ -62,10 +62,11 @@ class Liveness:
         shape = (len(ring.timeframes), ring.capacity)
         self._seat_of = np.zeros(shape, np.int64)
         # Exchange times by stream: REST loaded, proved quiet, marked stale, subscribed, and more.
-        self._loaded, self._proved, self._marked, self._since, self._owed, self._probed, self._acted = (
+        self._loaded, self._proved, self._marked, self._since, self._tried, self._probed, self._acted = (
             np.zeros(shape, np.int64) for _ in range(7)
         )
-        self._level = np.zeros(shape, np.int64)
+        # The oldest trade that a stream has not told, the same once it had the time to, and the steps taken.
+        self._untold, self._owed, self._level = (np.zeros(shape, np.int64) for _ in range(3))
         self._lacks = np.zeros(shape, bool)
         self._why = np.full(shape, int(Reason.STARTING))
         self._seats: list[_Seat] = []
@@ -86,21 +87,20 @@ class Liveness:
     def on_seat(self, seat: int, now: int, *, up: bool) -> None:
         """Note that a seat's socket is subscribed, or lost; its symbols are stale at once when it is lost.
 
-        A seat that stays up through a hand-over owes what it owed before.
+        What comes up owes nothing yet. A seat that stays up through a hand-over has proven its new socket.
         """
         one, rows = self._seat(seat), self._seat_of == seat
-        if one.up and up:
-            return
         if one.up and not up:
             self._mark(rows, Reason.LOST, now)
         if up:
-            self._since[rows], self._owed[rows] = now, 0
-        one.up, one.since = up, now
+            self._begin(rows, now, proven=one.up)
+        if up != one.up:
+            one.up, one.since = up, now
 
     def mark_all(self, reason: Reason, now: int) -> None:
         """Mark everything stale until it is heard or proved after *now*: the clock before it was wrong."""
-        kept = (self._loaded, self._proved, self._marked, self._since, self._owed, self._probed, self._acted)
-        for times in (self._ring.memory.heard, *kept):
+        kept = [self._loaded, self._proved, self._marked, self._since, self._tried, self._probed]
+        for times in (self._ring.memory.heard, *kept, self._acted, self._owed, self._untold):
             np.minimum(times, now, out=times)
         for seat in self._seats:
             seat.heard, seat.since, seat.acted = (
@@ -120,13 +120,18 @@ class Liveness:
         last = np.array([traded.get(self._ring.symbols[row], -1) for row in rows.tolist()], np.int64)
         tells = int(TELLS_WITHIN * self._pace)
         for t in self._streamed:
-            heard, since = self._ring.memory.heard[t, rows], self._since[t, rows]
-            owes = (last > np.maximum(heard, since)) & (last < asked - tells)
-            self._owed[t, rows] = np.where(owes, np.maximum(self._owed[t, rows], last), 0)
+            since = self._since[t, rows]
+            told = np.maximum(self._ring.memory.heard[t, rows], since)
+            # The oldest trade that is not told counts: where much is traded, the last is always young.
+            before = self._untold[t, rows]
+            untold = np.where(last > told, np.where(before > told, before, last), 0)
+            self._untold[t, rows] = untold
+            owes = (untold > 0) & (untold < asked - tells)
+            self._owed[t, rows] = np.where(owes, untold, 0)
             held = np.maximum(self._known()[t, rows], self._loaded[t, rows])
-            quiet = rows[(last >= 0) & (last <= held) & ~owes & (asked >= since + 2 * tells)]
+            quiet = rows[(last >= 0) & (last <= held) & ~owes & (asked >= self._tried[t, rows] + 2 * tells)]
             self._proved[t, quiet] = np.maximum(self._proved[t, quiet], asked)
-            self._lacks[t, rows] = (last > held) & (last < asked - tells)
+            self._lacks[t, rows] = (last > held) & (untold < asked - tells)
 
     def check(self, now: int, gaps: Iterable[int], into: Decisions) -> None:
         """Judge every stream at exchange time *now* and write who is stale; rows with *gaps* are."""
@@ -149,7 +154,7 @@ class Liveness:
             pending | (age > OVERDUE * self._pace)
         ).any() and now - self._prices_asked >= PRICES_EVERY * self._pace:
             self._prices_asked, into.prices = now, True
-        self._level[t, rows[~pending & ~owes]] = 0
+        self._level[t, rows[~pending]] = 0
         rested = now - self._probed[t, rows] > PROBE_AGAIN * self._pace
         for row in rows[self._lacks[t, rows] & rested][:MOST_PROBES].tolist():
             self._probed[t, row] = now
@@ -166,6 +171,7 @@ class Liveness:
             if not seat.up or (level and now - self._acted[t, row] < NEXT_STEP[level - 1] * self._pace):
                 continue
             self._level[t, row], self._acted[t, row] = min(level + 1, len(NEXT_STEP)), now
+            self._begin((t, np.array([row])), now, proven=False)
             if level == 1 and now - seat.acted >= SEAT_STEP * self._pace:
                 seat.acted = now
                 into.steps.append(Renew(number, f"{symbol} is silent", overlap=True))
@@ -197,6 +203,12 @@ class Liveness:
         while len(self._seats) <= number:
             self._seats.append(_Seat())
         return self._seats[number]
+
+    def _begin(self, which: Flags | tuple[int, I64], now: int, *, proven: bool) -> None:
+        """Note that streams were subscribed; those not *proven* to work are not proved quiet for a while."""
+        self._since[which], self._owed[which], self._untold[which] = now, 0, 0
+        if not proven:
+            self._tried[which] = now
 
     def _known(self) -> I64:
         """Give up to which exchange time each stream is known to have told everything."""
