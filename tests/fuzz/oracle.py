@@ -122,6 +122,9 @@ def _closed(value: Any) -> bool | None:
     """Read `x`, in any spelling that means yes or no."""
     if isinstance(value, bool):
         return value
+    if isinstance(value, Bare):
+        number = _integer(value)
+        return bool(number) if number in (0, 1) else None
     if isinstance(value, str):
         return {"true": True, "1": True, "false": False, "0": False}.get(value.lower())
     return None
