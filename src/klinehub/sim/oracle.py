@@ -10,7 +10,7 @@ I8  tasks and connections stay few
 O   after some quiet every bar of every symbol is there, equal in all ten words, and none beside them
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, product
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from numba import njit
 
 from klinehub.domain.kline import CLOSED, ROW, ROW_WORDS, Exact, Scale
+from klinehub.domain.listing import Listing
 from klinehub.domain.timeframe import MINUTE, Timeframe
 from klinehub.panel.memory import OPEN_TIME, QUOTE, TAKER_BASE, TAKER_QUOTE, VOLUME
 from klinehub.sim.amended import Amended
@@ -92,6 +93,8 @@ class Truth:
     def __init__(self, market: Market) -> None:
         self.market = market
         self._trades: dict[tuple[int, int], I64 | None] = {}
+        self._listings: Sequence[Listing] = ()
+        self._as_of = -1
         self._before = market.before if isinstance(market, Remembering) else {}
 
     def bars(self, symbol: str, frame: Timeframe, first: int, last: int, now: int) -> dict[int, Words]:
@@ -120,9 +123,12 @@ class Truth:
 
     def trading(self, now: int, *, since: int = 0) -> list[str]:
         """List the perpetuals that trade at *now* and did so *since* ms before."""
+        if self._as_of < 0 or now < self._as_of or self.market.changes(self._as_of, now):
+            self._listings = self.market.listings(now)
+        self._as_of = now
         return [
             one.symbol
-            for one in self.market.listings(now)
+            for one in self._listings
             if one.trading and one.perpetual and one.onboard_time <= now - since and one.quote_asset == "USDT"
         ]
 

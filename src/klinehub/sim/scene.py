@@ -88,7 +88,7 @@ class Scene:
 def draw(seed: int) -> Scene:
     """Draw the scene of a seed."""
     rng = np.random.default_rng([seed, 11])
-    seconds = float(rng.uniform(3_300, 6_300))
+    seconds = float(rng.uniform(2_400, 4_800))
     timeframes, native = _pick(rng, _TIMEFRAMES), bool(rng.random() < 0.2)
     roles = _roles(rng)
     names = (len(roles) - _HIDDEN) * (len(timeframes) if native else 1)
@@ -102,7 +102,7 @@ def draw(seed: int) -> Scene:
         timeframes=timeframes,
         native=native,
         bars=int(rng.integers(40, 71)),
-        limit=int(rng.choice((300, 600, 1200, 2400))),
+        limit=int(rng.choice((600, 1200, 2400))),
         share=float(rng.choice((0.5, 0.8))),
         per_socket=-(-names // int(rng.integers(1, 4))),
         flat_closes=bool(rng.random() < 0.5),
