@@ -154,7 +154,8 @@ class Liveness:
             pending | (age > OVERDUE * self._pace)
         ).any() and now - self._prices_asked >= PRICES_EVERY * self._pace:
             self._prices_asked, into.prices = now, True
-        self._level[t, rows[~pending]] = 0
+        # A proof by REST says nothing of the stream: only what it tells ends the steps.
+        self._level[t, rows[self._ring.memory.heard[t, rows] > self._acted[t, rows]]] = 0
         rested = now - self._probed[t, rows] > PROBE_AGAIN * self._pace
         for row in rows[self._lacks[t, rows] & rested][:MOST_PROBES].tolist():
             self._probed[t, row] = now
