@@ -6,6 +6,7 @@ once and in order, and when all that the core asks for is answered, nothing is m
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Final, NamedTuple
 
@@ -33,6 +34,7 @@ from klinehub.domain.kline import CLOSED, Exact
 from klinehub.domain.timeframe import Timeframe
 from klinehub.feed.core import GRACE
 from klinehub.feed.decisions import BarClosed, Decisions, Fetch
+from klinehub.feed.repair import SURE
 from klinehub.panel.memory import I64
 from klinehub.panel.merge import PROOF
 
@@ -40,7 +42,7 @@ from klinehub.panel.merge import PROOF
 LAST: Final = at(70)
 # A replica may be this far behind and still tell the truth of what ended before it was asked.
 MOST_BEHIND: Final = PROOF - 100
-# Healing: every second a timer, and every request answered.
+# Healing: every second a timer, and every request answered; a bar that was lacking is asked for again later.
 QUIET: Final = 60
 Series = tuple[int, str]
 # All true bars by timeframe number and symbol, as words ([n, 10]), oldest first.
@@ -53,6 +55,7 @@ TRUE: Final[dict[Series, I64]] = {
 }
 
 names = st.sampled_from(NAMES)
+lates = st.one_of(st.integers(2 * GRACE // 3, 2 * GRACE), st.integers(0, MINUTE - 1))
 whiles = st.one_of(st.integers(0, 2_500), st.integers(0, 30_000))
 
 
@@ -85,6 +88,11 @@ def listed(fetch: Fetch, timeframe: Timeframe, now: int) -> Exact:
     return exact(bars)
 
 
+def ended(answer: Exact, timeframe: Timeframe, now: int) -> Exact:
+    """Give the rows of an answer whose bars were over at *now*."""
+    return Exact(answer.rows[answer.rows["open_time"] + timeframe.milliseconds <= now], answer.scale)
+
+
 def update(symbol: str, minute: int, now: int) -> bytes:
     """Give the frame that tells a minute at *now*: its close once it is over."""
     event = json.loads(frame(seen(symbol, minute, now), symbol, closed=now >= at(minute + 1)))
@@ -95,8 +103,8 @@ def update(symbol: str, minute: int, now: int) -> bytes:
 class Exchange(RuleBasedStateMachine):
     """What may happen between an exchange and the core."""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(told=st.lists(st.sets(names), max_size=8), late=lates)
+    def begin(self, told: list[set[str]], late: int) -> None:
         self.core = a_core()
         self.now = START + PROOF
         self.flying: list[bytes] = []
@@ -105,6 +113,7 @@ class Exchange(RuleBasedStateMachine):
         self.announced: list[BarClosed] = []
         self.revised: Counter[tuple[str, int, str]] = Counter()
         self.closed = self.kept()
+        self.minutes_go_by(told, late)
 
     def learn(self, decisions: Decisions) -> None:
         """Note what the core has decided, and hold each announcement against what is kept."""
@@ -133,18 +142,22 @@ class Exchange(RuleBasedStateMachine):
     def time_goes_by(self, ms: int) -> None:
         self.now = min(self.now + ms, LAST)
 
-    @rule(minutes=st.integers(1, 6), told=st.booleans())
-    def minutes_go_by(self, *, minutes: int, told: bool) -> None:
-        for _ in range(minutes):
-            self.now = min(self.now + MINUTE, LAST)
-            if told:
-                self.all_is_told()
+    @rule(told=st.lists(st.sets(names), min_size=1, max_size=6), late=lates)
+    def minutes_go_by(self, told: list[set[str]], late: int) -> None:
+        """Tell the closes of some symbols, and fire a timer that late in the minute after."""
+        for who in told:
+            self.now = min(self.now - self.now % MINUTE + MINUTE, LAST)
+            self.bring([self.update_of_last_minute(name) for name in sorted(who)])
+            self.now = min(self.now + late, LAST)
+            self.a_timer_fires()
 
-    @rule()
-    def all_is_told(self) -> None:
-        minute = (self.now - START) // MINUTE - 1
-        if minute >= 0:
-            self.bring([update(name, minute, self.now) for name in NAMES])
+    @rule(who=st.sets(names, min_size=1))
+    def the_last_close_is_told(self, who: set[str]) -> None:
+        if self.now >= at(1):
+            self.bring([self.update_of_last_minute(name) for name in sorted(who)])
+
+    def update_of_last_minute(self, name: str) -> bytes:
+        return update(name, (self.now - START) // MINUTE - 1, self.now)
 
     @rule(name=names)
     def a_forming_bar_is_sent(self, name: str) -> None:
@@ -185,11 +198,20 @@ class Exchange(RuleBasedStateMachine):
     @precondition(lambda self: self.requests)
     @rule(data=st.data(), behind=st.integers(0, MOST_BEHIND))
     def an_answer_is_written(self, data: st.DataObject, behind: int) -> None:
-        at_ = data.draw(st.integers(0, len(self.requests) - 1))
-        one = self.requests[at_]
+        self.write(data, lambda fetch, tf: listed(fetch, tf, self.now - behind))
+
+    @precondition(lambda self: self.requests)
+    @rule(data=st.data(), behind=st.integers(SURE // 2, SURE - 1))
+    def an_answer_is_written_that_knows_nothing_new(self, data: st.DataObject, behind: int) -> None:
+        """A replica that lags lacks the last bars, and the open one too; by no more than is waited for."""
+        self.write(data, lambda fetch, tf: ended(listed(fetch, tf, self.now - behind), tf, self.now - behind))
+
+    def write(self, data: st.DataObject, text: Callable[[Fetch, Timeframe], Exact]) -> None:
+        number = data.draw(st.integers(0, len(self.requests) - 1))
+        one = self.requests[number]
         if one.answer is None:
             tf = FRAMES[self.core.ring.number[one.fetch.timeframe]]
-            self.requests[at_] = one._replace(answer=listed(one.fetch, tf, max(self.now, one.asked) - behind))
+            self.requests[number] = one._replace(answer=text(one.fetch, tf))
 
     @precondition(lambda self: any(one.answer for one in self.requests))
     @rule(data=st.data())
@@ -273,4 +295,4 @@ class Exchange(RuleBasedStateMachine):
 
 
 TestCore = Exchange.TestCase
-TestCore.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestCore.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
