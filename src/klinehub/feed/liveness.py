@@ -33,6 +33,7 @@ PRICES_EVERY: Final = 2_000
 PROBE_AGAIN: Final = 5_000
 NEXT_STEP: Final = (6_000, 15_000, 60_000)
 SEAT_STEP: Final = 10_000
+SEAT_AGAIN: Final = 60_000
 # Single streams asked about at a time; more wait for the next look.
 MOST_PROBES: Final = 20
 
@@ -192,13 +193,23 @@ class Liveness:
         late = now - self._known() > SEAT_UNPROVEN * self._pace
         unproven = late & followed & (self._seat_of == number)
         self._mark(unproven & ~self._pending(), Reason.FEED_SILENT, now)
-        if not unproven.any() or now - max(seat.acted, seat.since) < SEAT_STEP / 2 * self._pace:
+        if unproven.any():
+            owes = bool((followed & (self._seat_of == number) & (self._owed > 0)).any())
+            self._move(number, seat, owes, now, into)
+
+    def _move(self, number: int, seat: _Seat, owes: bool, now: int, into: Decisions) -> None:  # noqa: FBT001
+        """Give a silent seat another socket, the old one kept until the new one is heard; then another route.
+
+        While nothing shows that it owes trades it may just be quiet, and it keeps its route.
+        """
+        first = seat.acted <= max(seat.heard, seat.since)
+        if not first and now - seat.acted < (SEAT_STEP if owes else SEAT_AGAIN) * self._pace:
             return
         seat.acted = now
-        if seat.heard > seat.since:
-            into.steps.append(Renew(number, "it is silent", overlap=False))
-        else:
+        if owes and not first:
             into.steps.append(Reroute(number, "a new socket is silent too"))
+        else:
+            into.steps.append(Renew(number, "it is silent", overlap=True))
 
     def _seat(self, number: int) -> _Seat:
         while len(self._seats) <= number:
