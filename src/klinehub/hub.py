@@ -295,15 +295,17 @@ class Hub:
         found = changes(self.listings, binance.parse_listings(answer.body), self.symbols, fits)
         self.listings = found.listings
         added = self.core.on_listing(found, self.now())
-        if added:
-            self._follow(added)
+        # Nobody knows yet what is turned over of a newcomer.
+        room = (settings.most_symbols or len(self.listings)) - len(self.core.roster.rows)
+        if added and not settings.min_turnover and room > 0:
+            self._follow(added[:room])
 
     def _follow(self, added: tuple[str, ...]) -> None:
         """Take symbols in while the hub is live: a row, their streams, their history."""
         for symbol in added:
             self.ring.add(symbol, Scale(0, 0, 0))
         self.core.watch(added)
-        self.symbols = (*self.symbols, *added)
+        self.symbols = tuple(dict.fromkeys((*self.symbols, *added)))
         rows = rows_needed(self.timeframes, self.settings.bars)
         self.live.follow(
             added, [Fetch(s, tf.name, None, rows[tf.name]) for tf in self.timeframes for s in added]

@@ -147,7 +147,7 @@ class Core:
         return decisions
 
     def on_failed(self, fetch: Fetch, now: int, *, soon: bool = False) -> None:
-        """Say that *fetch* brought nothing; it is asked for again after a while, *soon* if it was not sent."""
+        """Say that *fetch* brought nothing; it is asked for again later, *soon* if it was not even sent."""
         t, row = self.ring.number[fetch.timeframe], self.ring.rows[fetch.symbol]
         if fetch.use is Use.AUDIT:
             self._rounds.landed()
@@ -182,12 +182,13 @@ class Core:
         self._clock_fits = fits
 
     def on_listing(self, changes: Changes, now: int) -> tuple[str, ...]:
-        """Take over a new listing; gives the symbols that there is room for, to be subscribed and loaded."""
+        """Take over a new listing; gives the symbols to be subscribed and loaded, new ones as far as they fit."""
         for symbol, status in changes.frozen:
             self.roster.freeze(symbol, status, now)
+        returned = tuple(symbol for symbol in changes.thawed if not self.roster.follows(symbol))
         self.roster.follow(changes.thawed)
         self.repair.forget()
-        return tuple(changes.added[: self.ring.capacity - len(self.ring.symbols)])
+        return returned + changes.added[: self.ring.capacity - len(self.ring.symbols)]
 
     def on_timer(self, now: int) -> Decisions:
         """Judge what is fresh, announce bars whose grace is over, and ask for what is missing."""
@@ -206,7 +207,7 @@ class Core:
         if audit is not None:
             decisions.fetches.append(audit)
         self.closing.announce(now, decisions, patience_ends=True)
-        for symbol in self.roster.leaving():
+        for symbol in self.roster.leaving(now - 2 * self.grace):
             if self.ring.rows[symbol] not in overdue:
                 self.roster.leave(symbol)
                 decisions.left.append(symbol)
@@ -277,8 +278,11 @@ class Core:
         return fetch.start is not None and self.doubts.landed((t, row, fetch.start), now)
 
     def _on_audit(self, t: int, row: int, exact: Exact, asked: int, into: Decisions, now: int) -> None:
-        """Compare an answer with what is kept; a difference is doubted first."""
+        """Compare an answer with what is kept, and take in what is missing; a difference is doubted first."""
         self._rounds.landed()
+        before = self._unclosed(t, row, exact)
+        self.ring.load(t, row, exact, asked)
+        self._settle_range(t, row, before, into)
         checked, different = self.ring.verify(t, row, self._proven(t, exact, asked))
         self.counts.audited += checked
         self.counts.different += len(different)

@@ -21,7 +21,8 @@ from klinehub.panel.ring import Ring
 # was answered without what was missing a little sooner.
 RETRY: Final = 20_000
 AGAIN: Final = 3_000
-# An answer that lacks a bar shows that there is none when it was asked for this long after the close.
+# An answer that lacks a bar shows that there is none when it was asked for this long after the close, and
+# another one, asked for later, lacks it too: a single one may come from a replica that lags behind.
 SURE: Final = 60_000
 # More confirmed gaps than this are thinned out.
 MOST_ABSENT: Final = 1 << 16
@@ -40,6 +41,7 @@ class Repair:
         self._not_before: dict[Series, int] = {}
         self._whole_to = -1
         self.absent: set[tuple[int, int, int]] = set()
+        self._lacked: dict[tuple[int, int, int], int] = {}
 
     def missing(self, settled: int) -> list[Gap]:
         """List the runs of bars that ended by exchange time *settled* and are not closed here.
@@ -98,13 +100,18 @@ class Repair:
         start = timeframe.index(fetch.start)
         have = {timeframe.index(int(time)) for time in exact.rows["open_time"]}
         for index in range(start, start + fetch.limit):
-            if index not in have and timeframe.close_time(index) + SURE <= asked:
-                self.absent.add((t, row, index))
-            elif index not in have:
+            if index in have:
+                self._lacked.pop((t, row, index), None)
+            elif timeframe.close_time(index) + SURE > asked or not self._lacked_before(
+                (t, row, index), asked
+            ):
                 self._not_before[t, row] = asked + RETRY
-        if len(self.absent) > MOST_ABSENT:
+            else:
+                self.absent.add((t, row, index))
+        if len(self.absent) + len(self._lacked) > MOST_ABSENT:
             oldest = [tf.index(asked) - self._ring.bars for tf in self._ring.timeframes]
             self.absent = {key for key in self.absent if key[2] > oldest[key[0]]}
+            self._lacked = {key: time for key, time in self._lacked.items() if key[2] > oldest[key[0]]}
 
     def failed(self, t: int, row: int, now: int, *, soon: bool = False) -> None:
         """Say that a request brought nothing; *soon* if it was not even sent."""
@@ -114,6 +121,15 @@ class Repair:
         """Ask at once for all that is missing, whatever failed or was noted by a clock that was wrong."""
         self._not_before.clear()
         self._whole_to = -1
+
+    def _lacked_before(self, bar: tuple[int, int, int], asked: int) -> bool:
+        """Note that an answer lacks a bar; whether an earlier one lacked it too."""
+        before = self._lacked.get(bar)
+        if before is None or asked < before + RETRY // 2:
+            self._lacked[bar] = asked if before is None else before
+            return False
+        del self._lacked[bar]
+        return True
 
     def _down(self, series: Series, again: int) -> None:
         self._not_before[series] = again

@@ -43,9 +43,14 @@ class Roster:
         self._active[self._ring.rows[symbol]] = False
         self.rows = np.flatnonzero(self._active)
 
-    def leaving(self) -> list[str]:
-        """Give the frozen symbols whose last bars are still waited for."""
-        return [symbol for symbol in self.frozen if self._active[self._ring.rows[symbol]]]
+    def follows(self, symbol: str) -> bool:
+        """Whether *symbol* is followed, if only for its last bars."""
+        return bool(self._active[self._ring.rows[symbol]])
+
+    def leaving(self, before: int) -> list[str]:
+        """Give the symbols frozen *before* an exchange time whose last bars are still waited for."""
+        frozen = [symbol for symbol in self.frozen if self.follows(symbol)]
+        return [symbol for symbol in frozen if self._until[self._ring.rows[symbol]] < before]
 
     def last(self, timeframe: Timeframe, upto: int) -> I64:
         """Give for each row the last bar index up to *upto* that is expected of it."""
