@@ -102,12 +102,10 @@ class Repair:
         for index in range(start, start + fetch.limit):
             if index in have:
                 self._lacked.pop((t, row, index), None)
-            elif timeframe.close_time(index) + SURE > asked or not self._lacked_before(
-                (t, row, index), asked
-            ):
-                self._not_before[t, row] = asked + RETRY
-            else:
+            elif timeframe.close_time(index) + SURE <= asked and self._lacked_before((t, row, index), asked):
                 self.absent.add((t, row, index))
+            else:
+                self._not_before[t, row] = asked + RETRY
         if len(self.absent) + len(self._lacked) > MOST_ABSENT:
             oldest = [tf.index(asked) - self._ring.bars for tf in self._ring.timeframes]
             self.absent = {key for key in self.absent if key[2] > oldest[key[0]]}
