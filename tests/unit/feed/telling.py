@@ -10,6 +10,7 @@ from klinehub.domain.kline import Exact
 from klinehub.domain.timeframe import in_order, timeframe
 from klinehub.feed.core import Core
 from klinehub.feed.decisions import BarClosed, Decisions, Fetch
+from klinehub.feed.listing_changes import Changes
 from klinehub.feed.use import Use
 from klinehub.panel.merge import PROOF
 from klinehub.panel.ring import Ring
@@ -104,3 +105,10 @@ def answer(core: Core, fetch: Fetch, now: int) -> Decisions:
     first = newest - fetch.limit + 1 if fetch.start is None else tf.index(fetch.start) - tf.index(START)
     last = min(first + fetch.limit - 1, newest)
     return core.on_rest(fetch, rows(fetch.symbol, fetch.timeframe, first, last), now, now)
+
+
+def listing(
+    *, added: tuple[str, ...] = (), frozen: tuple[tuple[str, str], ...] = (), thawed: tuple[str, ...] = ()
+) -> Changes:
+    """Give a new listing's changes."""
+    return Changes(added, frozen, thawed, {})

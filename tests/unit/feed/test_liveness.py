@@ -158,7 +158,6 @@ def test_a_stream_that_is_heard_late_stays_stale_while_it_owes() -> None:
     assert watch.since("A") == START + 1
 
 
-@pytest.mark.parametrize("ago", [0, 1_000])
 def test_who_was_quiet_from_the_start_is_proved_by_what_rest_loaded_and_prices() -> None:
     watch = Watch()
     watch.load(*NAMES)
@@ -245,7 +244,6 @@ def test_a_kline_from_the_future_makes_nobody_fresh_for_much_longer() -> None:
     assert watch.since("A") == last
 
 
-@pytest.mark.parametrize("every", [20_000, 45_000])
 def test_a_missing_bar_makes_stale_and_a_worse_reason_is_shown_instead() -> None:
     watch = Watch()
     watch.begin()
