@@ -1,4 +1,4 @@
-"""The oracle itself: it is silent where all is well, and each invariant speaks up when it is broken on purpose."""
+"""The oracle itself: it is silent where all is well, and each invariant speaks up when it is broken."""
 
 import asyncio
 from typing import Any

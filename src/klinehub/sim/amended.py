@@ -32,6 +32,8 @@ from klinehub.sim.truth import (
 # Later than any run.
 _NEVER: Final = NO_DELIVERY
 _LAST: Final = 2**62
+# A symbol that is quiet is traded again within this many ms.
+_LONGEST_FLAT: Final = 120 * MINUTE
 
 
 class Life(NamedTuple):
@@ -78,10 +80,15 @@ class Amended(Market):
                 self._change(i, minute, None)
 
     def quiet(self, symbol: str, start: int, end: int) -> None:
-        """Let nobody trade a symbol in the minutes that open in [start, end) ms."""
+        """Let nobody trade a symbol in the minutes that open in [start, end) ms.
+
+        Minutes after that keep the price until somebody trades: a flat bar carries the last one.
+        """
         i = self.index[symbol]
         before = self._price(i, start)
-        for minute in range(*_minutes(start, end), MINUTE):
+        later = self.minutes(i, end, end + _LONGEST_FLAT)
+        flat = later[np.cumsum(later[:, TRADES]) == 0, OPEN_TIME]
+        for minute in (*range(*_minutes(start, end), MINUTE), *flat.tolist()):
             self._change(i, minute, _flat(minute, before))
 
     def correct(self, symbol: str, minute: int, *, price_only: bool) -> bool:

@@ -10,7 +10,7 @@ I8  tasks and connections stay few
 O   after some quiet every bar of every symbol is there, equal in all ten words, and none beside them
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice, product
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -93,7 +93,7 @@ class Truth:
     def __init__(self, market: Market) -> None:
         self.market = market
         self._trades: dict[tuple[int, int], I64 | None] = {}
-        self._listings: Sequence[Listing] = ()
+        self._listings: list[Listing] = []
         self._as_of = -1
         self._before = market.before if isinstance(market, Remembering) else {}
 
@@ -123,14 +123,23 @@ class Truth:
 
     def trading(self, now: int, *, since: int = 0) -> list[str]:
         """List the perpetuals that trade at *now* and did so *since* ms before."""
-        if self._as_of < 0 or now < self._as_of or self.market.changes(self._as_of, now):
-            self._listings = self.market.listings(now)
-        self._as_of = now
+        return [one.symbol for one in self._listed(now) if one.trading and one.onboard_time <= now - since]
+
+    def ended(self, now: int, *, since: int = 0) -> list[str]:
+        """List the perpetuals whose trading had ended *since* ms before *now*."""
         return [
             one.symbol
-            for one in self._listings
-            if one.trading and one.perpetual and one.onboard_time <= now - since and one.quote_asset == "USDT"
+            for one in self._listed(now)
+            if one.status == "SETTLING" and one.delivery_time <= now - since
         ]
+
+    def _listed(self, now: int) -> list[Listing]:
+        """Give the perpetuals of the market that are listed at *now*, read anew when something changes."""
+        if self._as_of < 0 or now < self._as_of or self.market.changes(self._as_of, now):
+            listings = self.market.listings(now)
+            self._listings = [one for one in listings if one.perpetual and one.quote_asset == "USDT"]
+        self._as_of = now
+        return self._listings
 
     def traded_after(self, symbol: str, minute: int, trades: int, now: int) -> int | None:
         """Give when a minute (by number) had more than *trades* trades, None if not before *now*."""

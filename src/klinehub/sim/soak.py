@@ -228,6 +228,7 @@ class Soak:
                 symbol = symbols[turn // len(hub.timeframes) % len(symbols)]
                 if symbol in hub.ring.rows:
                     self._note(watch.read(symbol, frame, self.scene.bars, now))
+            self._note(self._ended(hub, now))
         self._count(hub, symbols, now)
         if self._looks % _BOUNDS_EVERY == 0:
             self._bounds(now)
@@ -244,7 +245,7 @@ class Soak:
             self._late[name] = lack
             if before is None:
                 continue
-            self.untold = max(self.untold, before)
+            self.untold = max(self.untold, min(before, lack))
             if before > MOST_UNTOLD and lack > MOST_UNTOLD:
                 detail = f"fresh, though it lacks what happened {lack / 1000:.1f} s ago"
                 self._note([Divergence("I4", name, "", 0, detail, now)])
@@ -252,9 +253,22 @@ class Soak:
         if len(silent) > 1 and len(silent) == len(lacks) and any(name in self._late for name in lacks):
             self.feed_untold = max(self.feed_untold, min(silent))
 
+    def _ended(self, hub: Hub, now: int) -> list[Divergence]:
+        """Give symbols that ended a while ago and are called fresh, while nothing is wrong outside."""
+        if self._disturbed(now):
+            return []
+        return [
+            Divergence("I4", name, "", 0, "fresh, though it does not trade any more", now)
+            for name in self._truth.ended(now, since=LISTED_WITHIN)
+            if is_fresh(hub, name)
+        ]
+
+    def _disturbed(self, now: int) -> bool:
+        return bool(self.trouble.active) or now - self.trouble.last_healed < RECOVERY
+
     def _count(self, hub: Hub | None, symbols: list[str], now: int) -> None:
         """Count fresh and stale symbol-seconds, and those in which nothing was wrong outside."""
-        disturbed = bool(self.trouble.active) or now - self.trouble.last_healed < RECOVERY
+        disturbed = self._disturbed(now)
         for name in symbols:
             fresh = hub is not None and is_fresh(hub, name)
             self.seconds += 1

@@ -141,7 +141,7 @@ class Stage:
     def _settings(self) -> HubSettings:
         scene = self.scene
         rest, stream = self._urls
-        # Where bars are corrected, the audit has to come around to every series twice in the quiet at the end.
+        # Where bars are corrected, the audit has to see every series twice in the quiet at the end.
         series = len(scene.roles) * len(scene.timeframes)
         return HubSettings(
             rest_url=rest,
