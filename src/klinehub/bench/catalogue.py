@@ -22,6 +22,7 @@ MEANINGS: Final = {
     "batch": "seconds of a warm-up with 64 requests at a time at 100 ms each, beside 8 to 256",
     "heal": "virtual seconds from the end of a 60 s cut to bit-exact, 550 symbols x 4 timeframes",
     "storm": "ms of CPU to commit the 2,200 closes of 550 symbols x 4 timeframes that come in one second",
+    "day": "seconds of CPU for 24 hours of 500 symbols x 4 timeframes through the core, closes and repairs",
     "footprint": "MB of peak resident memory of a hub of 550 symbols x 4 timeframes x 500 bars, compiling",
 }
 

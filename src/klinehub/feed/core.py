@@ -182,7 +182,7 @@ class Core:
         self._clock_fits = fits
 
     def on_listing(self, changes: Changes, now: int) -> tuple[str, ...]:
-        """Take over a new listing; gives the symbols to subscribe and to load, new ones as far as they fit."""
+        """Take over a new listing; gives the symbols to subscribe and load, new ones as far as they fit."""
         for symbol, status in changes.frozen:
             self.roster.freeze(symbol, status, now)
         returned = tuple(symbol for symbol in changes.thawed if not self.roster.follows(symbol))
