@@ -272,8 +272,12 @@ def test_a_bar_that_the_exchange_does_not_have_is_not_asked_for_for_ever() -> No
 
     assert repairs(core.on_timer(at(3) + GRACE + RETRY - 1)) == []
     (again,) = repairs(core.on_timer(at(3) + GRACE + RETRY))
-    assert again == repair("C", "1m", at(1 + 1), 1)
-    core.on_rest(again, nothing, at(3) + SURE, at(3) + SURE)
+    assert again == fetch
+    core.on_rest(again, nothing, at(3) + GRACE + RETRY, at(3) + GRACE + RETRY)
+    (young,) = repairs(core.on_timer(at(3) + GRACE + 2 * RETRY))
+    assert young == repair("C", "1m", at(2), 1)
+    for asked in (at(3) + SURE, at(3) + SURE + RETRY):
+        core.on_rest(young, nothing, asked, asked)
     assert repairs(core.on_timer(at(3) + SURE + 10 * RETRY)) == [
         repair(name, "1m", at(3), 4) for name in ("A", "B", "C")
     ]
@@ -282,7 +286,8 @@ def test_a_bar_that_the_exchange_does_not_have_is_not_asked_for_for_ever() -> No
 def test_absent_bars_are_cut_off_what_is_asked_for_next() -> None:
     core = a_core(names=("A",))
     empty = Exact(rows("A", "1m", 0, 0).rows[:0], SCALE)
-    core.on_rest(repair("A", "1m", START, 5), empty, at(5) + SURE, at(5) + SURE)
+    for asked in (at(5) + SURE, at(5) + SURE + RETRY):
+        core.on_rest(repair("A", "1m", START, 5), empty, asked, asked)
 
     assert repairs(core.on_timer(at(7) + GRACE)) == [repair("A", "1m", at(5), 2)]
 
@@ -290,7 +295,8 @@ def test_absent_bars_are_cut_off_what_is_asked_for_next() -> None:
 def test_an_absent_bar_that_comes_after_all_is_kept() -> None:
     core = a_core(names=("A",))
     empty = Exact(rows("A", "1m", 0, 0).rows[:0], SCALE)
-    core.on_rest(repair("A", "1m", START, 1), empty, at(1) + SURE, at(1) + SURE)
+    for asked in (at(1) + SURE, at(1) + SURE + RETRY):
+        core.on_rest(repair("A", "1m", START, 1), empty, asked, asked)
     close(core, 0, ("A",), late=SURE)
 
     assert core.ring.panel("1m").newest_closed("A") == START // MINUTE
@@ -361,7 +367,7 @@ def test_the_bars_that_ended_before_a_symbol_stood_still_are_still_waited_for() 
 def test_a_symbol_that_trades_again_is_waited_for_again() -> None:
     core = a_core()
     core.on_listing(listing(frozen=(("C", "BREAK"),)), START + 30_000)
-    assert core.on_timer(START + 31_000).left == ["C"]
+    assert core.on_timer(START + 30_001 + 2 * GRACE).left == ["C"]
     core.on_listing(listing(thawed=("C",)), at(3) + 30_000)
     for minute in range(4):
         close(core, minute, ("A", "B"))
@@ -379,7 +385,6 @@ def test_as_many_new_symbols_are_taken_in_as_there_are_rows_for() -> None:
     assert core.on_listing(listing(added=("NEWER",)), START) == ()
 
 
-@pytest.mark.xfail(reason="it is left before its last bar is overdue")
 def test_a_symbol_that_stands_still_is_left_only_after_its_last_bar_had_the_time_to_close() -> None:
     core = a_core()
     close(core, 0, ("A", "B"))
@@ -390,14 +395,14 @@ def test_a_symbol_that_stands_still_is_left_only_after_its_last_bar_had_the_time
     decisions = core.on_timer(at(1) + GRACE)
     assert (repairs(decisions), decisions.left) == ([repair("C", "1m", START, 1)], [])
     answer(core, repairs(decisions)[0], at(1) + GRACE + 100)
-    assert core.on_timer(at(1) + GRACE + 500).left == ["C"]
+    assert core.on_timer(at(1) + 2 * GRACE + 10).left == []
+    assert core.on_timer(at(1) + 2 * GRACE + 11).left == ["C"]
 
 
-@pytest.mark.xfail(reason="nobody is told to subscribe it")
 def test_a_symbol_that_trades_again_after_it_was_left_is_to_be_subscribed_again() -> None:
     core = a_core()
     core.on_listing(listing(frozen=(("C", "BREAK"),)), START + 30_000)
-    assert core.on_timer(at(1) + 2 * GRACE).left == ["C"]
+    assert core.on_timer(START + 30_001 + 2 * GRACE).left == ["C"]
 
     assert core.on_listing(listing(thawed=("C",)), at(3)) == ("C",)
     assert core.on_listing(listing(frozen=(("B", "BREAK"),)), at(4)) == ()

@@ -184,7 +184,10 @@ def test_a_series_asked_for_by_two_requests_waits_for_both() -> None:
     bench = Bench(["A"])
     bench.lose("A", -900, -1)
     first, second = bench.plan()
-    bench.land(first, NOW)
+    found = rows("A", "1m", -1, -1)
+    found.rows["open_time"] = first.start
+    bench.find("A", -900)
+    bench.land(first, NOW, found)
     assert bench.plan(NOW + RETRY) == []
 
     bench.repair.failed(0, 0, NOW + 10)
@@ -204,17 +207,44 @@ def test_an_answer_without_what_was_missing_is_asked_for_again_soon() -> None:
 
 
 @pytest.mark.parametrize("late", [SURE - 1, SURE])
-def test_a_bar_that_an_answer_lacks_is_absent_once_it_is_old_enough(late: int) -> None:
+def test_a_bar_that_two_answers_lack_is_absent_once_it_is_old_enough(late: int) -> None:
     bench = Bench(["A"])
     bench.lose("A", -3, -2, -1)
     (fetch,) = bench.plan()
-    asked = at(-1) - 1 + late
-    bench.land(fetch, asked)
+    first = at(-1) - 1 + late
+    bench.land(fetch, first - RETRY)
+    assert bench.repair.absent == set()
+    (again,) = bench.plan(first)
+    assert again == fetch
+    bench.land(again, first)
+    assert bench.repair.absent == {(0, 0, FIRST - 3)}
 
+    assert bench.plan(first + RETRY - 1) == []
+    (again,) = bench.plan(first + RETRY)
+    assert (again.start, again.limit) == (at(-2), 2)
+    bench.land(again, first + RETRY)
     assert bench.repair.absent == {(0, 0, FIRST - 3)} | ({(0, 0, FIRST - 2)} if late == SURE else set())
-    assert bench.plan(asked + RETRY - 1) == []
-    (again,) = bench.plan(asked + RETRY)
-    assert (again.start, again.limit) == ((at(-1), 1) if late == SURE else (at(-2), 2))
+
+
+def test_two_answers_that_lack_a_bar_have_to_be_some_time_apart() -> None:
+    """Both may come from the same replica that lags behind."""
+    bench = Bench(["A"])
+    bench.lose("A", -1)
+    (fetch,) = bench.plan()
+    for late, absent in ((0, 0), (RETRY // 2 - 1, 0), (RETRY // 2, 1)):
+        bench.land(fetch, NOW + late)
+        assert len(bench.repair.absent) == absent
+
+
+def test_a_bar_that_was_lacked_and_then_told_has_to_be_lacked_twice_again() -> None:
+    bench = Bench(["A"])
+    bench.lose("A", -1)
+    (fetch,) = bench.plan()
+    bench.land(fetch, NOW)
+    bench.land(fetch, NOW + RETRY, rows("A", "1m", -1, -1))
+    bench.land(fetch, NOW + 2 * RETRY)
+
+    assert bench.repair.absent == set()
 
 
 def test_the_newest_bars_ask_for_no_absence() -> None:
@@ -250,8 +280,31 @@ def test_confirmed_gaps_that_are_older_than_the_ring_are_thinned_out(monkeypatch
     bench.lose("A", -1)
     (fetch,) = bench.plan()
     bench.land(fetch, NOW)
-
+    assert bench.repair.absent == set()
+    bench.land(fetch, NOW + RETRY)
     assert bench.repair.absent == {(0, 0, FIRST - 1)}
+
+
+def test_a_request_that_was_not_even_sent_is_made_again_soon() -> None:
+    bench = Bench(["A"])
+    bench.lose("A", -1)
+    (fetch,) = bench.plan()
+    bench.repair.failed(0, 0, NOW, soon=True)
+
+    assert bench.plan(NOW + AGAIN - 1) == []
+    assert bench.plan(NOW + AGAIN) == [fetch]
+
+
+def test_a_market_that_lacks_nothing_is_not_looked_through_again_before_its_next_bar() -> None:
+    bench = Bench(["A"])
+    assert bench.repair.missing(START + 100) == []
+    bench.lose("A", -1)
+    assert bench.repair.missing(START + MINUTE - 1) == []
+    assert missing(bench) == []
+
+    bench.repair.forget()
+    assert missing(bench) == [(-1, -1)]
+    assert missing(bench) == [(-1, -1)]
 
 
 def test_a_lost_bar_that_was_found_is_asked_for_no_more() -> None:

@@ -23,7 +23,7 @@ def test_who_is_followed_is_expected_to_close_every_bar(roster: Roster) -> None:
     assert roster.rows.tolist() == [0, 1, 2]
     assert roster.last(ONE, BAR).tolist() == [BAR] * 3
     assert roster.expecting(FIFTEEN, 10**6).tolist() == [0, 1, 2]
-    assert roster.leaving() == []
+    assert roster.leaving(at(99)) == []
 
 
 def test_following_adds_and_never_doubles(roster: Roster) -> None:
@@ -65,11 +65,14 @@ def test_the_first_moment_counts_and_the_last_status_is_kept(roster: Roster) -> 
 
 def test_who_leaves_is_expected_no_more_and_stays_frozen(roster: Roster) -> None:
     roster.freeze("B", "SETTLING", at(1))
-    assert roster.leaving() == ["B"]
+    assert roster.leaving(at(1)) == []
+    assert roster.leaving(at(1) + 1) == ["B"]
+    assert roster.follows("B")
     roster.leave("B")
 
     assert roster.rows.tolist() == [0, 2]
-    assert roster.leaving() == []
+    assert roster.leaving(at(99)) == []
+    assert not roster.follows("B")
     assert roster.frozen == {"B": "SETTLING"}
     assert roster.last(ONE, BAR).tolist() == [BAR] * 2
 
@@ -82,5 +85,5 @@ def test_who_trades_again_is_expected_to_close_every_bar_again(roster: Roster, *
     roster.follow(["B"])
 
     assert roster.rows.tolist() == [0, 1, 2]
-    assert (roster.frozen, roster.leaving()) == ({}, [])
+    assert (roster.frozen, roster.leaving(at(99))) == ({}, [])
     assert np.array_equal(roster.last(ONE, BAR + 20), [BAR + 20] * 3)
