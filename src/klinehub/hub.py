@@ -455,7 +455,7 @@ class Hub:
     async def verify(self, progress: Callable[[Progress], None] = lambda _: None) -> Verified:
         """Compare every closed bar in memory with REST, within the budget; equal ones become verified."""
         settings = self.settings
-        return await audit(
+        found = await audit(
             self.ring,
             self.rest,
             [symbol for symbol in self.symbols if symbol not in self.core.roster.frozen],
@@ -463,6 +463,10 @@ class Hub:
             proof=self.timing.proof,
             batch=settings.batch,
             progress=progress,
+        )
+        counts = self.core.counts
+        return msgspec.structs.replace(
+            found, audited=counts.audited, found=counts.different, corrected=counts.corrections
         )
 
 

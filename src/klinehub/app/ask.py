@@ -167,6 +167,11 @@ async def verify(given: Mapping[str, Any]) -> int:
     else:
         tz = show.zone(config.tz)
         show.out.print(f"{found.checked} closed bars compared with REST, {len(found.different)} differ")
+        if found.audited:
+            show.out.print(
+                f"before that the audit compared {found.audited}, {found.found} differed, "
+                f"{found.corrected} were corrected"
+            )
         shown = [
             f"{item.symbol} {item.timeframe} {show.moment(item.open_time, tz)}" for item in found.different
         ]

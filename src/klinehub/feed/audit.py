@@ -21,11 +21,18 @@ class Difference(NamedTuple):
 
 
 class Verified(msgspec.Struct, frozen=True):
-    """How the cache compares with REST: bars compared, those that differ, and requests that failed."""
+    """How the cache compares with REST: bars compared, those that differ, and requests that failed.
+
+    `audited` are the bars that the hub compared on its own before, `found` those of them that differed, and
+    `corrected` those that were changed for it.
+    """
 
     checked: int
     different: tuple[Difference, ...]
     failed: dict[str, str]
+    audited: int = 0
+    found: int = 0
+    corrected: int = 0
 
 
 async def audit(
