@@ -163,7 +163,6 @@ class Core:
         self.liveness.on_seat(seat, now, up=up)
         if up:
             self.repair.forget()
-        self.liveness.check(now, (), Decisions())
 
     def on_open(self) -> None:
         """Say that REST answers again: what failed is asked for at once."""

@@ -109,6 +109,11 @@ class ExchangeTime:
         """How far the exchange's clock is ahead of ours, in ms: the middle of what is possible."""
         return self._offset
 
+    @property
+    def settled(self) -> bool:
+        """Whether no evidence waits for the next reading to decide."""
+        return not self._haste
+
     def uncertainty(self, at: int) -> int:
         """Give by how many ms the offset may be wrong when our clock shows *at*; it grows with age."""
         bounds = self._bounds(at)

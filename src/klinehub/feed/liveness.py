@@ -72,6 +72,7 @@ class Liveness:
         self._why = np.full(shape, int(Reason.STARTING))
         self._seats: list[_Seat] = []
         self._prices_asked = 0
+        self._gaps = np.empty(0, np.int64)
 
     def assign(self, seat: int, symbols: Iterable[str], timeframe: str) -> None:
         """Say on which seat these symbols' streams of a timeframe are."""
@@ -97,6 +98,7 @@ class Liveness:
             self._begin(rows, now, proven=one.up)
         if up != one.up:
             one.up, one.since = up, now
+        self._write(now)
 
     def mark_all(self, reason: Reason, now: int) -> None:
         """Mark everything stale until it is heard or proved after *now*: the clock before it was wrong."""
@@ -140,7 +142,8 @@ class Liveness:
             self._check_streams(t, now, into)
         for number in range(len(self._seats)):
             self._check_seat(number, now, into)
-        self._write(now, np.fromiter(gaps, np.int64))
+        self._gaps = np.fromiter(gaps, np.int64)
+        self._write(now)
 
     def _check_streams(self, t: int, now: int, into: Decisions) -> None:
         """Ask about the streams of a timeframe that are overdue, and mark those that nothing proves fresh."""
@@ -237,11 +240,11 @@ class Liveness:
         self._marked[which] = np.maximum(now, self._known()[which])
         self._why[which] = reason
 
-    def _write(self, now: int, gaps: I64) -> None:
+    def _write(self, now: int) -> None:
         """Write the largest reason of each row; a reason that stays keeps its time."""
         stale = self._ring.memory.stale
         why = np.where(self._pending(), self._why, Reason.FRESH)[self._streamed].max(axis=0)
-        why[gaps] = np.maximum(why[gaps], Reason.GAP)
+        why[self._gaps] = np.maximum(why[self._gaps], Reason.GAP)
         frozen = np.array([self._ring.rows[symbol] for symbol in self._roster.frozen], np.int64)
         why[frozen] = Reason.NOT_TRADING
         rows = np.union1d(self._roster.rows, frozen)

@@ -58,7 +58,7 @@ class Timing:
         verdict = self._time.on_answer(answer.asked - self._gate.offset, now, told)
         self._gate.offset = self._time.offset
         self._judge(verdict)
-        if not self.fits and not self._time.due(self._clock.now()):
+        if not self.fits and self._time.settled:
             self._say(fits=True)
 
     def proof(self, answer: Answer) -> int:

@@ -170,7 +170,6 @@ def stale(core: Core, symbol: str) -> tuple[Reason, int]:
     return Reason(reason), since
 
 
-@pytest.mark.xfail(reason="what is decided when a socket comes or goes is lost")
 def test_a_socket_that_comes_or_goes_loses_no_question_that_is_due() -> None:
     core = a_core()
     core.on_seat(0, START + PROOF, up=True)
@@ -178,7 +177,6 @@ def test_a_socket_that_comes_or_goes_loses_no_question_that_is_due() -> None:
     assert core.on_timer(START + PROOF + 500).prices
 
 
-@pytest.mark.xfail(reason="gaps are forgotten when a socket comes or goes")
 def test_a_missing_bar_keeps_its_symbol_stale_while_sockets_come_and_go() -> None:
     core = a_core()
     close(core, 0, ("A", "B"))

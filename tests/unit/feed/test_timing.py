@@ -185,7 +185,6 @@ async def test_a_pause_is_doubted_at_once_and_over_with_the_next_reading() -> No
     assert abs(world.gate.now() - world.exchange) <= world.timing.margin < 100
 
 
-@pytest.mark.xfail(reason="a reading that settles nothing ends the doubt")
 async def test_a_clock_that_was_set_forward_is_doubted_until_a_second_reading_confirms_it() -> None:
     world = World()
     await world.timing.read()
@@ -254,7 +253,6 @@ async def test_a_failed_reading_leaves_the_doubt() -> None:
     assert world.doubts == [False, True]
 
 
-@pytest.mark.xfail(reason="a reading that settles nothing ends the doubt")
 async def test_a_reading_that_contradicts_what_is_known_leaves_the_doubt() -> None:
     world = World()
     await world.timing.read()
@@ -270,7 +268,6 @@ async def test_a_reading_that_contradicts_what_is_known_leaves_the_doubt() -> No
     assert world.timing.fits
 
 
-@pytest.mark.xfail(reason="a reading that settles nothing ends the doubt")
 async def test_a_clock_set_back_during_a_reading_is_doubted_until_the_next_one() -> None:
     world = World()
     await world.timing.read()
