@@ -169,6 +169,7 @@ class Hub:
         await self._warm_up()
         if self.settings.streams:
             self.core.go_live(self.now())
+            self.live.look()
             self.live.keep(self._spawn)
 
     async def _open_streams(self) -> None:

@@ -270,7 +270,7 @@ class Core:
         if fetch.use is Use.REPAIR and not doubted:
             self.repair.landed(t, row, fetch, exact, asked)
         if fetch.start is None:
-            self.liveness.loaded(t, row, asked)
+            self.liveness.loaded(t, row, asked, proven=fetch.use is Use.WARM_UP)
         self._settle_range(t, row, before, into)
 
     def _doubted(self, t: int, row: int, fetch: Fetch, now: int) -> bool:

@@ -98,6 +98,10 @@ class Live:
             for _ in range(workers):
                 spawn(self._ask(self._queues[use]))
 
+    def look(self) -> None:
+        """Look around once, now."""
+        self._emit(self.core.on_timer(self._gate.now()))
+
     async def up(self) -> bool:
         """Wait until all streams are subscribed; False when they are not within a few seconds."""
         try:
@@ -199,7 +203,7 @@ class Live:
             if was_closed and not is_closed:
                 self.core.on_open()
             was_closed = is_closed
-            self._emit(self.core.on_timer(self._gate.now()))
+            self.look()
             expected = self._clock.now() + int(pause * 1000 * self._clock.rate)
             await asyncio.sleep(pause)
 

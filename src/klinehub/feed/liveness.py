@@ -112,9 +112,14 @@ class Liveness:
         self._prices_asked = 0
         self._mark(np.ones(self._marked.shape, bool), reason, now)
 
-    def loaded(self, t: int, row: int, asked: int) -> None:
-        """Note that the ring holds what REST knew of a symbol's newest bar at exchange time *asked*."""
+    def loaded(self, t: int, row: int, asked: int, *, proven: bool = False) -> None:
+        """Note that the ring holds what REST knew of a symbol's newest bar at exchange time *asked*.
+
+        With *proven* that counts as fresh by itself, as long as nothing speaks against the stream.
+        """
         self._loaded[t, row] = max(int(self._loaded[t, row]), asked)
+        if proven and not self._owed[t, row]:
+            self._proved[t, row] = max(int(self._proved[t, row]), asked)
         self._lacks[t, row] = False
 
     def on_prices(self, traded: Mapping[str, int], asked: int) -> None:
