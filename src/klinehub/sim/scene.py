@@ -88,7 +88,7 @@ class Scene:
 def draw(seed: int) -> Scene:
     """Draw the scene of a seed."""
     rng = np.random.default_rng([seed, 11])
-    seconds = float(rng.uniform(2_400, 4_800))
+    seconds = float(rng.uniform(1_800, 3_600))
     timeframes, native = _pick(rng, _TIMEFRAMES), bool(rng.random() < 0.2)
     roles = _roles(rng)
     names = (len(roles) - _HIDDEN) * (len(timeframes) if native else 1)
