@@ -30,11 +30,11 @@ from klinehub.domain.clock import Clock
 from klinehub.domain.kline import Scale
 from klinehub.domain.timeframe import MINUTE, timeframe
 from klinehub.errors import FeedError
-from klinehub.feed.binance import stream_name, subscribe_messages
+from klinehub.feed.binance import CONTRACT_INFO, packed, stream_name
 from klinehub.feed.budget import WeightGate
 from klinehub.feed.core import Core
 from klinehub.feed.decisions import Fetch
-from klinehub.feed.live import Live
+from klinehub.feed.live import Live, chunked
 from klinehub.feed.network import RealNetwork
 from klinehub.feed.rest import RestClient
 from klinehub.feed.timing import Timing
@@ -90,7 +90,7 @@ def measure(
         three = lay_out(base, folder / "three", SETTINGS.streams_per_socket)
         eleven = lay_out(native, folder / "eleven", SETTINGS.streams_per_socket)
         calm = lay_out(slow, folder / "calm", SETTINGS.streams_per_socket)
-        calm_one = lay_out(slow, folder / "one", len(slow.streams))
+        calm_one = lay_out(slow, folder / "one", len(slow.streams) + 1)
         calm_many = lay_out(many, folder / "many", SETTINGS.streams_per_socket)
         runs = _repeat(three, "saturate", rounds)
         detail: dict[str, Any] = {
@@ -136,13 +136,14 @@ def _shown(runs: list[Run], play: Play) -> dict[str, Any]:
 def lay_out(script: Script, folder: Path, per_socket: int) -> Play:
     """Write the frames of each socket to a file, split up as a hub splits its streams."""
     folder.mkdir()
-    streams = [stream_name(symbol, tf.name) for symbol, tf in script.streams]
-    chunks = [streams[at : at + per_socket] for at in range(0, len(streams), per_socket)]
+    timeframes = list(dict.fromkeys(tf for _, tf in script.streams))
+    chunks = chunked(script.symbols, len(timeframes), per_socket)
+    number_of = {symbol: number for number, chunk in enumerate(chunks) for symbol in chunk}
     parts: list[list[bytes]] = [[] for _ in chunks]
     sizes = [0] * len(chunks)
     order = np.empty((len(script.frames), 2), np.int64)
     for at, one in enumerate(script.frames):
-        number = one.series // per_socket
+        number = number_of[script.streams[one.series][0]]
         data = frame(one.text)
         parts[number].append(data)
         sizes[number] += len(data)
@@ -151,11 +152,12 @@ def lay_out(script: Script, folder: Path, per_socket: int) -> Play:
     for number, chunk in enumerate(chunks):
         file = folder / f"{number}.frames"
         file.write_bytes(b"".join(parts[number]))
-        lanes[chunk[0]] = Lane(number, str(file), len(subscribe_messages(chunk)))
+        names = [stream_name(symbol, tf.name) for tf in timeframes for symbol in chunk]
+        names += [CONTRACT_INFO] if number == 0 else []
+        lanes[names[0]] = Lane(number, str(file), len(packed(names)))
     np.save(folder / "order.npy", order)
     orders = Orders(lanes, str(folder / "order.npy"), None)
-    native = len({tf for _, tf in script.streams}) > 1
-    return Play(script, native, per_socket, orders, len(chunks))
+    return Play(script, len(timeframes) > 1, per_socket, orders, len(chunks))
 
 
 def _repeat(play: Play, command: str, rounds: int, made: Path | None = None) -> list[Run]:
@@ -171,10 +173,10 @@ async def _run(play: Play, command: str, made: Path | None) -> Run:
     """Let a new sender send to a new ring."""
     total, core = len(play.script.frames), filled(play)
     tasks: list[asyncio.Future[object]] = []
-    acknowledged = [0]
+    acknowledged = sum(lane.subscriptions for lane in play.orders.lanes.values())
 
     def arrived() -> int:
-        return core.counts.updates - acknowledged[0]
+        return core.counts.updates - acknowledged
 
     def market_seconds() -> float:
         at = max(0, min(arrived(), total - 1))
@@ -191,7 +193,6 @@ async def _run(play: Play, command: str, made: Path | None) -> Run:
         try:
             if not await live.up() or await sender.replies.readline() != b"ready\n":
                 raise FeedError(f"The sender of the benchmark was not reached: {live.last_loss}")
-            acknowledged[0] = core.counts.updates
             sender.orders.write(f"{command}\n".encode())
             run = await _timed(core, arrived, total)
         finally:

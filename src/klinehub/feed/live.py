@@ -31,6 +31,12 @@ UP_WITHIN: Final = 15.0
 Spawn = Callable[[Coroutine[object, object, None]], object]
 
 
+def chunked(symbols: Sequence[str], streams: int, per_seat: int) -> list[Sequence[str]]:
+    """Part *symbols* of so many streams each into seats of at most *per_seat* names, one for the listing."""
+    each = max(1, (per_seat - 1) // streams)
+    return [symbols[at : at + each] for at in range(0, len(symbols), each)]
+
+
 class Live:
     """One exchange's REST and streams, feeding one core.
 
@@ -72,9 +78,8 @@ class Live:
 
     def start(self, spawn: Spawn, routes: Sequence[str], symbols: Sequence[str], *, per_seat: int) -> None:
         """Open the streams of *symbols*, at most *per_seat* names on one socket, and the listing's."""
-        each = max(1, (per_seat - 1) // len(self.core.streamed))
-        for at in range(0, len(symbols), each):
-            number, some = len(self.seats), symbols[at : at + each]
+        for some in chunked(symbols, len(self.core.streamed), per_seat):
+            number = len(self.seats)
             names = [*self._names(some), *([binance.CONTRACT_INFO] if number == 0 else [])]
             seat = Seat(
                 number,

@@ -10,7 +10,19 @@ import numpy as np
 import pytest
 
 from klinehub.app import measure as command
-from klinehub.bench import batch, catalogue, footprint, ingest, read, scan, three_ways, warmup
+from klinehub.bench import (
+    batch,
+    catalogue,
+    day,
+    footprint,
+    heal,
+    ingest,
+    read,
+    scan,
+    storm,
+    three_ways,
+    warmup,
+)
 from klinehub.bench.blaster import Orders
 from klinehub.bench.catalogue import MEANINGS, Entry, Measurement, chosen, commit, rounded, take
 from klinehub.bench.certificate import certificate
@@ -28,6 +40,9 @@ TINY: dict[str, Callable[[], Measurement]] = {
     "read": lambda: read.measure(1, symbols=5, bars=40, limit=30, reads=20, rounds=2),
     "scan": lambda: scan.measure(1, symbols=5, bars=300, rounds=2),
     "three_ways": lambda: three_ways.measure(1, symbols=8, size=8, rounds=2),
+    "heal": lambda: heal.measure(1, symbols=4, bars=20),
+    "storm": lambda: storm.measure(1, symbols=4, bars=20),
+    "day": lambda: day.measure(1, symbols=4, hours=1),
     "batch": lambda: batch.measure(1, symbols=8, bars=20, sizes=(2, 8)),
 }
 
