@@ -8,6 +8,7 @@ are tried first. `python -m tests.sim.mutants [NAME ...]` tries all, or some, an
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -68,7 +69,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "feed/live.py",
         "self.core.on_rest(item, exact, self.timing.proof(answer), self._gate.now())",
         "self.core.on_rest(item, exact, self._gate.now() + 2_000, self._gate.now())",
-        ("slow_rest", "lost_close", "stall", "reset", "mute_all"),
+        ("slow_rest", "restart", "new_listing", "stall", "mute_all"),
     ),
     Mutant(
         "a price of NaN is taken",
@@ -348,4 +349,6 @@ def main(names: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    # Leaving by an exception ends the process that is trying a mutant, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(min(main(sys.argv[1:]), 1))

@@ -31,8 +31,10 @@ from klinehub.sim.trouble import Trouble
 # Exchange ms: when the faults begin, and how long it may take after them until every bar is true.
 WARM: Final = 60_000
 QUIET: Final = 120_000
-# A fault's effects may be seen for this long after it was healed.
+# A fault's effects may be seen for this long after it was healed; who was refused asks again after 5 minutes.
 RECOVERY: Final = 15_000
+REFUSALS: Final = frozenset({"firewall", "geo_block"})
+REST: Final = 300_000
 # Something that the market did may be missing from a symbol called fresh for this long.
 MOST_UNTOLD: Final = 10_000
 LISTED_WITHIN: Final = 60_000
@@ -131,6 +133,7 @@ class Soak:
         self._claims: dict[str, str] = {}
         self._late: dict[str, int] = {}
         self._looks = 0
+        self._resting = 0
 
     async def play(self, patience: int) -> Outcome:
         """Play the whole run and give what came of it."""
@@ -142,7 +145,7 @@ class Soak:
             np.random.default_rng([self.scene.seed, 13]),
             clock=self.stage.skewed,
             restart=self.stage.restart,
-            on=lambda fault, begun: self._trace(f"{'begun' if begun else 'healed'}: {fault}"),
+            on=self._happened,
         )
         try:
             watching = asyncio.create_task(self._watching(patience), name="oracle")
@@ -168,17 +171,23 @@ class Soak:
         await self._quiet()
 
     async def _quiet(self) -> None:
-        """Wait until all bars are true, for two minutes at the longest."""
+        """Wait until all bars are true, for two minutes at the longest in which REST may be asked."""
         clock = self.stage.clock
-        begin = clock.now()
+        begin = max(clock.now(), self._resting)
         while True:
             wrong = self._settled(clock.now())
-            self.healed = (clock.now() - begin) / 1000
+            self.healed = max(0, clock.now() - begin) / 1000
             if not wrong or clock.now() - begin >= QUIET:
                 break
             await asyncio.sleep(_POLL)
         self._note(wrong)
         self._trace(f"quiet for {self.healed:g} s: {len(wrong)} divergences")
+
+    def _happened(self, fault: Fault, begun: bool) -> None:  # noqa: FBT001 - as trouble calls it
+        """Trace a fault; a hub that was refused may leave REST alone for a while after it."""
+        self._trace(f"{'begun' if begun else 'healed'}: {fault}")
+        if not begun and fault.kind in REFUSALS:
+            self._resting = self.stage.clock.now() + REST
 
     def _settled(self, now: int) -> list[Divergence]:
         hub = self.stage.hub
@@ -264,7 +273,7 @@ class Soak:
         ]
 
     def _disturbed(self, now: int) -> bool:
-        return bool(self.trouble.active) or now - self.trouble.last_healed < RECOVERY
+        return bool(self.trouble.active) or now < max(self.trouble.last_healed, self._resting) + RECOVERY
 
     def _count(self, hub: Hub | None, symbols: list[str], now: int) -> None:
         """Count fresh and stale symbol-seconds, and those in which nothing was wrong outside."""
