@@ -295,11 +295,14 @@ class Hub:
         )
         found = changes(self.listings, binance.parse_listings(answer.body), self.symbols, fits)
         self.listings = found.listings
-        added = self.core.on_listing(found, self.now())
-        # Nobody knows yet what is turned over of a newcomer.
-        room = (settings.most_symbols or len(self.listings)) - len(self.core.roster.rows)
-        if added and not settings.min_turnover and room > 0:
-            self._follow(added[:room])
+        come = self.core.on_listing(found, self.now())
+        returned = tuple(symbol for symbol in come if symbol in self.ring.rows)
+        # Nobody knows yet what is turned over of a newcomer, so that none can be chosen by it.
+        most = len(come) if settings.most_symbols is None else settings.most_symbols - len(self.symbols)
+        room = 0 if settings.min_turnover else max(0, most)
+        added = tuple(symbol for symbol in come if symbol not in self.ring.rows)[:room]
+        if returned or added:
+            self._follow(returned + added)
 
     def _follow(self, added: tuple[str, ...]) -> None:
         """Take symbols in while the hub is live: a row, their streams, their history."""

@@ -118,18 +118,6 @@ def _is_plain_text(value: Any) -> bool:
     )
 
 
-def _closed(value: Any) -> bool | None:
-    """Read `x`, in any spelling that means yes or no."""
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, Bare):
-        number = _integer(value)
-        return bool(number) if number in (0, 1) else None
-    if isinstance(value, str):
-        return {"true": True, "1": True, "false": False, "0": False}.get(value.lower())
-    return None
-
-
 def read_frame(frame: bytes) -> Told | None:
     """Read a frame; None when it is no kline event whose numbers are numbers.
 
@@ -144,18 +132,17 @@ def read_frame(frame: bytes) -> Told | None:
         integers = [_integer(value) for value in (body["E"], bar["t"], bar["n"])]
         numerals = [bar[key] for key in "ohlcvqVQ"]
         names = [bar["s"], bar["i"]]
-        closed = _closed(bar["x"])
+        closed = bar["x"]
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     event_time, open_time, trades = integers
     texts = all(isinstance(one, str) and not isinstance(one, Bare) for one in (*numerals, *names))
-    if not texts or closed is None or event_time is None or open_time is None or trades is None:
+    if not texts or not isinstance(closed, bool) or event_time is None or open_time is None or trades is None:
         return None
     if any(exactly(one) is None for one in numerals) or min(event_time, open_time, trades) < 0:
         return None
     due = (
         agreed
-        and isinstance(bar["x"], bool)
         and all(map(_is_plain_integer, (body["E"], bar["t"], bar["n"])))
         and all(map(_is_plain_text, numerals))
         and not {"error", "ps", "ct", "cs"} & body.keys()

@@ -120,7 +120,7 @@ PLANTED: Final = {
     "bars off the grid": ("frames", "wire", "not ordered or not aligned or", "not ordered or"),
     "a price without quotes": ("frames", "wire", "buf[start - 1] != _QUOTE", "False"),
     "brackets without end": ("frames", "slow", ", RecursionError)", ")"),
-    "any word for closed": ("frames", "slow", "if bar.x not in _CLOSED:", "if not bar.x:"),
+    "any word for closed": ("frames", "slow", "    x: bool\n", "    x: bool | int | str\n"),
     "rows twice": ("bodies", "body", 'np.diff(rows["open_time"]) > 0', 'np.diff(rows["open_time"]) >= 0'),
     "rows that begin with a zero": ("bodies", "body", "padded = not quoted and", "padded = False and"),
     "a quote that is not closed": ("bodies", "body", "unclosed = quoted and", "unclosed = False and"),

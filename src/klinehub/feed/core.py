@@ -95,6 +95,7 @@ class Core:
         """Follow these symbols too: they are waited for at a close, repaired and watched; each has a row."""
         self.roster.follow(symbols)
         self.repair.forget()
+        self.liveness.begin()
         self._where = directory(self.ring.symbols, self.ring.timeframes, self.streamed)
 
     def go_live(self, now: int) -> None:

@@ -81,6 +81,12 @@ class Liveness:
             row = self._ring.rows[symbol]
             self._seat_of[t, row], self._since[t, row] = seat, self._seat(seat).since
 
+    def begin(self) -> None:
+        """Mark who has told nothing yet, before anybody looks."""
+        memory, rows = self._ring.memory, self._roster.rows
+        unheard = rows[memory.heard[:, rows].max(axis=0) == 0]
+        memory.stale[unheard, 0] = np.maximum(memory.stale[unheard, 0], Reason.STARTING)
+
     def heard(self, seat: int, told: int, now: int) -> None:
         """Note that a seat told klines up to exchange time *told*."""
         one = self._seat(seat)
@@ -253,7 +259,8 @@ class Liveness:
         frozen = np.array([self._ring.rows[symbol] for symbol in self._roster.frozen], np.int64)
         why[frozen] = Reason.NOT_TRADING
         rows = np.union1d(self._roster.rows, frozen)
-        began = rows[(stale[rows, 0] == Reason.FRESH) & (why[rows] > Reason.FRESH)]
+        known_since = (stale[rows, 0] > Reason.FRESH) & (stale[rows, 1] > 0)
+        began = rows[~known_since & (why[rows] > Reason.FRESH)]
         last = self._known()[self._streamed].min(axis=0)[began]
         stale[began, 1] = np.where(last > 0, np.minimum(last, now), now)
         stale[rows, 0] = why[rows]

@@ -118,6 +118,7 @@ class Repair:
     def forget(self) -> None:
         """Ask at once for all that is missing, whatever failed or was noted by a clock that was wrong."""
         self._not_before.clear()
+        self._lacked.clear()
         self._whole_to = -1
 
     def _lacked_before(self, bar: tuple[int, int, int], asked: int) -> bool:

@@ -1,7 +1,6 @@
 """The slow path: frames that the compiled parser leaves alone, read by msgspec and Decimal."""
 
 from decimal import Decimal
-from typing import Final
 
 import msgspec
 import numpy as np
@@ -52,7 +51,8 @@ class WireBar(msgspec.Struct, frozen=True, gc=False):
     V: str
     Q: str
     n: int
-    x: bool | int | str
+    # Nothing but `true` proves a close: a 1 or a "true" is no word of the exchange.
+    x: bool
 
 
 class WireEvent(msgspec.Struct, frozen=True, gc=False):
@@ -74,8 +74,6 @@ class _Combined(msgspec.Struct, frozen=True, gc=False):
 
 _combined = msgspec.json.Decoder(_Combined).decode
 _event = msgspec.json.Decoder(WireEvent).decode
-# How the end of a bar is told, plainly and otherwise; 1 and 0 are equal to True and False.
-_CLOSED: Final[dict[bool | int | str, bool]] = {True: True, False: False, "true": True, "false": False}
 
 
 def read_event(frame: bytes) -> WireEvent | None:
@@ -124,8 +122,6 @@ def _words(ring: Ring, event: WireEvent, bar: WireBar) -> I64:
     row = ring.rows[bar.s]
     prices = [number(text) for text in (bar.o, bar.h, bar.l, bar.c)]
     volumes = [number(text) for text in (bar.v, bar.V, bar.q, bar.Q)]
-    if bar.x not in _CLOSED:
-        raise DataError(f"{bar.s} {bar.i}: {bar.x!r} does not tell whether the bar is closed.")
     if not all(0 <= n < MANTISSA_LIMIT for n in (bar.t, bar.n, event.E)):
         raise DataError(f"{bar.s} {bar.i}: a time or count does not fit 64 bits; the kline is set aside.")
     needed = Scale(max(_places(price) for price in prices), *_volume_places(volumes))
@@ -136,7 +132,7 @@ def _words(ring: Ring, event: WireEvent, bar: WireBar) -> I64:
     words.view(np.float64)[[OPEN, HIGH, LOW, CLOSE]] = [nearest_float(price) for price in prices]
     words[[VOLUME, TAKER_BASE]] = [whole(v, scale.base) for v in volumes[:2]]
     words[[QUOTE, TAKER_QUOTE]] = [whole(v, scale.quote) for v in volumes[2:]]
-    words[[OPEN_TIME, TRADES, CLOSED_AT, EVENT_AT]] = (bar.t, bar.n, _CLOSED[bar.x], event.E)
+    words[[OPEN_TIME, TRADES, CLOSED_AT, EVENT_AT]] = (bar.t, bar.n, bar.x, event.E)
     words[[ROW_AT, TIMEFRAME_AT]] = (row, ring.number[bar.i])
     words[[PRICE_DECIMALS, BASE_DECIMALS, QUOTE_DECIMALS]] = scale
     return words

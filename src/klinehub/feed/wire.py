@@ -239,9 +239,13 @@ def parse(buf: U8, at: int, end: int, where: Directory, spans: I64, out: I64, ou
             value, decimals = mantissa(buf, start, stop)
             if value < 0 or not _keep(kind, word, value, decimals, out, out_f):
                 return UNUSUAL
+    # Only the word itself proves a close: "true" in quotes is no word of the exchange.
     closed = pack(buf, spans[ord("x"), 0], spans[ord("x"), 1])
-    if pack(buf, spans[ord("e") + AROUND, 0], spans[ord("e") + AROUND, 1]) != KLINE or (
-        closed not in (TRUE, FALSE)
+    quoted = buf[spans[ord("x"), 0] - 1] == _QUOTE
+    if (
+        quoted
+        or pack(buf, spans[ord("e") + AROUND, 0], spans[ord("e") + AROUND, 1]) != KLINE
+        or (closed not in (TRUE, FALSE))
     ):
         return UNUSUAL
     out[ROW_AT] = find_row(where, buf, spans[ord("s"), 0], spans[ord("s"), 1])
