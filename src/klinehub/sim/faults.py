@@ -6,10 +6,10 @@ import numpy as np
 
 from klinehub.domain.timeframe import MINUTE
 
-# Schedules of an hour hold this many faults.
+# Schedules of half an hour hold this many faults.
 FEWEST: Final = 3
 MOST: Final = 40
-_USUAL_SPAN: Final = 60 * MINUTE
+_USUAL_SPAN: Final = 30 * MINUTE
 # Shares of the seeds: without any fault, and with every fault near a close.
 _CALM: Final = 0.1
 _FOCUSED: Final = 0.2

@@ -26,7 +26,7 @@ _TIMEFRAMES: Final = (
     (("1m", "5m", "1h", "4h", "1d"), 0.1),
     (("1m", "3m", "15m", "30m", "2h"), 0.1),
 )
-_PULSES: Final = ((1.0, 0.6), (0.5, 0.3), (0.25, 0.1))
+_PULSES: Final = ((1.0, 0.8), (0.5, 0.15), (0.25, 0.05))
 # A coin that nobody trades in most minutes.
 _QUIET_TURNOVER: Final = 60_000.0
 
@@ -88,7 +88,7 @@ class Scene:
 def draw(seed: int) -> Scene:
     """Draw the scene of a seed."""
     rng = np.random.default_rng([seed, 11])
-    seconds = float(rng.uniform(1_800, 3_600))
+    seconds = float(rng.uniform(900, 1_800))
     timeframes, native = _pick(rng, _TIMEFRAMES), bool(rng.random() < 0.2)
     roles = _roles(rng)
     names = (len(roles) - _HIDDEN) * (len(timeframes) if native else 1)
