@@ -268,6 +268,7 @@ class Core:
         self._compare(t, row, exact, asked, different, into, now)
         if fetch.use is Use.WARM_UP:
             self._set_first(t, row, fetch, exact, asked)
+            self._note_holes(t, row, exact, asked)
         if fetch.use is Use.REPAIR and not doubted:
             self.repair.landed(t, row, fetch, exact, asked)
         if fetch.start is None:
@@ -350,6 +351,14 @@ class Core:
             if memory.state[t, row, timeframe.index(time) % self.ring.bars] < CLOSED:
                 continue
             self._count([(t, time), *self.ring.settle(t, row, time)], row, into)
+
+    def _note_holes(self, t: int, row: int, exact: Exact, asked: int) -> None:
+        """Note the bars that the history passes over: nobody has to ask for them again."""
+        if exact.rows.size:
+            timeframe, times = self.ring.timeframes[t], exact.rows["open_time"]
+            first, last = (timeframe.index(int(times[end])) for end in (0, -1))
+            if last - first >= exact.rows.size:
+                self.repair.lacks(t, row, range(first, last), exact, asked)
 
     def _set_first(self, t: int, row: int, fetch: Fetch, exact: Exact, asked: int) -> None:
         """Remember a symbol's first bar, known from an answer shorter than asked for."""

@@ -21,8 +21,8 @@ from klinehub.panel.ring import Ring
 # was answered without what was missing a little sooner.
 RETRY: Final = 20_000
 AGAIN: Final = 3_000
-# An answer that lacks a bar shows that there is none when it was asked for this long after the close, and
-# another one, asked for later, lacks it too: a single one may come from a replica that lags behind.
+# An answer that lacks a bar shows that there is none when it was asked for this long after the close and has a
+# later bar; else another one, asked for later, has to lack it too: one may come from a replica that lags.
 SURE: Final = 60_000
 # More confirmed gaps than this are thinned out.
 MOST_ABSENT: Final = 1 << 16
@@ -92,24 +92,37 @@ class Repair:
         return Fetch(symbol, timeframe.name, start, one.limit, Use.REPAIR)
 
     def landed(self, t: int, row: int, fetch: Fetch, exact: Exact, asked: int) -> None:
-        """Note which bars an answer does not have; a young one may yet come."""
+        """Note which bars the answer to a repair does not have; a young one may yet come."""
         self._down((t, row), asked + AGAIN)
         if fetch.start is None:
             return
+        start = self._ring.timeframes[t].index(fetch.start)
+        if not self.lacks(t, row, range(start, start + fetch.limit), exact, asked):
+            self._not_before[t, row] = asked + RETRY
+
+    def lacks(self, t: int, row: int, bars: Iterable[int], exact: Exact, asked: int) -> bool:
+        """Note which of these bars an answer does not have; whether it is sure of all of them.
+
+        It is sure of a bar that it passes over for a later one. Behind its last one there may be more.
+        """
         timeframe = self._ring.timeframes[t]
-        start = timeframe.index(fetch.start)
         have = {timeframe.index(int(time)) for time in exact.rows["open_time"]}
-        for index in range(start, start + fetch.limit):
+        last, sure = max(have, default=-1), True
+        for index in bars:
+            bar = (t, row, index)
             if index in have:
-                self._lacked.pop((t, row, index), None)
-            elif timeframe.close_time(index) + SURE <= asked and self._lacked_before((t, row, index), asked):
-                self.absent.add((t, row, index))
+                self._lacked.pop(bar, None)
+            elif timeframe.close_time(index) + SURE > asked or not (
+                index < last or self._lacked_before(bar, asked)
+            ):
+                sure = False
             else:
-                self._not_before[t, row] = asked + RETRY
+                self.absent.add(bar)
         if len(self.absent) + len(self._lacked) > MOST_ABSENT:
             oldest = [tf.index(asked) - self._ring.bars for tf in self._ring.timeframes]
             self.absent = {key for key in self.absent if key[2] > oldest[key[0]]}
             self._lacked = {key: time for key, time in self._lacked.items() if key[2] > oldest[key[0]]}
+        return sure
 
     def failed(self, t: int, row: int, now: int, *, soon: bool = False) -> None:
         """Say that a request brought nothing; *soon* if it was not even sent."""
@@ -118,12 +131,13 @@ class Repair:
     def forget(self) -> None:
         """Ask at once for all that is missing, whatever failed or was noted by a clock that was wrong."""
         self._not_before.clear()
-        self._lacked.clear()
         self._whole_to = -1
 
     def _lacked_before(self, bar: tuple[int, int, int], asked: int) -> bool:
         """Note that an answer lacks a bar; whether an earlier one lacked it too."""
         before = self._lacked.get(bar)
+        if before is not None and before > asked:
+            before = None  # noted by a clock that was wrong
         if before is None or asked < before + RETRY // 2:
             self._lacked[bar] = asked if before is None else before
             return False
