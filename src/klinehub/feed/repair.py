@@ -21,7 +21,7 @@ from klinehub.panel.ring import Ring
 # was answered without what was missing a little sooner.
 RETRY: Final = 20_000
 AGAIN: Final = 3_000
-# An answer that was asked for this long after a bar's close and does not have it shows that there is none, if it
+# An answer asked for this long after the close of a bar that it does not have shows that there is none, if it
 # has a later bar. Else another one, asked for later, has to lack it too: a replica may lag behind.
 SURE: Final = 60_000
 # More confirmed gaps than this are thinned out.
