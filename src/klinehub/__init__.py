@@ -27,7 +27,7 @@ __all__ = [
 _HOME = {
     "Hub": "klinehub.app.library",
     "Klines": "klinehub.domain.kline",
-    "BarClosed": "klinehub.feed.core",
+    "BarClosed": "klinehub.feed.decisions",
     "Scan": "klinehub.hub",
     "simulated": "klinehub.app.market",
 }
