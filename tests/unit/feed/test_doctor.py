@@ -6,7 +6,6 @@ import ssl
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -14,133 +13,14 @@ import trustme
 from aiohttp import web
 from tests.proxies import ConnectProxy, Proxy, running
 from tests.unit.feed.test_network import SilentProxy, free_port, trusted
+from tests.unit.feed.wards import NOW, RESTRICTED, World, seen, serving
 
 from klinehub.domain.clock import Clock
 from klinehub.errors import DefinitionError
-from klinehub.feed.diagnosis import Check, Diagnosis, Finding, Verdict, diagnose
+from klinehub.feed.diagnosis import Check, Diagnosis, Verdict, diagnose
 from klinehub.feed.doctor import Elsewhere, Examination, Ward, examine, other_routes
 from klinehub.feed.network import RealNetwork
 from klinehub.sim.loop import SimLoop, SimNetwork, run
-
-MINUTE = 60_000
-NOW = 29_000_000 * MINUTE + 10_000
-ROW = [NOW // MINUTE * MINUTE, *"12345", NOW, "6", 7, "8", "9", "0"]
-RESTRICTED = '{\n  "code": 0,\n  "msg": "Service unavailable from a restricted location"\n}'
-Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class World:
-    """An exchange that answers rightly unless told otherwise, and what it was asked.
-
-    *rest* replaces every REST answer, *routes* are the WebSocket paths that carry klines, *upgrade*
-    replaces the answer to every WebSocket.
-    """
-
-    def __init__(
-        self,
-        clock: Clock,
-        *,
-        rest: dict[str, Any] | Serve | None = None,
-        upgrade: dict[str, Any] | None = None,
-        routes: tuple[str, ...] = ("/market/stream",),
-        listed: str = "BTCUSDT",
-    ) -> None:
-        self.clock = clock
-        self.rest = rest
-        self.upgrade = upgrade
-        self.routes = routes
-        self.listed = listed
-        self.asked: list[str] = []
-        self.subscribed: list[tuple[str, str]] = []
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        if request.headers.get("Upgrade") == "websocket":
-            return self.wrong(self.upgrade) if self.upgrade else await self.stream(request)
-        self.asked.append(request.path)
-        if callable(self.rest):
-            return await self.rest(request)
-        return self.right(request) if self.rest is None else self.wrong(self.rest)
-
-    def wrong(self, reply: dict[str, Any]) -> web.Response:
-        headers = {"Date": formatdate(self.clock.now() / 1000, usegmt=True)} | reply.get("headers", {})
-        return web.Response(**reply | {"headers": headers})
-
-    def right(self, request: web.Request) -> web.Response:
-        bodies: dict[str, Any] = {
-            "ping": {},
-            "time": {"serverTime": self.clock.now()},
-            "klines": [ROW, ROW],
-            "exchangeInfo": {"symbols": [LISTED | {"symbol": self.listed}]},
-        }
-        if request.query.get("symbol", self.listed) != self.listed:
-            return web.json_response({"code": -1121, "msg": "Invalid symbol."}, status=400)
-        return web.json_response(bodies[request.path.rpartition("/")[2]])
-
-    async def stream(self, request: web.Request) -> web.WebSocketResponse:
-        ws = web.WebSocketResponse()
-        await ws.prepare(request)
-        order = await ws.receive_json()
-        self.subscribed.append((request.path, order["params"][0]))
-        await ws.send_json({"result": None, "id": order["id"]})
-        if request.path in self.routes and order["params"][0].startswith(self.listed.lower()):
-            await asyncio.sleep(0.25)
-            await ws.send_json({"stream": order["params"][0], "data": {"e": "kline", "k": {}}})
-        await ws.receive()
-        return ws
-
-
-LISTED = {
-    "symbol": "BTCUSDT",
-    "status": "TRADING",
-    "contractType": "PERPETUAL",
-    "baseAsset": "BTC",
-    "quoteAsset": "USDT",
-}
-
-
-@asynccontextmanager
-async def serving(world: World, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", world.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
-    try:
-        yield port or int(runner.addresses[0][1])
-    finally:
-        await runner.cleanup()
-
-
-class Seen:
-    """What an examination found, and what it cost."""
-
-    def __init__(self, examination: Examination, world: World, seconds: float) -> None:
-        self.findings = examination.findings
-        self.banned_until = examination.banned_until
-        self.world = world
-        self.seconds = seconds
-        self.diagnosis: Diagnosis = diagnose(examination.findings)
-
-    def of(self, check: Check) -> Finding:
-        return next(one for one in self.findings if one.check == check)
-
-
-def seen(
-    *, skew: int = 0, path: str = "/market/stream", banned_until: int = 0, dark: bool = False, **settings: Any
-) -> Seen:
-    """Examine an exchange in virtual time; our clock is *skew* ms ahead of the exchange's."""
-
-    async def main(loop: SimLoop) -> Seen:
-        world = World(Clock(NOW, 1.0, loop.time), **settings)
-        async with serving(world, 8080) as port:
-            if dark:
-                loop.dark.add(("127.0.0.1", port))
-            ward = Ward(SimNetwork(), world.clock.shifted(skew))
-            urls = (f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}{path}")
-            examination = await examine(ward, *urls, banned_until=banned_until)
-            return Seen(examination, world, loop.time())
-
-    return run(main)
 
 
 def test_all_is_fine() -> None:
@@ -593,53 +473,3 @@ async def test_what_is_said_instead_of_a_tls_handshake(first: bytes, verdict: Ve
 
     assert found.verdict == verdict
     assert re.search(r"127\.0\.0\.1:\d+", found.summary)
-
-
-def finding(check: Check, verdict: Verdict, route: str = "wss://a.test/x") -> Finding:
-    return Finding(
-        check=check,
-        route=route,
-        verdict=verdict,
-        ok=verdict is Verdict.FINE,
-        detail=f"{check} is {verdict}",
-        advice="do something",
-        seconds=0.1,
-    )
-
-
-FINE, REST, STREAM, CLOCK = Verdict.FINE, Check.REST, Check.STREAM, Check.CLOCK
-
-
-@pytest.mark.parametrize(
-    ("rest", "stream", "clock", "other", "verdict"),
-    [
-        (FINE, FINE, FINE, Verdict.SILENT, FINE),
-        (FINE, FINE, Verdict.CLOCK_SKEW, FINE, Verdict.CLOCK_SKEW),
-        (FINE, Verdict.SILENT, FINE, FINE, Verdict.WRONG_ROUTE),
-        (FINE, Verdict.SILENT, FINE, Verdict.SILENT, Verdict.SILENT),
-        (FINE, Verdict.FOREIGN, FINE, FINE, Verdict.WRONG_ROUTE),
-        (FINE, Verdict.GEO_BLOCK, FINE, FINE, Verdict.GEO_BLOCK),
-        (Verdict.BAN, Verdict.GEO_BLOCK, FINE, Verdict.GEO_BLOCK, Verdict.BAN),
-        (Verdict.OUTAGE, Verdict.GEO_BLOCK, FINE, Verdict.GEO_BLOCK, Verdict.GEO_BLOCK),
-        (Verdict.OUTAGE, Verdict.SILENT, Verdict.CLOCK_SKEW, FINE, Verdict.WRONG_ROUTE),
-        (Verdict.OUTAGE, Verdict.DEAD_PROXY, FINE, FINE, Verdict.DEAD_PROXY),
-        (Verdict.INTERCEPTED, Verdict.OUTAGE, FINE, FINE, Verdict.INTERCEPTED),
-    ],
-)
-def test_of_several_findings_the_most_telling_one_decides(
-    rest: Verdict, stream: Verdict, clock: Verdict, other: Verdict, verdict: Verdict
-) -> None:
-    checks = {REST: rest, STREAM: stream, CLOCK: clock, Check.OTHER_ROUTE: other}
-
-    found = diagnose([finding(check, one) for check, one in checks.items()])
-
-    assert found.verdict == verdict
-    assert bool(found.advice) is (verdict is not FINE)
-
-
-def test_every_verdict_has_its_words_and_its_rank() -> None:
-    for verdict in Verdict:
-        found = diagnose([finding(REST, verdict), finding(STREAM, FINE)])
-
-        assert found.verdict == verdict
-        assert found.summary.endswith(".")
