@@ -58,6 +58,11 @@ class Wishes:
 
     def accept(self, names: tuple[str, ...]) -> None:
         """Hold nothing more against names that were taken."""
+        self._clear(names)
+        for group in [group for group in self._strikes if set(names).issuperset(group)]:
+            del self._strikes[group]
+
+    def _clear(self, names: tuple[str, ...]) -> None:
         taken = set(names)
         self.suspects = [group for group in self.suspects if not taken.issuperset(group)]
 
@@ -69,7 +74,7 @@ class Wishes:
 
     def refuse(self, names: tuple[str, ...], code: int, now: float) -> None:
         """Part a group that was refused; what can or need not be parted is left alone for a while."""
-        self.accept(names)
+        self._clear(names)
         left = self._wanted(names)
         if len(left) == 1 or (left and code == TOO_MANY):
             first, longest = ASK_AGAIN

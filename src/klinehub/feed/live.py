@@ -118,7 +118,11 @@ class Live:
 
     async def fetch(self, item: Fetch) -> None:
         """Ask for one range of klines and hand the answer to the core."""
-        exact, answer = await ask_klines(self._rest, item)
+        try:
+            exact, answer = await ask_klines(self._rest, item)
+        except DataError as exc:
+            # Not even the core has seen it: a body that says nothing is no answer.
+            raise FeedError(str(exc)) from exc
         self._emit(self.core.on_rest(item, exact, self.timing.proof(answer), self._gate.now()))
 
     def follow(self, symbols: Iterable[str], fetches: Iterable[Fetch]) -> None:

@@ -147,7 +147,8 @@ class RestClient:
             self._session = self._network.session(self._base, timeout=self._timeout)
         try:
             get = self._session.get(self._base + path, params=dict(params), allow_redirects=False)
-            async with get as response:
+            # The session's own limit ends with the last byte, not with the unpacking of what came before.
+            async with asyncio.timeout(self._timeout), get as response:
                 return Reply(response.status, response.headers, await self._body(response))
         except (aiohttp.ClientError, OSError, *PROXY_FAILURES) as error:
             if _broke(error):

@@ -13,6 +13,9 @@ from klinehub.feed.use import Use
 
 # More than this is as bad as not knowing the time at all.
 MOST_MARGIN: Final = 3_600_000
+# So many reads in a row have to hold events this far ahead of our clock (ms of real time) to be believed.
+EVENTS: Final = 8
+AHEAD: Final = 1_000
 
 
 class Timing:
@@ -32,6 +35,7 @@ class Timing:
         self._on_doubt = on_doubt
         self._time = ExchangeTime(factor=max(1.0, clock.rate))
         self._reading = False
+        self._events = self._least = 0
 
     @property
     def margin(self) -> int:
@@ -74,8 +78,22 @@ class Timing:
         return min(earliest, answer.told)
 
     def on_event(self, event_time: int) -> None:
-        """Compare an event's time with ours."""
-        self._judge(self._time.on_event(self._clock.now(), event_time))
+        """Compare an event's time with ours.
+
+        While nobody may be asked for the time, a row of events that are all ahead of us moves it forward:
+        the exchange's clock shows no less. A ban would else last for as long as our clock was set back.
+        """
+        now = self._clock.now()
+        self._judge(self._time.on_event(now, event_time))
+        ahead = event_time - now
+        if ahead <= self._gate.offset + AHEAD * max(1.0, self._clock.rate):
+            self._events = 0
+            return
+        self._least = min(self._least, ahead) if self._events else ahead
+        self._events += 1
+        if self._events >= EVENTS and self._gate.closed(self._gate.now()):
+            self._gate.offset = self._least
+            self._events = 0
 
     def on_tick(self, now: int, expected: int) -> None:
         """Compare the time at which a timer fired, by our own clock, with the one it was set for."""

@@ -232,8 +232,9 @@ def parse(buf: U8, at: int, end: int, where: Directory, spans: I64, out: I64, ou
         if start < 0 or (kind != WHOLE and word != CLOSED_AT and buf[start - 1] != _QUOTE):
             return UNUSUAL
         if kind == WHOLE:
+            # A count in quotes is none: taken for one, it made a bar that REST could never close.
             out[word] = integer(buf, start, stop)
-            if out[word] < 0:
+            if out[word] < 0 or buf[start - 1] == _QUOTE:
                 return UNUSUAL
         elif kind != NAME:
             value, decimals = mantissa(buf, start, stop)

@@ -22,6 +22,9 @@ OLD: Final = 16
 
 # A REST row proves a close when it was asked for this long after the close, in exchange time.
 PROOF: Final = 2_000
+# A row that knows less than the stream told is believed all the same this long after the close: no replica
+# lags so far behind, so the stream has told something that was not true.
+LAG: Final = 60_000
 
 
 @kernel
@@ -99,8 +102,8 @@ def load_rows(mem: Memory, t: int, row: int, rows: I64, asked: int) -> int:
     """Merge REST rows ([n, 10], oldest first) that were asked for at exchange time *asked*.
 
     Rows not yet proven closed are left to the stream, except a forming bar of a streamed timeframe that
-    is new here or has more trades. A row that knows fewer trades than the stream has told is behind it and
-    proves nothing. Returns the flags of all rows together.
+    is new here or has more trades. A row that knows fewer trades than the stream has told is behind it, and
+    for a minute it proves nothing. Returns the flags of all rows together.
     """
     flags = QUIET
     for i in range(rows.shape[0]):
@@ -110,7 +113,8 @@ def load_rows(mem: Memory, t: int, row: int, rows: I64, asked: int) -> int:
         newest = mem.newest[t, row]
         held = newest - mem.state.shape[2] < index <= newest
         if following - 1 + PROOF <= asked:
-            if not (held and _behind(mem, t, row, index % mem.state.shape[2], words)):
+            late = asked >= following + LAG
+            if late or not (held and _behind(mem, t, row, index % mem.state.shape[2], words)):
                 flags |= merge_closed(mem, t, row, words)
         elif words[OPEN_TIME] <= asked < following and mem.grid[t, 2] < 0:
             flags |= merge_forming(

@@ -13,6 +13,7 @@ from klinehub.panel.merge import (
     CLOSED_NOW,
     CONFLICT,
     GAP,
+    LAG,
     OLD,
     PROOF,
     QUIET,
@@ -232,27 +233,35 @@ def test_an_open_row_with_more_trades_is_taken_and_keeps_the_order_of_updates(
 
 
 def test_a_row_with_fewer_trades_than_the_stream_told_closes_nothing(ring: Ring, bars: list[Bar]) -> None:
-    """It was written before the bar ended, however late it was asked for."""
+    """It was written before the bar ended; only after a minute the stream is taken to have been wrong."""
     updated(ring, bars[0], event=1_000)
     behind = bars[0]._replace(close=1, trades=bars[0].trades - 1)
 
-    assert ring.load(0, 1, exact([behind]), bars[9].open_time) == QUIET
+    assert ring.load(0, 1, exact([behind]), bars[1].open_time + LAG - 1) == QUIET
     assert kept(ring) == [(bars[0].open_time, FORMING)]
     assert ring.memory.cells[0, 1, FIRST % BARS].tolist() == words(bars[0]).tolist()
-    assert ring.load(0, 1, exact([bars[0]]), bars[9].open_time) == CLOSED_NOW
+    assert ring.load(0, 1, exact([bars[0]]), bars[1].open_time + LAG - 1) == CLOSED_NOW
     assert kept(ring) == [(bars[0].open_time, CLOSED)]
+
+
+def test_a_row_with_fewer_trades_is_believed_after_a_minute(ring: Ring, bars: list[Bar]) -> None:
+    updated(ring, bars[0], event=1_000)
+    behind = bars[0]._replace(trades=bars[0].trades - 1)
+
+    assert ring.load(0, 1, exact([behind]), bars[1].open_time + LAG) == CLOSED_NOW
+    assert ring.memory.cells[0, 1, FIRST % BARS].tolist() == words(behind)
 
 
 def test_a_row_that_is_behind_does_not_stop_those_beside_it(ring: Ring, bars: list[Bar]) -> None:
     closed(ring, bars[0])
-    updated(ring, bars[1], event=1_000)
-    behind = bars[1]._replace(trades=0)
+    updated(ring, bars[2], event=1_000)
+    behind = bars[2]._replace(trades=0)
 
-    ring.load(0, 1, exact([bars[0], behind, bars[2]]), bars[9].open_time)
+    ring.load(0, 1, exact([bars[0], bars[1], behind]), bars[3].open_time + PROOF)
     assert kept(ring) == [
         (bars[0].open_time, CLOSED),
-        (bars[1].open_time, FORMING),
-        (bars[2].open_time, CLOSED),
+        (bars[1].open_time, CLOSED),
+        (bars[2].open_time, FORMING),
     ]
 
 
