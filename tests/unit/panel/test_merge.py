@@ -249,7 +249,7 @@ def test_a_row_with_fewer_trades_is_believed_after_a_minute(ring: Ring, bars: li
     behind = bars[0]._replace(trades=bars[0].trades - 1)
 
     assert ring.load(0, 1, exact([behind]), bars[1].open_time + LAG) == CLOSED_NOW
-    assert ring.memory.cells[0, 1, FIRST % BARS].tolist() == words(behind)
+    assert ring.memory.cells[0, 1, FIRST % BARS].tolist() == words(behind).tolist()
 
 
 def test_a_row_that_is_behind_does_not_stop_those_beside_it(ring: Ring, bars: list[Bar]) -> None:
