@@ -6,8 +6,10 @@ from typing import Final
 
 from klinehub.feed.binance import SUBSCRIBE, TOO_MANY, UNSUBSCRIBE, Answer, control_message, packed
 
-# A name that was refused is asked for again after this many seconds, twice as many each time, up to an hour.
+# A name that was refused is asked for again after this many seconds; after some times twice as many each
+# time, up to an hour.
 ASK_AGAIN: Final = (60.0, 3_600.0)
+SOON: Final = 8
 # An answer that has not come after this many seconds is waited for no longer.
 PATIENCE: Final = 10.0
 
@@ -78,7 +80,7 @@ class Wishes:
         left = self._wanted(names)
         if len(left) == 1 or (left and code == TOO_MANY):
             first, longest = ASK_AGAIN
-            self._refused[left] = now + min(first * 2 ** self._strikes[left], longest)
+            self._refused[left] = now + min(first * 2 ** max(0, self._strikes[left] - SOON), longest)
             self._strikes[left] += 1
         elif left:
             half = len(left) // 2
