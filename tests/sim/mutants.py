@@ -184,8 +184,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "a new listing is ignored",
         "feed/core.py",
-        "return tuple(changes.added[: self.ring.capacity - len(self.ring.symbols)])",
-        "return ()",
+        "return returned + changes.added[: self.ring.capacity - len(self.ring.symbols)]",
+        "return returned",
         ("new_listing", "rename"),
     ),
     Mutant(
@@ -212,7 +212,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "a row of REST that is behind the stream closes its bar",
         "panel/merge.py",
-        "if not (held and _behind(mem, t, row, index % mem.state.shape[2], words)):",
+        "if late or not (held and _behind(mem, t, row, index % mem.state.shape[2], words)):",
         "if True:",
         ("stale_replica", "lost_close"),
     ),
@@ -297,6 +297,8 @@ def outcomes(seeds: Sequence[int], package: Path, cache: Path) -> Iterator[Seen]
                 yield Seen(seed, divergences[0] if divergences else "", enough)
         finally:
             child.kill()
+    if child.returncode not in {0, -signal.SIGKILL}:
+        raise RuntimeError(f"{package} could not be run at all: exit code {child.returncode}.")
 
 
 class Bench:

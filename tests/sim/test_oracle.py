@@ -1,14 +1,11 @@
 """The oracle itself: it is silent where all is well, and each invariant speaks up when it is broken."""
 
 import asyncio
-from typing import Any
 
-import numpy as np
 import pytest
 from tests.sim.worlds import HOUR, World, play
 
 from klinehub.dialect.params import Rejected
-from klinehub.domain.clock import Clock
 from klinehub.domain.stale import Stale
 from klinehub.domain.timeframe import MINUTE, timeframe
 from klinehub.feed.decisions import BarClosed, Correction
@@ -246,9 +243,3 @@ def test_every_form_that_a_bar_has_had_is_known() -> None:
     assert len(forms) == 4
     assert next(iter(forms)) == truth.bars(symbol, five, index, index, now)[HOUR]
     assert forms[first] == (0, 0)
-
-
-def test_the_clock_of_a_watched_network_is_the_exchange_s() -> None:
-    network: Any = WatchedNetwork(Clock(HOUR, 1.0, lambda: 0.0), Spending(100, 80))
-    assert network.via("http://anywhere") is None
-    assert np.isclose(network._until, 0)

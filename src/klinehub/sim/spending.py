@@ -17,13 +17,17 @@ _ROUNDING: Final = 1_000
 
 
 class Spending(Tally):
-    """A tally that remembers the weight of each minute and what went over *cap*."""
+    """A tally that remembers the weight of each minute and what went over *cap*.
+
+    `refused_until` is the exchange time (ms) that a refusal has named to a client; a restart forgets nothing.
+    """
 
     def __init__(self, limit: int, cap: int) -> None:
         super().__init__(True, limit)  # noqa: FBT003 - a dataclass takes its fields in order
         self.cap = cap
         self.weights: dict[int, int] = {}
         self.found: list[Divergence] = []
+        self.refused_until = 0
 
     def spend(self, address: str, weight: int, now: int) -> Account:
         """Count a request as every tally does."""
@@ -42,7 +46,6 @@ class WatchedNetwork(SimNetwork):
     def __init__(self, clock: Clock, spending: Spending) -> None:
         self._clock = clock
         self._spending = spending
-        self._until = 0
 
     def session(self, url: str, *, timeout: float) -> aiohttp.ClientSession:
         """Give a new HTTP session whose requests are watched."""
@@ -57,9 +60,9 @@ class WatchedNetwork(SimNetwork):
     async def _sent(
         self, _: aiohttp.ClientSession, __: SimpleNamespace, params: aiohttp.TraceRequestStartParams
     ) -> None:
-        now = self._clock.now()
-        if now < self._until:
-            detail = f"{params.url.path} was asked {self._until - now} ms before a refusal ends"
+        now, until = self._clock.now(), self._spending.refused_until
+        if now < until:
+            detail = f"{params.url.path} was asked {until - now} ms before a refusal ends"
             self._spending.found.append(Divergence("I5", "", "", 0, detail, now))
 
     async def _answered(
@@ -67,4 +70,5 @@ class WatchedNetwork(SimNetwork):
     ) -> None:
         if params.response.status in _REFUSED:
             seconds = int(params.response.headers.get("Retry-After", "0"))
-            self._until = max(self._until, self._clock.now() + seconds * 1000 - _ROUNDING)
+            until = self._clock.now() + seconds * 1000 - _ROUNDING
+            self._spending.refused_until = max(self._spending.refused_until, until)
