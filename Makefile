@@ -5,7 +5,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
     $(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
 UV ?= $(firstword $(wildcard .venv/bin/uv) uv)
 BIN := .venv/bin
-# More for pytest, for example: make test ARGS="-n 2 -k readme"
+# More for pytest, for example: make test ARGS="-k readme"
 ARGS ?=
 
 .PHONY: demo test lint bench soak mutants fuzz lock clean
@@ -14,7 +14,7 @@ demo: .venv/.installed
 	$(BIN)/klinehub demo
 
 test: lint
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 $(ARGS)
 
 lint: .venv/.installed
 	$(BIN)/ruff check

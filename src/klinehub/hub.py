@@ -185,7 +185,8 @@ class Hub:
         """Let the moments pass in which REST cannot prove the newest bar closed."""
         base = self.timeframes[0]
         opened = base.open_time(base.index(self.now()))
-        await asyncio.sleep(self.clock.seconds_until(opened + PROOF + 100 - self.gate.offset))
+        proven = opened + PROOF + 100 + self.timing.margin
+        await asyncio.sleep(self.clock.seconds_until(proven - self.gate.offset))
 
     async def _warm_up(self) -> None:
         """Say what the warm-up costs, then carry it out; kernels compile meanwhile."""

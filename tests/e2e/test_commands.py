@@ -130,7 +130,7 @@ def refusing() -> Iterator[str]:
 @pytest.mark.parametrize(
     ("status", "body", "code", "said"),
     [
-        (418, b'{"code":-1003,"msg":"IP banned until 4102444800000."}', 5, "2100-01-01"),
+        (418, b'{"code":-1003,"msg":"IP banned until 4102444800000."}', 5, "status 418"),
         (451, b'{"code":0,"msg":"Service unavailable from a restricted location"}', 6, "location"),
         (403, b"<html>blocked</html>", 6, "firewall"),
         (200, b"<html>log in to the hotel</html>", 8, "not the exchange"),

@@ -7,9 +7,7 @@ from tests.sim.mutants import MUTANTS, SEEDS, Bench, Mutant, is_kernel, plant, s
 
 QUICK = (
     "a close is announced twice",
-    "the smaller bar is announced before the larger",
     "everything is always stale",
-    "a new listing is ignored",
 )
 
 
@@ -39,5 +37,5 @@ def test_a_few_bugs_are_found_at_once(tmp_path: Path) -> None:
     chosen = [one for one in MUTANTS if one.name in QUICK]
     assert len(chosen) == len(QUICK)
     assert not any(is_kernel(one) for one in chosen)
-    lived = [one.name for one in chosen if bench.killer(one, seeds_for(one)[:5]) is None]
+    lived = [one.name for one in chosen if bench.killer(one, seeds_for(one)[:3]) is None]
     assert lived == []

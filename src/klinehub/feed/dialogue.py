@@ -9,7 +9,7 @@ from klinehub.feed.binance import SUBSCRIBE, TOO_MANY, UNSUBSCRIBE, Answer, cont
 # A name that was refused is asked for again after this many seconds; after some times twice as many each
 # time, up to an hour.
 ASK_AGAIN: Final = (60.0, 3_600.0)
-SOON: Final = 8
+SOON: Final = 3
 # An answer that has not come after this many seconds is waited for no longer.
 PATIENCE: Final = 10.0
 

@@ -350,7 +350,7 @@ def test_a_name_that_stays_bad_is_asked_for_ever_more_rarely() -> None:
         assert scene.seat.up
 
     scene = played(act)
-    assert scene.seat.reconnects <= 4 + 6 + 5
+    assert scene.seat.reconnects <= 4 + 6 + 5 + 3
 
 
 def test_too_many_names_for_one_socket_are_set_aside_together() -> None:

@@ -250,7 +250,7 @@ def test_a_stalled_connection_is_given_up_after_two_pings() -> None:
     async def main(loop: SimLoop) -> float:
         return await ended_after(loop, "stall")
 
-    assert 10.0 <= run(main) <= 20.1
+    assert 4.0 <= run(main) <= 12.1
 
 
 def test_a_short_stall_only_delays() -> None:
@@ -316,7 +316,7 @@ def test_a_connection_reset_while_it_opens_fails() -> None:
     async def main(loop: SimLoop) -> None:
         async with served():
             later(loop, 0.01, "reset")
-            with pytest.raises(Unreachable, match="reset by peer"):
+            with pytest.raises(Unreachable, match="was cut"):
                 await SimNetwork().open_socket(WS, WSListener)
         assert loop.links == []
 
