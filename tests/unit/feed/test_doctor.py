@@ -2,14 +2,11 @@
 
 import asyncio
 import re
-import ssl
-import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import trustme
 from aiohttp import web
 from tests.proxies import ConnectProxy, Proxy, running
 from tests.unit.feed.test_network import SilentProxy, free_port, trusted
@@ -407,39 +404,6 @@ async def test_a_certificate_for_another_name_is_an_interception() -> None:
 
     assert found.verdict == Verdict.INTERCEPTED
     assert "login" in found.advice
-
-
-class OldServer(Proxy):
-    """Speaks TLS 1.1 at most, and says so as OpenSSL does."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        trustme.CA().issue_cert("127.0.0.1").configure_cert(self.context)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self.context.set_ciphers("DEFAULT:@SECLEVEL=0")
-            self.context.minimum_version = ssl.TLSVersion.TLSv1
-            self.context.maximum_version = ssl.TLSVersion.TLSv1_1
-
-    async def greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard, says = ssl.MemoryBIO(), ssl.MemoryBIO()
-        heard.write(await reader.read(1 << 16))
-        with pytest.raises(ssl.SSLError, match=r"(?i)unsupported.protocol|no.protocols"):
-            self.context.wrap_bio(heard, says, server_side=True).do_handshake()
-        writer.write(says.read())
-        await writer.drain()
-
-
-@pytest.mark.skipif(not (ssl.HAS_TLSv1 and ssl.HAS_TLSv1_1), reason="this OpenSSL has no TLS 1.0 and 1.1")
-async def test_a_server_that_only_speaks_an_old_tls() -> None:
-    async with running(OldServer()) as server:
-        where = f"127.0.0.1:{server.port}"
-        found = await really(RealNetwork(), f"https://{where}", f"wss://{where}/market/stream")
-
-    assert found.verdict == Verdict.OLD_TLS
-    assert "(REST and WebSocket)" in found.summary
-    assert "TLS 1.2 and 1.3" in found.advice
 
 
 @asynccontextmanager
