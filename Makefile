@@ -24,7 +24,7 @@ lint: .venv/.installed
 bench: .venv/.installed
 	$(BIN)/klinehub bench
 
-# An hour of two cores, more or less; SEEDS=1..100 for less.
+# Half an hour of two cores, more or less; SEEDS=1..100 for less.
 SEEDS ?= 1..1000
 soak: .venv/.installed
 	$(BIN)/klinehub sim soak --seeds $(SEEDS) --json
