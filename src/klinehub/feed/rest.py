@@ -149,7 +149,12 @@ class RestClient:
             get = self._session.get(self._base + path, params=dict(params), allow_redirects=False)
             # The session's own limit ends with the last byte, not with the unpacking of what came before.
             async with asyncio.timeout(self._timeout), get as response:
-                return Reply(response.status, response.headers, await self._body(response))
+                try:
+                    return Reply(response.status, response.headers, await self._body(response))
+                except BaseException:
+                    # What is still to come must not be taken for the answer to another request.
+                    response.close()
+                    raise
         except (aiohttp.ClientError, OSError, *PROXY_FAILURES) as error:
             if _broke(error):
                 raise _AgainError(str(explain(error, self._base, None))) from error
