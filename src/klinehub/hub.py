@@ -20,7 +20,7 @@ from klinehub.dialect.render import twelve_fields
 from klinehub.domain.clock import Clock
 from klinehub.domain.kline import CLOSED, Klines, Scale
 from klinehub.domain.listing import Listing
-from klinehub.domain.stale import Stale
+from klinehub.domain.stale import Reason, Stale
 from klinehub.domain.timeframe import Timeframe, in_order
 from klinehub.errors import DataError, DefinitionError, UnknownName
 from klinehub.feed import binance
@@ -364,7 +364,9 @@ class Hub:
 
     def stale(self, symbol: str) -> Stale | None:
         """Give why *symbol* is not proven fresh, and since when; None when it is fresh."""
-        return self._panels[self.timeframes[0].name].stale(symbol)
+        told = self._panels[self.timeframes[0].name].stale(symbol)
+        judged = self.core.liveness.unjudged(self.now()) if told is None else 0
+        return Stale(Reason.CLOCK.text, judged) if judged else told
 
     def _stale_of(self, symbols: Iterable[str]) -> dict[str, Stale]:
         """Give why and since when by symbol; without streams a hub shows one moment, and nothing is stale."""

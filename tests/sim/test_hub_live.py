@@ -437,3 +437,18 @@ def test_a_bug_in_the_core_ends_the_hub_with_its_exception() -> None:
 
     with pytest.raises(ZeroDivisionError):
         play(act)
+
+
+def test_a_reader_that_comes_before_the_hub_has_looked_is_told_that_it_stood_still() -> None:
+    async def act(made: World) -> None:
+        symbol = made.hub.symbols[0]
+        await asyncio.sleep(5)
+        assert made.hub.stale(symbol) is None
+        made.loop.block(5)
+        stale = made.hub.stale(symbol)
+        assert stale is not None
+        assert "stood still" in stale.reason
+        assert made.hub.klines(symbol, "1m", 5).stale == stale
+        assert made.hub.now() - stale.since >= 4_500
+
+    play(act, start=HOUR + 5_000)

@@ -122,6 +122,7 @@ def test_a_hole_in_a_read_of_a_fresh_symbol_is_seen(monkeypatch: pytest.MonkeyPa
         made.hub.ring.memory.state[cell(made, 5)] = 0
         monkeypatch.setattr(Hub, "stale", lambda *_: None)
         assert kinds(watch.read(symbol, BASE, 20, now)) == {"I7"}
+        assert watch.read(symbol, BASE, 20, now, now - 5_000) == []
         monkeypatch.setattr(Hub, "stale", lambda *_: Stale("a test", 0))
         assert watch.read(symbol, BASE, 20, now) == []
         made.hub.ring.memory.cells[(*cell(made, 3), OPEN_TIME)] -= MINUTE

@@ -23,7 +23,13 @@ EXCHANGES = ("binance-usdm",)
 
 def system_clock(epoch: int | None = None, rate: float = 1.0) -> Clock:
     """Give a clock that starts at *epoch* (ms UTC, by default now) and runs *rate* times real time."""
-    return Clock(int(time.time() * 1000) if epoch is None else epoch, rate, time.monotonic)
+    return Clock(int(time.time() * 1000) if epoch is None else epoch, rate, _seconds)
+
+
+def _seconds() -> float:
+    """Count seconds that go by while the machine sleeps too, where the system has such a clock."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 def system_network(proxy: str | None = None) -> RealNetwork:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from klinehub.domain.kline import Exact
-from klinehub.domain.timeframe import Timeframe
+from klinehub.domain.timeframe import Timeframe, timeframe
 from klinehub.errors import Banned, Blocked, DataError, FeedError, ProxyError
 from klinehub.feed import binance
 from klinehub.feed.body import parse_klines
@@ -26,7 +26,11 @@ class Progress(NamedTuple):
 
 
 async def ask_klines(rest: RestClient, fetch: Fetch) -> tuple[Exact, Answer]:
-    """Give the bars of one range, and the answer that they were read from."""
+    """Give the bars of one range, and the answer that they were read from.
+
+    Raises DataError for bars of another length, range or number than were asked for: HTTP does not say which
+    question an answer belongs to, and where one was answered twice the next gets the second answer.
+    """
     params: dict[str, str | int] = {
         "symbol": fetch.symbol,
         "interval": fetch.timeframe,
@@ -36,13 +40,17 @@ async def ask_klines(rest: RestClient, fetch: Fetch) -> tuple[Exact, Answer]:
         params["startTime"] = fetch.start
     weight = binance.klines_weight(fetch.limit)
     answer = await rest.ask(binance.KLINES, params, weight=weight, use=fetch.use)
-    return parse_klines(answer.body), answer
+    exact = parse_klines(answer.body, timeframe(fetch.timeframe))
+    times = exact.rows["open_time"]
+    if times.size > fetch.limit or (times.size and fetch.start is not None and times[0] < fetch.start):
+        raise DataError(f"An answer holds other {fetch.timeframe} klines than asked for; it is set aside.")
+    return exact, answer
 
 
-def proven(timeframe: Timeframe, exact: Exact, asked: int) -> Exact:
+def proven(frame: Timeframe, exact: Exact, asked: int) -> Exact:
     """Give the bars that an answer asked for at exchange time *asked* (ms) proves closed."""
     times = exact.rows["open_time"].tolist()
-    closed = [timeframe.close_time(timeframe.index(time)) + PROOF <= asked for time in times]
+    closed = [frame.close_time(frame.index(time)) + PROOF <= asked for time in times]
     return Exact(exact.rows[np.array(closed, bool)], exact.scale)
 
 

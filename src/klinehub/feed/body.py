@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from klinehub.domain.kline import ROW, ROW_WORDS, Exact, Scale
+from klinehub.domain.timeframe import Timeframe
 from klinehub.errors import DataError
 from klinehub.feed.numerals import integer, mantissa, nearest, skip
 from klinehub.panel.memory import (
@@ -28,6 +29,7 @@ _ROW_BYTES: Final = 40  # no row of twelve fields is shorter
 _QUOTE, _COMMA, _DOT, _ZERO, _NINE, _OPEN, _CLOSE = 34, 44, 46, 48, 57, 91, 93
 # For each of the twelve fields: the word it goes to (-1: not kept).
 _WORD_OF = np.array([OPEN_TIME, 1, 2, 3, 4, VOLUME, -1, QUOTE, TRADES, TAKER_BASE, TAKER_QUOTE, -1])
+_END: Final = 6  # the field that tells a bar's last millisecond
 MANTISSA_LIMIT: Final = 2**63
 # Longer numerals than any exchange prints, and still quick to count with.
 _NUMERAL = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?", re.ASCII)
@@ -80,7 +82,7 @@ def _field(buf: U8, start: int, end: int, word: int, line: I64, line_f: F64, sca
 
 
 @kernel
-def _parse(buf: U8, words: I64, words_f: F64, of: I64, scale: I64) -> int:
+def _parse(buf: U8, words: I64, words_f: F64, ends: I64, of: I64, scale: I64) -> int:
     """Parse a whole body; gives the number of rows, -1 when the body is not of the plain form."""
     scale[0], scale[1], scale[2] = 0, -1, -1
     count = 0
@@ -93,6 +95,8 @@ def _parse(buf: U8, words: I64, words_f: F64, of: I64, scale: I64) -> int:
             start, end, at = _number(buf, at)
             if not _field(buf, start, end, of[field], words[count], words_f[count], scale):
                 return -1
+            if field == _END:
+                ends[count] = integer(buf, start, end)
             at = _past(buf, at, _COMMA if field < FIELDS - 1 else _CLOSE)
         count += 1
         if at == buf.size or buf[at] != _COMMA:
@@ -102,19 +106,24 @@ def _parse(buf: U8, words: I64, words_f: F64, of: I64, scale: I64) -> int:
     return count if whole else -1
 
 
-def parse_klines(body: bytes) -> Exact:
+def parse_klines(body: bytes, timeframe: Timeframe | None = None) -> Exact:
     """Parse the body of a klines answer (array of 12-field arrays) into exact rows, oldest first.
 
-    Raises DataError when it is not such an array or a row contradicts itself.
+    Raises DataError when it is not such an array, a row contradicts itself, or one is no bar of *timeframe*.
     """
     buf = np.frombuffer(body, np.uint8)
     words = np.empty((len(body) // _ROW_BYTES + 1, ROW_WORDS), np.int64)
+    ends = np.empty(len(words), np.int64)
     scale = np.zeros(3, np.int64)
-    count = int(_parse(buf, words, words.view(np.float64), _WORD_OF, scale))
-    exact = (
-        _slow(body) if count < 0 else Exact(_as_rows(words[:count]), Scale(*np.maximum(scale, 0).tolist()))
-    )
+    count = int(_parse(buf, words, words.view(np.float64), ends, _WORD_OF, scale))
+    if count < 0:
+        exact, ends = _slow(body)
+    else:
+        exact = Exact(_as_rows(words[:count]), Scale(*np.maximum(scale, 0).tolist()))
+        ends = ends[:count]
     _check(exact)
+    if timeframe is not None:
+        _check_bars(exact.rows["open_time"], ends, timeframe)
     return exact
 
 
@@ -126,8 +135,8 @@ _decode = msgspec.json.Decoder(list[list[msgspec.Raw]]).decode
 _text = msgspec.json.Decoder(str).decode
 
 
-def _slow(body: bytes) -> Exact:
-    """Parse any valid body through msgspec and Decimal."""
+def _slow(body: bytes) -> tuple[Exact, I64]:
+    """Parse any valid body through msgspec and Decimal; gives its rows and their last milliseconds."""
     try:
         body.decode()  # what msgspec skips it does not look at
         table = [[_cell(bytes(cell)) for cell in line] for line in _decode(body)]
@@ -149,7 +158,7 @@ def _slow(body: bytes) -> Exact:
             ("taker_quote", 10, scale.quote),
         ):
             row[name] = whole(line[field], places)
-    return Exact(rows, scale)
+    return Exact(rows, scale), np.array([whole(line[_END], 0) for line in values], np.int64)
 
 
 def _cell(raw: bytes) -> str:
@@ -202,3 +211,17 @@ def _check(exact: Exact) -> None:
         raise DataError(
             f"The kline opened at {when} contradicts itself (high below low); the answer is set aside."
         )
+
+
+def _check_bars(opens: I64, ends: I64, timeframe: Timeframe) -> None:
+    """Refuse rows that are bars of another length, as the answer to another question has them."""
+    if timeframe.monthly:
+        months = [timeframe.index(time) for time in opens.tolist()]
+        opened, ended = (
+            np.array([of(month) for month in months]) for of in (timeframe.open_time, timeframe.close_time)
+        )
+    else:
+        opened = opens - (opens - timeframe.offset) % timeframe.milliseconds
+        ended = opened + timeframe.milliseconds - 1
+    if not (np.array_equal(opens, opened) and np.array_equal(ends, ended)):
+        raise DataError(f"An answer holds rows that are no {timeframe.name} klines; it is set aside.")

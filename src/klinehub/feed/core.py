@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from klinehub.domain.kline import CLOSED, Exact
+from klinehub.domain.kline import Exact
 from klinehub.domain.stale import Reason
 from klinehub.errors import DataError
 from klinehub.feed.closing import Closing
@@ -319,13 +319,12 @@ class Core:
     def _build(self, gap: Gap, into: Decisions) -> bool:
         """Close the bars of a gap whose parts have all come meanwhile; whether that left none."""
         t, row, first, last = gap
-        memory, timeframe = self.ring.memory, self.ring.timeframes[t]
-        parent = int(memory.grid[t, PARENT])
+        timeframe, parent = self.ring.timeframes[t], int(self.ring.memory.grid[t, PARENT])
         part = self.ring.timeframes[parent]
         for bar in range(first, last + 1):
             time = part.open_time(part.index(timeframe.open_time(bar + 1)) - 1)
             self._count(self.ring.settle(parent, row, time), row, into)
-        return all(memory.state[t, row, bar % self.ring.bars] >= CLOSED for bar in range(first, last + 1))
+        return all(self.ring.is_closed(t, row, bar) for bar in range(first, last + 1))
 
     def _count(self, closed: Iterable[tuple[int, int]], row: int, into: Decisions) -> None:
         """Count closes that no frame brought (timeframe number, open time) and list the late ones."""
@@ -335,22 +334,15 @@ class Core:
 
     def _unclosed(self, t: int, row: int, exact: Exact) -> list[int]:
         """List the open times in an answer that are not closed here yet."""
-        memory, timeframe, bars = self.ring.memory, self.ring.timeframes[t], self.ring.bars
-        newest = int(memory.newest[t, row])
+        timeframe, oldest = self.ring.timeframes[t], int(self.ring.memory.newest[t, row]) - self.ring.bars
         indexes = [(int(time), timeframe.index(int(time))) for time in exact.rows["open_time"]]
-        return [
-            time
-            for time, index in indexes
-            if index > newest or (index > newest - bars and memory.state[t, row, index % bars] < CLOSED)
-        ]
+        return [time for time, index in indexes if index > oldest and not self.ring.is_closed(t, row, index)]
 
     def _settle_range(self, t: int, row: int, times: list[int], into: Decisions) -> None:
         """After a repair, close the larger bars that have become whole and list the late closes."""
-        memory, timeframe = self.ring.memory, self.ring.timeframes[t]
         for time in times:
-            if memory.state[t, row, timeframe.index(time) % self.ring.bars] < CLOSED:
-                continue
-            self._count([(t, time), *self.ring.settle(t, row, time)], row, into)
+            if self.ring.is_closed(t, row, self.ring.timeframes[t].index(time)):
+                self._count([(t, time), *self.ring.settle(t, row, time)], row, into)
 
     def _note_holes(self, t: int, row: int, exact: Exact, asked: int) -> None:
         """Note the bars that the history passes over: nobody has to ask for them again."""

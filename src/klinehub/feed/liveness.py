@@ -27,6 +27,7 @@ from klinehub.panel.ring import Ring
 OVERDUE: Final = 2_500  # a stream that is silent for longer is asked about
 UNPROVEN: Final = 6_000  # a symbol that nothing proved fresh for this long is stale
 SEAT_UNPROVEN: Final = 3_500  # the same where all streams of a socket are silent
+UNJUDGED: Final = 2_000  # what was judged longer ago says nothing: the process stood still
 TELLS_WITHIN: Final = 1_500  # a stream tells a trade at the latest after this
 AHEAD: Final = 1_000
 PRICES_EVERY: Final = 2_000
@@ -72,6 +73,7 @@ class Liveness:
         self._why = np.full(shape, int(Reason.STARTING))
         self._seats: list[_Seat] = []
         self._prices_asked = 0
+        self._judged = 0
         self._gaps = np.empty(0, np.int64)
 
     def assign(self, seat: int, symbols: Iterable[str], timeframe: str) -> None:
@@ -86,6 +88,11 @@ class Liveness:
         memory, rows = self._ring.memory, self._roster.rows
         unheard = rows[memory.heard[:, rows].max(axis=0) == 0]
         memory.stale[unheard, 0] = np.maximum(memory.stale[unheard, 0], Reason.STARTING)
+
+    def unjudged(self, now: int) -> int:
+        """Give when everything was judged last if that is too long ago to be believed at *now*, else 0."""
+        # Before the first look nobody was called fresh.
+        return self._judged if now - self._judged > UNJUDGED * self._pace else 0
 
     def heard(self, seat: int, told: int, now: int) -> None:
         """Note that a seat told klines up to exchange time *told*."""
@@ -154,6 +161,7 @@ class Liveness:
         for number in range(len(self._seats)):
             self._check_seat(number, now, into)
         self._gaps = np.fromiter(gaps, np.int64)
+        self._judged = now
         self._write(now)
 
     def _check_streams(self, t: int, now: int, into: Decisions) -> None:

@@ -132,10 +132,21 @@ class RealNetwork:
         return self._tls
 
 
+class _OwnAnswer(aiohttp.ClientRequest):
+    """A request that goes out only where the next answer to come is its own."""
+
+    async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        """Send the request, unless an answer that nobody asked for has come on this kept-alive connection."""
+        if conn.protocol is not None and conn.protocol.should_close:
+            raise aiohttp.ServerDisconnectedError("an answer came that belongs to no request")
+        return await super().send(conn)
+
+
 def http_session(connector: aiohttp.BaseConnector, timeout: float) -> aiohttp.ClientSession:
     """Give a session that does just what it is asked: no cookies, no proxy of its own, no retries."""
     session = aiohttp.ClientSession(
         connector=connector,
+        request_class=_OwnAnswer,
         # A silent proxy is told apart from a silent exchange by being given up on first.
         timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=timeout * 0.8),
         headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"},

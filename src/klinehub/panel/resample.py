@@ -56,7 +56,7 @@ def gather(mem: Memory, t: int, row: int, index: int, before: int) -> bool:
     while there is no part yet.
     """
     p = mem.grid[t, PARENT]
-    bars = mem.state.shape[2]
+    bars, newest = mem.state.shape[2], mem.newest[p, row]
     into, into_f = mem.parts[t, row], mem.parts_f[t, row]
     into[:] = 0
     mem.parts_next[t, row] = -1
@@ -64,7 +64,7 @@ def gather(mem: Memory, t: int, row: int, index: int, before: int) -> bool:
     start = max(bar_index(opens, mem.grid[p, 0], mem.grid[p, 1]), mem.first[p, row])
     for part in range(start, before):
         slot = part % bars
-        if part <= mem.newest[p, row] - bars or mem.state[p, row, slot] < CLOSED:
+        if part > newest or part <= newest - bars or mem.state[p, row, slot] < CLOSED:
             return False
         if part == start:
             copy_words(into, mem.cells[p, row, slot])

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from klinehub.domain.kline import ROW, ROW_WORDS, VERIFIED, Exact, Scale
+from klinehub.domain.kline import CLOSED, ROW, ROW_WORDS, VERIFIED, Exact, Scale
 from klinehub.domain.timeframe import DAY, Timeframe
 from klinehub.errors import DataError
 from klinehub.panel.memory import I64, PARENT, QUOTE, TAKER_BASE, TAKER_QUOTE, U8, VOLUME, Memory, carve, size
@@ -114,6 +114,12 @@ class Ring:
         return [
             (larger, int(opened)) for larger, opened in enumerate(self._closed) if larger > t and opened >= 0
         ]
+
+    def is_closed(self, t: int, row: int, index: int) -> bool:
+        """Say whether the bar of this index is held and closed; its slot may hold an older one."""
+        newest = int(self.memory.newest[t, row])
+        held = newest - self.bars < index <= newest
+        return held and bool(self.memory.state[t, row, index % self.bars] >= CLOSED)
 
     def differing(self, t: int, row: int, exact: Exact, asked: int) -> list[int]:
         """List the open times of closed bars that rows asked for at *asked* contradict."""

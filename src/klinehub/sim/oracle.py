@@ -283,15 +283,18 @@ class Watch:
                 return True
         return False
 
-    def read(self, symbol: str, frame: Timeframe, limit: int, now: int) -> list[Divergence]:
-        """Read one series as users do and give what is out of order, doubled or missing in it."""
+    def read(self, symbol: str, frame: Timeframe, limit: int, now: int, woken: int = 0) -> list[Divergence]:
+        """Read one series as users do and give what is out of order, doubled or missing in it.
+
+        What ended while the machine slept can be known to be missing from when it had *woken*.
+        """
         fresh = is_fresh(self.hub, symbol)
         times = self.hub.klines(symbol, frame.name, limit, forming=True)["open_time"].tolist()
         indexes = [frame.index(time) for time in times]
         if indexes != sorted(set(indexes)) or any(frame.open_time(frame.index(t)) != t for t in times):
             return [Divergence("I7", symbol, frame.name, 0, "a read is out of order or has a double", now)]
         holes = set(range(indexes[0], indexes[-1])) - set(indexes) if indexes else set()
-        old = sorted(index for index in holes if frame.close_time(index) < now - SETTLED)
+        old = sorted(index for index in holes if max(woken, frame.close_time(index)) < now - SETTLED)
         if not fresh or not old:
             return []
         true = self.truth.bars(symbol, frame, old[0], old[-1], now)

@@ -33,7 +33,8 @@ _STORM: Final = (
     (503, "text/plain", b"Service Unavailable."),
     (504, "text/html", _PAGE.format("504 Gateway Time-out").encode()),
 )
-# Which effect lies around which: the last one sees a request first.
+# Which effect lies around which: the last one sees a request first. Server errors lie around slow bodies on
+# purpose: some requests are then answered twice, as by a broken proxy, and nobody asked for the second answer.
 _LAYERS: Final = (
     *("stale_replica", "slow_body", "truncated_body", "wrong_length", "gzip_bomb", "server_errors"),
     *("html_body", "timeouts_408", "firewall", "geo_block", "slow_rest"),

@@ -236,15 +236,19 @@ class Soak:
                 frame = hub.timeframes[turn % len(hub.timeframes)]
                 symbol = symbols[turn // len(hub.timeframes) % len(symbols)]
                 if symbol in hub.ring.rows:
-                    self._note(watch.read(symbol, frame, self.scene.bars, now))
+                    self._note(watch.read(symbol, frame, self.scene.bars, now, self.trouble.woken))
             self._note(self._ended(hub, now))
         self._count(hub, symbols, now)
         if self._looks % _BOUNDS_EVERY == 0:
             self._bounds(now)
 
     def _freshness(self, hub: Hub, watch: Watch, symbols: list[str], now: int) -> None:
-        """Hold claims to be fresh against what lacks, seen twice: a hub that was blocked has to run first."""
-        lacks = {name: watch.lacking(name, now) for name in symbols if name in hub.ring.rows}
+        """Hold claims to be fresh against what lacks, seen twice: a hub that was blocked has to run first.
+
+        A hub whose clock slept with the machine can know of it since it woke.
+        """
+        awake = now - self.trouble.woken
+        lacks = {name: min(awake, watch.lacking(name, now)) for name in symbols if name in hub.ring.rows}
         silent = [lack for lack in lacks.values() if lack]
         for name, lack in lacks.items():
             if not lack or not is_fresh(hub, name):

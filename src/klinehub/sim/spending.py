@@ -8,6 +8,7 @@ import aiohttp
 from klinehub.dialect.tally import Account, Tally
 from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import MINUTE
+from klinehub.feed.rest import date_of
 from klinehub.sim.loop import SimNetwork
 from klinehub.sim.oracle import Divergence
 
@@ -70,5 +71,7 @@ class WatchedNetwork(SimNetwork):
     ) -> None:
         if params.response.status in _REFUSED:
             seconds = int(params.response.headers.get("Retry-After", "0"))
-            until = self._clock.now() + seconds * 1000 - _ROUNDING
+            # From when it was told, not from when it came: an answer may be under way for long.
+            told = date_of(params.response.headers.get("Date")) or self._clock.now()
+            until = told + seconds * 1000 - _ROUNDING
             self._spending.refused_until = max(self._spending.refused_until, until)

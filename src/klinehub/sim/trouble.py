@@ -30,8 +30,8 @@ class Trouble:
     *clock* is the hub's source of time and *restart* ends the hub and starts it again; without them the
     faults that need them do not fire. *on* is told of each fault as it begins (True) and is healed (False).
     `fired` counts the faults of each kind that hit something, `missed` those that found nothing to hit.
-    `last_healed` is the market time (ms) at which the last fault was over, `corrected` what was changed
-    in the past.
+    `last_healed` is the market time (ms) at which the last fault was over, `woken` that at which the machine
+    woke up last, and `corrected` what was changed in the past.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Trouble:
         self.fired: Counter[str] = Counter()
         self.missed: Counter[str] = Counter()
         self.last_healed = 0
+        self.woken = 0
         self.on = on
         self._loop = loop
         self._market_clock = served.exchange.clock
@@ -138,6 +139,7 @@ class Trouble:
             return None
         self._loop.block(fault.seconds / self._market_clock.rate)
         self._clock.jump(-fault.seconds / self._market_clock.rate)
+        self.woken = self._market_clock.now()
         return nothing
 
     def _block(self, fault: Fault) -> Cure:

@@ -71,3 +71,16 @@ def test_only_bars_that_were_over_two_seconds_before_the_question_are_proven() -
 
     for asked, count in ((at(15) - 1 + PROOF, 3), (at(15) - 2 + PROOF, 2), (at(0), 0)):
         assert proven(timeframe("5m"), told, asked).rows.tolist() == told.rows[:count].tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "limit"),
+    [
+        ("5m", 1_791_241_200_000, 2),  # bars of another length
+        ("1m", 1_791_241_260_000, 2),  # bars from before the range
+        ("1m", 1_791_241_200_000, 0),  # more bars than asked for
+    ],
+)
+async def test_the_answer_to_another_question_is_refused(name: str, start: int, limit: int) -> None:
+    with pytest.raises(DataError, match="it is set aside"):
+        await asked_for(Fetch("A", name, start, limit), b"[%s]" % LINE)

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.panel.model import SCALE, Bar, exact, market, words
 
 from klinehub.domain.kline import CLOSED, VERIFIED, Klines
-from klinehub.domain.timeframe import in_order
+from klinehub.domain.timeframe import Timeframe, in_order, timeframe
 from klinehub.errors import BadRequest, Banned, Blocked, ProxyError, Unreachable
 from klinehub.feed.asking import Progress
 from klinehub.feed.audit import Difference, Verified, audit
@@ -25,13 +25,13 @@ Rows = dict[tuple[str, str], list[Bar]]
 Ask = Callable[[str, Mapping[str, str | int], int], Awaitable[Answer]]
 
 
-def printed(bars: list[Bar]) -> bytes:
+def printed(bars: list[Bar], frame: Timeframe) -> bytes:
     table = [
         [
             bar.open_time,
             *(f"{ticks / 100:.2f}" for ticks in bar[1:5]),
             f"{bar.volume / 1000:.3f}" if bar.volume % 1000 else f"{bar.volume // 1000}.000",
-            0,
+            bar.open_time + frame.milliseconds - 1,
             f"{bar.quote_volume // 10**5}.{bar.quote_volume % 10**5:05d}",
             bar.trades,
             f"{bar.taker_base // 1000}.{bar.taker_base % 1000:03d}",
@@ -60,7 +60,7 @@ class Rest:
         self.asked.append((symbol, name, int(params["limit"]), weight))
         if symbol in self.failing:
             raise self.failing[symbol]
-        return Answer(printed(self.rows[symbol, name]), self.time)
+        return Answer(printed(self.rows[symbol, name], timeframe(name)), self.time)
 
 
 def small(timeframe_number: int, seed: int) -> list[Bar]:

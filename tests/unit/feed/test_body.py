@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from klinehub.domain.kline import Exact, Scale
+from klinehub.domain.timeframe import timeframe
 from klinehub.errors import DataError
 from klinehub.feed.body import nearest_float, number, parse_klines, whole
 
@@ -286,3 +287,27 @@ def test_all_recorded_bodies_equal_json_and_decimal(realdata: Path) -> None:
             assert_equal(parse_klines(text), text)
             compact = json.dumps(json.loads(text), separators=(",", ":")).encode()
             assert parse_klines(compact).rows.tolist() == parse_klines(text).rows.tolist()
+
+
+@pytest.mark.parametrize(("name", "length"), [("1m", 60_000), ("5m", 300_000)])
+@pytest.mark.parametrize("changes", [{}, {"f1": "1.5e0"}])
+def test_only_rows_of_the_asked_length_are_taken(name: str, length: int, changes: dict[str, Any]) -> None:
+    text = body(row(TIME, f6=TIME + length - 1, **changes))
+
+    assert len(parse_klines(text, timeframe(name)).rows) == 1
+    with pytest.raises(DataError, match="no 15m klines"):
+        parse_klines(text, timeframe("15m"))
+
+
+def test_rows_between_the_bars_of_the_grid_are_refused() -> None:
+    with pytest.raises(DataError, match="no 1m klines"):
+        parse_klines(body(row(TIME + 1, f6=TIME + 60_000)), timeframe("1m"))
+
+
+def test_months_have_their_own_lengths() -> None:
+    june, july, august = 1_748_736_000_000, 1_751_328_000_000, 1_754_006_400_000
+    text = body(row(june, f6=july - 1), row(july, f6=august - 1))
+
+    assert len(parse_klines(text, timeframe("1M")).rows) == 2
+    with pytest.raises(DataError, match="no 1M klines"):
+        parse_klines(body(row(june, f6=july)), timeframe("1M"))

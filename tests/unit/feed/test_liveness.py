@@ -18,6 +18,7 @@ from klinehub.feed.liveness import (
     SEAT_AGAIN,
     SEAT_UNPROVEN,
     TELLS_WITHIN,
+    UNJUDGED,
     UNPROVEN,
 )
 from klinehub.panel.ring import Ring
@@ -354,3 +355,15 @@ def test_a_pace_below_one_is_that_of_real_time() -> None:
     watch.go(UNPROVEN, talking=("B", "C"))
 
     assert watch.reasons() == FRESH
+
+
+def test_what_was_judged_long_ago_is_not_believed() -> None:
+    watch = Watch(pace=10.0)
+    assert watch.liveness.unjudged(watch.now) == 0
+    watch.begin()
+    watch.check()
+    last = watch.now
+
+    assert watch.liveness.unjudged(last + 10 * UNJUDGED) == 0
+    assert watch.liveness.unjudged(last + 10 * UNJUDGED + 1) == last
+    assert watch.liveness.unjudged(last - HOUR) == 0

@@ -308,3 +308,23 @@ def test_an_answer_without_end_stops_at_the_cap(monkeypatch: pytest.MonkeyPatch)
             await made.get()
 
     run(lambda loop: raw(loop, endless, ask))
+
+
+def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one() -> None:
+    """A server that answers one request twice, as a broken proxy does, puts every answer after it one off."""
+    asked = iter(range(10))
+
+    async def twice(writer: asyncio.StreamWriter) -> None:
+        number = next(asked)
+        for text in (b"[%d]" % number, b"[%d]" % (number + 100)):
+            writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % len(text) + text)
+            await asyncio.sleep(0.5)
+
+    async def ask(made: Desk) -> None:
+        for _ in range(4):
+            told.append(await made.get())
+            await asyncio.sleep(2)
+
+    told: list[bytes] = []
+    run(lambda loop: raw(loop, twice, ask))
+    assert told == [b"[0]", b"[1]", b"[2]", b"[3]"]

@@ -248,3 +248,24 @@ def test_after_any_corrections_the_larger_bars_are_the_roll_up(seed: int, count:
         bars[n] = others[n]
         ring.correct(0, 0, exact([others[n]]))
         assert_rolled(ring, [*bars, open_bar])
+
+
+def test_minutes_that_have_not_come_are_not_taken_from_those_a_round_before() -> None:
+    """REST closed the five minutes before the last two of their minutes had come, where older ones lie."""
+    bars = market(FRAMES[0], FIRST, 25, 5, quiet=0.0)
+    ring = a_ring(bars[:23], keep=10)
+    five = roll_up(bars[20:], FRAMES[1])
+    merge_closed(ring.memory, 1, 0, words(five))
+
+    changes = ring.correct(0, 0, exact([amended(bars[21])]))
+    assert [one.timeframe for one in changes] == [0]
+    assert held(ring, "5m")[bars[20].open_time] == (five.row, CLOSED)
+
+
+def test_a_slot_that_holds_an_older_bar_is_no_closed_bar() -> None:
+    ring = a_ring(market(FRAMES[0], FIRST, 23, 5, quiet=0.0), keep=10)
+    newest = FIRST + 22
+
+    assert [ring.is_closed(0, 0, index) for index in range(newest - 10, newest + 2)] == (
+        [False, *[True] * 10, False]
+    )
