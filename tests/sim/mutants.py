@@ -123,8 +123,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "a larger bar counts a part that is still forming",
         "panel/resample.py",
-        "if part <= mem.newest[p, row] - bars or mem.state[p, row, slot] < CLOSED:",
-        "if part <= mem.newest[p, row] - bars or mem.state[p, row, slot] < FORMING:",
+        "if part > newest or part <= newest - bars or mem.state[p, row, slot] < CLOSED:",
+        "if part > newest or part <= newest - bars or mem.state[p, row, slot] < FORMING:",
         ("lost_close", "late_close"),
     ),
     Mutant(

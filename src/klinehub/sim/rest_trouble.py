@@ -34,7 +34,7 @@ _STORM: Final = (
     (504, "text/html", _PAGE.format("504 Gateway Time-out").encode()),
 )
 # Which effect lies around which: the last one sees a request first. Server errors lie around slow bodies on
-# purpose: some requests are then answered twice, as by a broken proxy, and nobody asked for the second answer.
+# purpose: some requests are answered twice then, as by a broken proxy, the second time for nobody.
 _LAYERS: Final = (
     *("stale_replica", "slow_body", "truncated_body", "wrong_length", "gzip_bomb", "server_errors"),
     *("html_body", "timeouts_408", "firewall", "geo_block", "slow_rest"),
