@@ -49,6 +49,7 @@ class Memory(NamedTuple):
     parts_next: I64  # [T, S] index of the first part not in that sum, -1 when the sum has a hole
     decimals: I64  # [S, 3] printed decimals of prices, base and quote volumes
     sequence: I64  # [T, S] odd while a row is written
+    changes: I64  # [T, S] how often closed bars were written other than at a row's end
     grid: I64  # [T, 3] length, offset and parent of each timeframe
 
 
@@ -66,6 +67,7 @@ def _shapes(timeframes: int, rows: int, bars: int) -> dict[str, tuple[int, ...]]
         "parts_next": both,
         "decimals": (rows, 3),
         "sequence": both,
+        "changes": both,
         "grid": (timeframes, 3),
     }
 
@@ -91,7 +93,8 @@ def carve(buffer: U8, timeframes: Sequence[Timeframe], rows: int, bars: int) -> 
     memory.state[:] = 0
     for unset in (memory.newest, memory.first, memory.parts_next):
         unset[:] = -1
-    for zero in (memory.event, memory.heard, memory.stale, memory.decimals, memory.sequence):
+    counts = (memory.sequence, memory.changes)
+    for zero in (memory.event, memory.heard, memory.stale, memory.decimals, *counts):
         zero[:] = 0
     for t, timeframe in enumerate(timeframes):
         memory.grid[t] = (timeframe.milliseconds, timeframe.offset, _parent(timeframes, t))

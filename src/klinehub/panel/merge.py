@@ -51,6 +51,8 @@ def put(mem: Memory, t: int, row: int, index: int, words: I64, state: int) -> No
     """Copy a bar's ten words into its slot; readers see an odd sequence meanwhile."""
     slot = index % mem.state.shape[2]
     mem.sequence[t, row] += 1
+    if state >= CLOSED and (index < mem.newest[t, row] or mem.state[t, row, slot] >= CLOSED):
+        mem.changes[t, row] += 1
     copy_words(mem.cells[t, row, slot], words)
     mem.state[t, row, slot] = state
     mem.sequence[t, row] += 1

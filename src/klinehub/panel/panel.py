@@ -10,8 +10,9 @@ from klinehub.domain.timeframe import Timeframe
 from klinehub.errors import UnknownName
 from klinehub.panel.block import Block
 from klinehub.panel.ledger import Gap, gaps
-from klinehub.panel.memory import I64
+from klinehub.panel.memory import F64, I64
 from klinehub.panel.read import closed_bar, copy_block, copy_klines, newest_closed
+from klinehub.panel.view import PLANES
 
 if TYPE_CHECKING:
     from klinehub.panel.ring import Ring
@@ -66,12 +67,26 @@ class Panel:
         words = np.ascontiguousarray(self._mem.cells[t, row, kept % bars]).reshape(-1, ROW_WORDS)
         return Exact(words.view(ROW).reshape(-1), self._ring.scale(row))
 
+    @property
+    def bars(self) -> int:
+        """How many bars of a symbol are kept at most."""
+        return self._ring.bars
+
+    @property
+    def changes(self) -> I64:
+        """How often each row [symbols] was changed other than by a bar at its end."""
+        return self._mem.changes[self._t, : len(self._ring.symbols)].copy()
+
+    def cube(self, bar: int, length: int, rows: I64 | None = None) -> F64:
+        """Copy the *length* bars that end at index *bar*: float64 [9, rows, length], NaN for none."""
+        chosen = np.arange(len(self._ring.symbols), dtype=np.int64) if rows is None else rows
+        out = np.empty((len(PLANES), chosen.size, length))
+        copy_block(self._mem, self._t, chosen, bar, out)
+        return out
+
     def block(self, bar: int, length: int) -> Block:
         """Copy the *length* bars of all symbols that end at absolute index *bar*, as float arrays."""
-        out = np.empty((9, len(self._ring.symbols), length))
-        rows = np.arange(len(self._ring.symbols), dtype=np.int64)
-        copy_block(self._mem, self._t, rows, bar, out)
-        return Block(*out)
+        return Block(*self.cube(bar, length))
 
     def stale(self, symbol: str) -> Stale | None:
         """Give why *symbol* is not proven fresh and since when; None when it is fresh."""

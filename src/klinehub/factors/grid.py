@@ -1,0 +1,207 @@
+"""Grids: the values of factors and fields on one timeframe, brought up to date bar by bar.
+
+1. A grid reads its panel's bars once and runs every factor's loop over them; what the loops keep between two
+   calls lets the next bar cost one step a symbol.
+2. A bar that comes late, a correction and deeper history change bars that were run over already: the panel
+   counts such changes by row, and these rows are run again from where their blocks begin.
+3. A row is run over nothing that the panel does not hold, so what is shown is a function of the closed bars.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from klinehub.factors.define import Factor
+from klinehub.factors.expr import Expr
+from klinehub.factors.loops import BLOCK, loop_of, slots
+from klinehub.factors.plan import lookback
+from klinehub.panel.memory import F64, I64
+from klinehub.panel.view import PLANES, PanelView
+
+# From here on a grid is rather laid out anew than brought up to date.
+FAR: Final = 1_000
+_NEVER: Final = -1
+
+
+class _Runs(NamedTuple):
+    """What a factor's runs keep: state [symbols, slots, size], age [symbols, slots], bars needed before."""
+
+    state: F64
+    age: I64
+    need: int
+
+
+class Grid:
+    """The last values of some leaves (factors and fields) on one panel; *bars* says how many of each.
+
+    *benchmark* is the symbol whose close factors may read, *listed* since when (ms) each symbol trades.
+    """
+
+    def __init__(
+        self,
+        panel: PanelView,
+        bars: Mapping[Expr, int],
+        *,
+        benchmark: str | None = None,
+        listed: Mapping[str, int] | None = None,
+    ) -> None:
+        self.panel = panel
+        self.symbols: tuple[str, ...] = ()
+        self.upto = _NEVER
+        self._leaves = tuple(bars)
+        self._deep = max(bars.values())
+        self._benchmark = benchmark
+        self._listed = listed or {}
+        windows = [lookback(leaf) for leaf in bars if leaf.op == "factor" and _factor(leaf).kind == "window"]
+        self._behind = max(windows, default=0)
+        self._lookback = max((lookback(leaf) for leaf in bars), default=0)
+        self._runs: dict[Expr, _Runs] = {}
+        # Shape: leaves, symbols, bars.
+        self._values = np.empty((0, 0, 0))
+        self._place = {leaf: number for number, leaf in enumerate(self._leaves)}
+        self._missing: I64 = np.empty(0, np.int64)
+        self._changes: I64 = np.empty(0, np.int64)
+
+    def advance(self, bar: int) -> None:
+        """Bring all values up to absolute index *bar*; for an earlier bar everything is run over anew."""
+        symbols = self.panel.symbols
+        changes = self.panel.changes[: len(symbols)].copy()
+        new = bar - self.upto
+        if symbols != self.symbols or self.upto == _NEVER or not 0 <= new <= min(FAR, self._deep + BLOCK):
+            self._lay_out(symbols, bar)
+        else:
+            changed = np.flatnonzero(changes != self._changes)
+            returned = self._returned() if self._missing.size else self._missing
+            if new:
+                self._run(self.panel.cube(bar, new + self._behind), bar, new)
+            rows = np.union1d(changed, returned)
+            if self._row_of_benchmark() in rows:
+                rows = np.arange(len(symbols))
+            if rows.size:
+                self._run_again(rows, bar)
+        self._changes = changes
+        self.upto = bar
+
+    def values(self, leaf: Expr, last: int, bars: int) -> F64:
+        """Give the values [symbols, bars] of a leaf that end at index *last*, which is not after `upto`."""
+        end = self._deep - (self.upto - last)
+        kept = self._values[self._place[leaf], :, max(0, end - bars) : max(0, end)]
+        if kept.shape[1] == bars:
+            return kept
+        return np.concatenate((np.full((len(self.symbols), bars - kept.shape[1]), np.nan), kept), axis=1)
+
+    def _lay_out(self, symbols: tuple[str, ...], bar: int) -> None:
+        """Run over everything that is held and needed."""
+        self.symbols = symbols
+        self._values = np.full((len(self._leaves), len(symbols), self._deep), np.nan)
+        self._runs = {leaf: _runs(leaf, len(symbols)) for leaf in self._leaves if leaf.op == "factor"}
+        length = min(self._deep + self._lookback, max(self.panel.bars, 1))
+        self._run(self.panel.cube(bar, length), bar, length)
+
+    def _run(self, cube: F64, bar: int, new: int) -> None:
+        """Run every leaf over the *new* last bars of a cube that ends at *bar*."""
+        row = self._row_of_benchmark()
+        closes = np.full(cube.shape[2], np.nan) if row is None else cube[_CLOSE, row].copy()
+        here = _Here(self.panel, cube, bar, closes)
+        kept = max(0, self._deep - new)
+        if kept:
+            self._values[:, :, :kept] = self._values[:, :, new:].copy()
+        for number, leaf in enumerate(self._leaves):
+            values = self._values[number, :, kept:]
+            if leaf.op == "field":
+                values[:] = here.field(leaf, self.symbols, self._listed, values.shape[1])
+            elif values.shape[1] == new:
+                here.factor(leaf, self._runs[leaf], values)
+            else:
+                out = np.empty((len(self.symbols), new))
+                here.factor(leaf, self._runs[leaf], out)
+                values[:] = out[:, new - values.shape[1] :]
+        self._missing = np.flatnonzero(np.isnan(cube[_CLOSE, :, -1]))
+
+    def _returned(self) -> I64:
+        """List the rows whose bar was missing at the last one run over, and is there now."""
+        there = self.panel.cube(self.upto, 1, self._missing)[_CLOSE, :, 0]
+        return self._missing[~np.isnan(there)]
+
+    def _run_again(self, rows: I64, bar: int) -> None:
+        """Run some rows over all that is held of them, from the start."""
+        length = min(self._deep + self._lookback, max(self.panel.bars, 1))
+        cube = self.panel.cube(bar, length, rows)
+        here = _Here(self.panel, cube, bar, self._closes(bar, length))
+        names = tuple(self.symbols[row] for row in rows)
+        count = min(length, self._deep)
+        for number, leaf in enumerate(self._leaves):
+            if leaf.op == "field":
+                out = here.field(leaf, names, self._listed, length)
+            else:
+                runs, out = _runs(leaf, rows.size), np.empty((rows.size, length))
+                here.factor(leaf, runs, out)
+                self._runs[leaf].state[rows], self._runs[leaf].age[rows] = runs.state, runs.age
+            self._values[number, rows, self._deep - count :] = out[:, length - count :]
+
+    def _row_of_benchmark(self) -> int | None:
+        return self.symbols.index(self._benchmark) if self._benchmark in self.symbols else None
+
+    def _closes(self, bar: int, length: int) -> F64:
+        """Give the benchmark's closes, unknown where there is none."""
+        row = self._row_of_benchmark()
+        if row is None:
+            return np.full(length, np.nan)
+        closes: F64 = self.panel.cube(bar, length, np.array([row], np.int64))[_CLOSE, 0]
+        return closes
+
+
+_CLOSE: Final = PLANES.index("close")
+
+
+class _Here:
+    """Some bars of a panel, and the loops run over them."""
+
+    def __init__(self, panel: PanelView, cube: F64, bar: int, closes: F64) -> None:
+        self.cube = cube
+        self.bar = bar
+        self.frame = panel.timeframe
+        self.closes = closes
+        first = bar - cube.shape[2] + 1
+        self.times = np.array([float(self.frame.open_time(n)) for n in range(first, bar + 1)])
+
+    def factor(self, leaf: Expr, runs: _Runs, out: F64) -> None:
+        """Run a factor over the last bars, as many as *out* has."""
+        one, new = _factor(leaf), out.shape[1]
+        options = leaf.params[1:]
+        cube, times, closes = self.cube, self.times, self.closes
+        if one.kind == "step" and new < cube.shape[2]:
+            cube, times, closes = cube[:, :, -new:].copy(), times[-new:], closes[-new:].copy()
+        first = self.bar - cube.shape[2] + 1
+        loop_of(one)(cube, times, closes, first, runs.state, runs.age, runs.need, out, *options)
+
+    def field(self, leaf: Expr, symbols: Sequence[str], listed: Mapping[str, int], new: int) -> F64:
+        """Give a field's values at the *new* last bars."""
+        name = str(leaf.params[0])
+        shape = (self.cube.shape[1], new)
+        if name in PLANES:
+            plane: F64 = self.cube[PLANES.index(name), :, -new:]
+            return plane
+        if name == "age":
+            since = np.array([float(listed.get(symbol, np.nan)) for symbol in symbols])
+            ends = [float(self.frame.close_time(n) + 1) for n in range(self.bar - new + 1, self.bar + 1)]
+            ages: F64 = np.array(ends)[None, :] - since[:, None]
+            return ages
+        row = self.times if name == "open_time" else self.closes
+        return np.broadcast_to(row[-new:], shape)
+
+
+def _factor(leaf: Expr) -> Factor:
+    factor: Factor = leaf.params[0]
+    return factor
+
+
+def _runs(leaf: Expr, symbols: int) -> _Runs:
+    """Give runs of which nothing is known yet."""
+    factor, options = _factor(leaf), leaf.params[1:]
+    need = factor.lookback(options)
+    if factor.kind == "window":
+        return _Runs(np.zeros((symbols, 1, 1)), np.full((symbols, 1), -1), need)
+    shape = (symbols, slots(need))
+    return _Runs(np.zeros((*shape, factor.size(options))), np.full(shape, -1), need)

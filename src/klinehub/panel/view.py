@@ -1,0 +1,34 @@
+"""What factors read of a panel, wherever its bars come from."""
+
+from typing import Protocol
+
+from klinehub.domain.timeframe import Timeframe
+from klinehub.panel.memory import F64, I64
+
+# The planes of a cube, in order.
+PLANES = ("open", "high", "low", "close", "volume", "quote_volume", "trades", "taker_base", "taker_quote")
+
+
+class PanelView(Protocol):
+    """Closed bars of one timeframe for all symbols, of a hub or of a recording."""
+
+    timeframe: Timeframe
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols in row order; new ones come at the end."""
+
+    @property
+    def closed_bar(self) -> int:
+        """The newest absolute bar index that any symbol has closed, -1 when there is none."""
+
+    @property
+    def bars(self) -> int:
+        """How many bars of a symbol are kept at most."""
+
+    @property
+    def changes(self) -> I64:
+        """How often each row [symbols] was changed other than by a bar at its end."""
+
+    def cube(self, bar: int, length: int, rows: I64 | None = None) -> F64:
+        """Copy the *length* bars that end at index *bar*: float64 [9, rows, length], NaN for none."""
