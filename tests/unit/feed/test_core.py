@@ -24,6 +24,7 @@ from tests.unit.feed.telling import (
 from tests.unit.panel.model import SCALE, roll_up
 
 from klinehub.domain.kline import Exact
+from klinehub.domain.stale import Reason
 from klinehub.domain.timeframe import timeframe
 from klinehub.feed.binance import MOST_ROWS, klines_weight
 from klinehub.feed.core import GRACE, PROOF_MARGIN, Core
@@ -138,6 +139,7 @@ def test_a_repair_revises_the_larger_bars_that_close_with_it() -> None:
     five = timeframe("5m").index(START)
     assert set(late.revised) == {Revision("5m", five, "C"), Revision("1m", START // MINUTE + 2, "C")}
     assert core.closing.late == 2
+    assert core.counts.closes == 3 * (5 + 1)
 
 
 def test_a_repair_completes_a_bar_that_is_not_announced_yet() -> None:
@@ -338,6 +340,16 @@ def test_a_symbol_listed_mid_way_is_not_missed_before_its_first_bar() -> None:
     assert kept.tolist() == [roll_up(truth("NEW", 7, 9), timeframe("5m")).row]
 
 
+def test_a_symbol_that_is_followed_from_now_on_is_stale_and_asked_for_at_once() -> None:
+    core = a_core()
+    assert repairs(core.on_timer(START + GRACE)) == []
+    row = core.ring.add("NEW", SCALE)
+    core.watch(["NEW"])
+    assert core.ring.memory.stale[row, 0] == Reason.STARTING
+
+    assert {fetch.symbol for fetch in repairs(core.on_timer(START + GRACE + 500))} == {"NEW"}
+
+
 def test_a_symbol_that_trades_no_more_is_waited_for_no_more() -> None:
     core = a_core()
     core.on_listing(listing(frozen=(("C", "SETTLING"),)), START + 30_000)
@@ -375,6 +387,13 @@ def test_a_symbol_that_trades_again_is_waited_for_again() -> None:
     decisions = core.on_timer(at(4) + GRACE)
     assert [one.missing for one in decisions.closed if one.open_time == at(3)] == [("C",)]
     assert repairs(decisions) == [repair("C", "1m", START, 4)]
+
+    close(core, 4, ("A", "B"))
+    answer(core, repairs(decisions)[0], at(5) + GRACE)
+    core.on_listing(listing(frozen=(("C", "BREAK"),)), at(4) + 30_000)
+    assert repairs(core.on_timer(at(5) + GRACE)) == []
+    core.on_listing(listing(thawed=("C",)), at(5) + GRACE)
+    assert repairs(core.on_timer(at(5) + GRACE + 500)) == [repair("C", "1m", at(4), 1)]
 
 
 def test_as_many_new_symbols_are_taken_in_as_there_are_rows_for() -> None:

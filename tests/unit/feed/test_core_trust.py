@@ -1,11 +1,14 @@
 """What the core makes of what it is told: bad frames, doubts, corrections, staleness, clock and audit."""
 
 import json
+from collections.abc import Callable
 from typing import Final
 
+import numpy as np
 import pytest
-from tests.unit.feed.frames import bar, event
+from tests.unit.feed.frames import a_ring, bar, event
 from tests.unit.feed.telling import (
+    FRAMES,
     HISTORY,
     MINUTE,
     NAMES,
@@ -29,7 +32,7 @@ from klinehub.domain.stale import Reason
 from klinehub.domain.timeframe import timeframe
 from klinehub.errors import DataError
 from klinehub.feed.core import GRACE, Core
-from klinehub.feed.decisions import Decisions, Fetch, Resubscribe
+from klinehub.feed.decisions import Decisions, Fetch, Resubscribe, Revision
 from klinehub.feed.doubts import AGAIN, CONFIRMED_AFTER
 from klinehub.feed.liveness import OVERDUE
 from klinehub.feed.repair import RETRY, SURE
@@ -152,6 +155,21 @@ def test_a_difference_that_rest_confirms_is_corrected_with_a_record() -> None:
     assert repairs(core.on_timer(then + 10 * MINUTE))[0].symbol == "A"
 
 
+def test_what_the_stream_told_otherwise_is_asked_about_until_rest_has_said_so_twice() -> None:
+    core = a_core()
+    close(core, 0)
+    wrong = told_otherwise("A", 0)
+    tell(core, [frame(truth("A", 0, 0)[0]._replace(trades=10**9), "A", closed=True)], at(1) + 100)
+    now = at(1) + SURE
+    (fetch,) = repairs(core.on_timer(now))[-1:]
+    assert not core.on_rest(fetch, wrong, now, now).news
+
+    (again,) = [one for one in repairs(core.on_timer(now + CONFIRMED_AFTER)) if one.start == START]
+    assert again == fetch
+    (one,) = core.on_rest(again, wrong, now + CONFIRMED_AFTER, now + CONFIRMED_AFTER).corrected
+    assert one.new.rows.tolist() == kept(core, "A", "1m", START) == wrong.rows.tolist()
+
+
 def test_each_bar_that_an_answer_tells_otherwise_is_doubted() -> None:
     core = a_core()
     for minute in range(4):
@@ -263,6 +281,71 @@ def test_prices_make_a_core_ask_about_streams_that_say_nothing() -> None:
     assert Fetch("B", "1m", None, 2, Use.PROBE) in decisions.fetches
 
 
+FORMS: Final = pytest.mark.parametrize("key", [b'"o"', b'"\\u006f"'], ids=["usual", "odd"])
+
+
+@FORMS
+def test_a_seat_that_tells_klines_is_not_silent(key: bytes) -> None:
+    core = a_core()
+    core.on_seat(0, START, up=True)
+    steps = []
+    for now in range(START + GRACE, START + 30_000, 1_000):
+        tell(core, [event(bar(START, symbol="A"), at=now).replace(b'"o"', key)], now)
+        steps += core.on_timer(now).steps
+
+    assert steps == []
+    assert [stale(core, name)[0] for name in NAMES] == [Reason.FRESH, Reason.SILENT, Reason.SILENT]
+
+
+@FORMS
+def test_a_stream_that_nothing_else_is_known_of_is_fresh_for_six_seconds_after_its_event(key: bytes) -> None:
+    core = a_core()
+    told = START + 10_000
+    tell(core, [event(bar(START, symbol="A"), at=told).replace(b'"o"', key)], told)
+    core.on_timer(told + 6_000)
+    assert stale(core, "A")[0] is Reason.FRESH
+
+    core.on_timer(told + 6_001)
+    assert stale(core, "A") == (Reason.SILENT, told)
+
+
+def test_a_history_proves_its_symbol_fresh_and_a_probe_does_not() -> None:
+    core = a_core()
+    now = START + 10_000
+    core.on_timer(now)
+    assert stale(core, "A")[0] is Reason.SILENT
+    for use, reason in ((Use.PROBE, Reason.SILENT), (Use.WARM_UP, Reason.FRESH)):
+        now += 500
+        core.on_rest(Fetch("A", "1m", None, 2, use), rows("A", "1m", -1, 0), now, now)
+        core.on_timer(now)
+        assert stale(core, "A")[0] is reason
+
+
+@pytest.mark.parametrize("lacking", [[7], [4, 5, 11]])
+def test_bars_that_a_history_passes_over_are_not_asked_for(lacking: list[int]) -> None:
+    core = a_core()
+    core.ring.add("NEW", SCALE)
+    core.watch(["NEW"])
+    for tf in FRAMES:
+        whole = rows("NEW", tf.name, -HISTORY, -1)
+        told = Exact(np.delete(whole.rows, lacking), SCALE) if tf.name == "1m" else whole
+        core.on_rest(Fetch("NEW", tf.name, None, len(told.rows)), told, START + PROOF, START + PROOF)
+
+    assert repairs(core.on_timer(START + GRACE)) == []
+
+
+@pytest.mark.parametrize(("limit", "asked"), [(20, [repair("A", "1m", at(-30), 10)]), (21, [])])
+def test_only_a_history_shorter_than_asked_for_shows_where_a_symbol_began(
+    limit: int, asked: list[Fetch]
+) -> None:
+    core = Core(a_ring(["A"], SCALE, FRAMES[:1], bars=64), wanted=30)
+    core.watch(["A"])
+    core.on_rest(Fetch("A", "1m", None, limit), rows("A", "1m", -20, -1), START + PROOF, START + PROOF)
+    core.go_live(START + PROOF)
+
+    assert repairs(core.on_timer(START + GRACE)) == asked
+
+
 def test_the_audit_counts_verifies_and_doubts() -> None:
     core = a_core(audit_weight=48.0)
     for minute in range(6):
@@ -302,6 +385,29 @@ def test_an_audit_that_failed_gives_way_to_the_next_one() -> None:
     assert len([one for one in fetches if one.use is Use.AUDIT]) == 1
 
 
+def test_the_audit_goes_on_as_long_as_its_requests_are_answered() -> None:
+    core = a_core(audit_weight=12.0)
+    asked = 0
+    for now in range(START + PROOF, START + MINUTE, 500):
+        for fetch in core.on_timer(now).fetches:
+            asked += fetch.use is Use.AUDIT
+            answer(core, fetch, now + 50)
+
+    assert asked == 12
+
+
+def test_what_was_missing_and_came_with_an_audit_is_kept_and_told() -> None:
+    core = a_core()
+    for minute in range(5):
+        close(core, minute, NAMES if minute != 2 else ("A", "B"))
+    core.on_timer(at(5) + GRACE)
+
+    decisions = answer(core, Fetch("C", "1m", START, 5, Use.AUDIT), at(5) + GRACE)
+    five, one = timeframe("5m").index(START), timeframe("1m").index(at(2))
+    assert set(decisions.revised) == {Revision("5m", five, "C"), Revision("1m", one, "C")}
+    assert core.missing(at(5) + GRACE) == []
+
+
 def test_an_answer_of_bars_that_are_none_is_a_failed_request() -> None:
     core = a_core()
     close(core, 0, ("A", "B"))
@@ -316,15 +422,33 @@ def test_an_answer_of_bars_that_are_none_is_a_failed_request() -> None:
     assert repairs(core.on_timer(now + RETRY)) == [fetch]
 
 
-def test_what_failed_is_asked_for_at_once_when_rest_answers_again() -> None:
+def the_clock_fits_again(core: Core) -> None:
+    core.on_clock(at(1) + GRACE + 600, fits=False)
+    core.on_clock(at(1) + GRACE + 700, fits=True)
+
+
+@pytest.mark.parametrize(
+    ("news", "asked"),
+    [
+        (Core.on_open, True),
+        (lambda core: core.on_seat(1, at(1) + GRACE + 600, up=True), True),
+        (the_clock_fits_again, True),
+        (lambda core: core.on_seat(1, at(1) + GRACE + 600, up=False), False),
+        (lambda core: core.on_clock(at(1) + GRACE + 600, fits=True), False),
+    ],
+    ids=["rest-answers", "socket-up", "clock-fits-again", "socket-lost", "clock-fits-still"],
+)
+def test_what_failed_is_asked_for_at_once_when_there_is_reason_for_hope(
+    news: Callable[[Core], None], *, asked: bool
+) -> None:
     core = a_core()
     close(core, 0, ("A", "B"))
     (fetch,) = repairs(core.on_timer(at(1) + GRACE))
     core.on_failed(fetch, at(1) + GRACE)
     assert repairs(core.on_timer(at(1) + GRACE + 500)) == []
-    core.on_open()
+    news(core)
 
-    assert repairs(core.on_timer(at(1) + GRACE + 1_000)) == [fetch]
+    assert repairs(core.on_timer(at(1) + GRACE + 1_000)) == [fetch] * asked
 
 
 def test_a_doubt_whose_question_failed_is_asked_again_later_and_holds_up_no_repair() -> None:

@@ -49,6 +49,24 @@ def test_an_answer_soon_after_the_close_confirms_nothing(doubts: Doubts) -> None
     assert doubts.differs(KEY, NEW, SURELY)
 
 
+def test_a_correction_takes_two_answers_ten_seconds_apart_and_a_minute_after_the_end(doubts: Doubts) -> None:
+    doubts.differs(KEY, NEW, ENDED + 45_000)
+    assert not doubts.differs(KEY, NEW, ENDED + 59_999)
+    assert doubts.differs(KEY, NEW, ENDED + 60_000)
+
+    doubts.differs(KEY, NEW, LATER)
+    assert not doubts.differs(KEY, NEW, LATER + 9_999)
+    assert doubts.differs(KEY, NEW, LATER + 10_000)
+
+
+def test_the_same_words_told_too_soon_do_not_hurry_the_question(doubts: Doubts) -> None:
+    doubts.differs(KEY, NEW, LATER)
+    doubts.differs(KEY, NEW, LATER + 100)
+
+    assert doubts.fetches(LATER + CONFIRMED_AFTER - 1) == []
+    assert doubts.fetches(LATER + CONFIRMED_AFTER) == [repair("B", "1m", START, 1)]
+
+
 def test_other_words_begin_the_doubt_anew(doubts: Doubts) -> None:
     doubts.differs(KEY, NEW, LATER)
     assert not doubts.differs(KEY, OTHER, LATER + CONFIRMED_AFTER)
@@ -88,6 +106,16 @@ def test_a_bar_is_asked_about_by_one_request_at_a_time(doubts: Doubts) -> None:
     assert not doubts.landed(KEY, now + MINUTE)
     assert doubts.fetches(now + MINUTE + AGAIN - 1) == []
     assert len(doubts.fetches(now + MINUTE + AGAIN)) == 1
+
+
+def test_an_answer_in_the_very_ms_of_its_question_is_not_followed_by_another_at_once(doubts: Doubts) -> None:
+    doubts.differs(KEY, NEW, LATER)
+    now = LATER + CONFIRMED_AFTER
+    doubts.fetches(now)
+    doubts.landed(KEY, now)
+
+    assert doubts.fetches(now + AGAIN - 1) == []
+    assert len(doubts.fetches(now + AGAIN)) == 1
 
 
 def test_what_was_not_asked_for_by_a_doubt_is_none_of_its_answers(doubts: Doubts) -> None:

@@ -111,17 +111,18 @@ def test_a_trade_made_while_nothing_was_subscribed_is_loaded_by_a_probe_and_then
     assert len(watch.fetches) == 1
 
 
-def test_a_probe_without_an_answer_is_made_again_after_a_while() -> None:
-    watch = Watch(up=False)
+@pytest.mark.parametrize("pace", [1, 60])
+def test_a_probe_without_an_answer_is_made_again_after_a_while(pace: int) -> None:
+    watch = Watch(up=False, pace=pace)
     watch.trade("A")
-    watch.now += 10_000
+    watch.now += 10_000 * pace
     watch.liveness.on_seat(0, watch.now, up=True)
     watch.load("B", "C")
-    watch.go(3 * PROBE_AGAIN, priced=True)
+    watch.go(3 * PROBE_AGAIN * pace, priced=True, step=TICK * pace)
 
     times = [time for time, _ in watch.fetches]
     assert {fetch.symbol for _, fetch in watch.fetches} == {"A"}
-    assert {b - a for a, b in pairwise(times)} == {PROBE_AGAIN + TICK}
+    assert {b - a for a, b in pairwise(times)} == {(PROBE_AGAIN + TICK) * pace}
 
 
 def test_no_more_than_some_streams_are_probed_at_a_look() -> None:
@@ -191,6 +192,64 @@ def test_a_socket_that_goes_silent_is_told_within_five_seconds_and_replaced() ->
     assert watch.steps[1:] == []
 
 
+def test_a_socket_that_never_told_anything_is_replaced_three_and_a_half_seconds_after_it_came_up() -> None:
+    watch = Watch()
+    watch.now += 3_500
+    assert watch.check().steps == []
+
+    watch.now += 1
+    assert watch.check().steps == [Renew(0, "it is silent", overlap=True)]
+
+
+@pytest.mark.parametrize("pace", [1, 60])
+def test_a_socket_that_tells_something_every_three_seconds_is_not_silent(pace: int) -> None:
+    watch = Watch(pace=pace)
+    watch.begin()
+    for _ in range(2):
+        watch.go(3_000 * pace, step=TICK * pace)
+        assert watch.reasons() == FRESH
+        watch.hear("B", "C")
+    watch.go(TICK * pace, step=TICK * pace)
+
+    assert watch.reasons() == [Reason.SILENT, Reason.FRESH, Reason.FRESH]
+    assert watch.steps == []
+
+
+@pytest.mark.parametrize("pace", [1, 60])
+def test_where_all_streams_are_silent_a_proof_lasts_three_and_a_half_seconds(pace: int) -> None:
+    watch = Watch(pace=pace)
+    watch.begin()
+    watch.now += 5_000 * pace
+    watch.prices()
+    watch.now += 3_500 * pace
+    watch.check()
+    assert watch.reasons() == FRESH
+
+    watch.now += 1
+    watch.check()
+    assert watch.reasons() == [Reason.FEED_SILENT] * 3
+
+
+@pytest.mark.parametrize("pace", [1, 60])
+@pytest.mark.parametrize(("trading", "kind", "pause"), [(True, Reroute, 10_000), (False, Renew, 60_000)])
+def test_a_silent_socket_takes_another_route_after_ten_seconds_or_another_socket_after_a_minute(
+    *, trading: bool, kind: type[Step], pause: int, pace: int
+) -> None:
+    """It depends on whether it owes trades, or may just be quiet."""
+    watch = Watch(pace=pace)
+    watch.begin()
+    for _ in range((SEAT_UNPROVEN + pause) // TICK + 2):
+        watch.now += TICK * pace
+        if trading:
+            watch.traded = dict.fromkeys(NAMES, watch.now - TELLS_WITHIN * pace - 1)
+            watch.prices()
+        watch.check()
+    moves = [(time, step) for time, step in watch.steps if isinstance(step, Renew | Reroute)]
+
+    assert [type(step) for _, step in moves] == [Renew, kind]
+    assert [b - a for (a, _), (b, _) in pairwise(moves)] == [pause * pace]
+
+
 def test_a_new_socket_that_is_silent_too_takes_another_route() -> None:
     watch = Watch()
     watch.begin()
@@ -226,29 +285,69 @@ def test_a_silent_socket_of_symbols_proved_quiet_is_left_alone() -> None:
     assert watch.steps == []
 
 
-def owing(watch: Watch, ms: int) -> None:
-    """Let A trade and say nothing, while the others talk, for so long."""
+def owing(watch: Watch, ms: int, *names: str, pace: int = 1) -> None:
+    """Let A, or these, trade and say nothing, while the others talk, for so long in real time."""
+    silent = names or ("A",)
     for _ in range(ms // TICK):
-        watch.now += TICK
-        watch.traded["A"] = watch.now - TELLS_WITHIN - 1
-        watch.hear("B", "C")
+        watch.now += TICK * pace
+        watch.traded.update(dict.fromkeys(silent, watch.now - TELLS_WITHIN * pace - 1))
+        watch.hear(*(name for name in NAMES if name not in silent))
         watch.prices()
         watch.check()
 
 
-def test_one_silent_stream_is_subscribed_anew_then_its_seat_gets_a_new_socket_then_again() -> None:
-    watch = Watch()
+@pytest.mark.parametrize("pace", [1, 60])
+def test_one_silent_stream_is_subscribed_anew_then_its_seat_gets_a_new_socket_then_again(pace: int) -> None:
+    watch = Watch(pace=pace)
     watch.begin()
-    owing(watch, 150_000)
+    owing(watch, 150_000, pace=pace)
 
     kinds = [step for _, step in watch.steps]
     again = Resubscribe(0, ("A",))
     assert kinds[:4] == [again, Renew(0, "A is silent", overlap=True), again, again]
     times = [time for time, _ in watch.steps]
-    pauses = [b - a for a, b in pairwise(times)]
+    pauses = [(b - a) // pace for a, b in pairwise(times)]
     assert pauses[:3] == list(NEXT_STEP)
     assert set(pauses[3:]) <= {NEXT_STEP[-1]}
     assert watch.reasons() == [Reason.SILENT, Reason.FRESH, Reason.FRESH]
+
+
+@pytest.mark.parametrize("pace", [1, 60])
+@pytest.mark.parametrize(
+    ("later", "step"), [(9_500, Resubscribe(0, ("B",))), (10_000, Renew(0, "B is silent", overlap=True))]
+)
+def test_a_seat_gets_no_new_socket_within_ten_seconds_of_the_last_one(
+    later: int, step: Step, pace: int
+) -> None:
+    watch = Watch(pace=pace)
+    watch.begin()
+    owing(watch, later, "A", pace=pace)
+    owing(watch, 10_000, "A", "B", pace=pace)
+
+    assert [step for _, step in watch.steps] == [
+        Resubscribe(0, ("A",)),
+        Renew(0, "A is silent", overlap=True),
+        Resubscribe(0, ("B",)),
+        step,
+    ]
+
+
+def test_a_stream_subscribed_anew_is_not_proved_quiet_before_it_had_the_time_to_tell() -> None:
+    watch = Watch()
+    watch.begin()
+    owing(watch, 2_000)
+    assert watch.steps == [(watch.now, Resubscribe(0, ("A",)))]
+    watch.load("A")
+    watch.now += 2 * TELLS_WITHIN - 1
+    watch.hear("B", "C")
+    watch.prices()
+    watch.check()
+    assert watch.reason("A") is Reason.SILENT
+
+    watch.now += 1
+    watch.prices()
+    watch.check()
+    assert watch.reasons() == FRESH
 
 
 def test_the_steps_begin_anew_once_a_stream_was_well() -> None:

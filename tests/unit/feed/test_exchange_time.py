@@ -194,6 +194,14 @@ def test_one_answer_that_lies_changes_nothing(offset: int, by: int, sign: int, t
     assert time.uncertainty(world.now) <= 25
 
 
+@pytest.mark.parametrize(("told", "verdict"), [(-3, SUSPECT), (-2, FINE), (2, FINE), (3, SUSPECT)])
+def test_two_readings_agree_if_one_offset_may_be_meant_by_both(told: int, verdict: Verdict) -> None:
+    time = exactly()
+
+    assert time.on_answer(START, START, START + told) is verdict
+    assert time.settled is (verdict is FINE)
+
+
 def test_two_different_lies_are_no_jump() -> None:
     world, time = World(), ExchangeTime()
     world.read(time)
@@ -323,6 +331,17 @@ def test_a_machine_that_slept_is_noticed_by_the_first_event() -> None:
     assert world.known_by(time)
 
 
+@pytest.mark.parametrize("late", [5_000, -5_000])
+@pytest.mark.parametrize(("off", "verdict"), [(0, FINE), (1, SUSPECT)])
+def test_after_a_pause_evidence_may_be_off_by_as_much(late: int, off: int, verdict: Verdict) -> None:
+    """Our clock may have been set by that, either way."""
+    one, other = exactly(), exactly()
+    for time, told in ((one, -2_001 - 5_000 - off), (other, 1_002 + 5_000 + off)):
+        time.on_tick(START + late, START)
+        assert time.on_date(START, START, START + told) is verdict
+    assert other.on_event(START, START + 1_002 + 5_000 + off) is verdict
+
+
 def test_evidence_that_a_reading_has_refuted_is_not_heard_for_a_while() -> None:
     """A proxy with a wrong clock writes wrong dates into every answer."""
     world, time = World(), ExchangeTime()
@@ -409,8 +428,8 @@ def test_timers_a_little_late_or_early_mean_nothing() -> None:
 def test_it_is_read_twice_an_hour_and_more_often_while_it_is_unsure() -> None:
     world, time = World(), ExchangeTime()
     world.read(time)
-    assert not time.due(world.now + EVERY - 1)
-    assert time.due(world.now + EVERY)
+    assert not time.due(world.now + HOUR // 2 - 1)
+    assert time.due(world.now + HOUR // 2)
 
     slow = ExchangeTime()
     world.read(slow, 0, 2 * UNSURE + 10)
@@ -453,6 +472,14 @@ def test_a_faster_market_stretches_what_depends_on_our_own_speed() -> None:
     time.on_failed(now)
     assert not time.due(now + 6 * AGAIN - 1)
     assert time.due(now + 6 * AGAIN)
+
+
+def test_a_faster_market_is_content_with_a_wider_reading() -> None:
+    """As much real time passes on the way, which is more of the market's."""
+    time = ExchangeTime(factor=6)
+    time.on_answer(START, START + 6 * 2 * UNSURE - 100, START)
+
+    assert not time.due(START + 6 * 2 * UNSURE - 100 + 6 * AGAIN)
 
 
 def test_the_more_readings_the_surer() -> None:

@@ -9,7 +9,7 @@ from tests.unit.feed.watching import FRESH, HOUR, LONG_AGO, TICK, Watch
 from tests.unit.panel.model import SCALE
 
 from klinehub.domain.stale import Reason
-from klinehub.feed.decisions import Renew, Resubscribe
+from klinehub.feed.decisions import Fetch, Renew, Resubscribe
 from klinehub.feed.liveness import (
     AHEAD,
     NEXT_STEP,
@@ -21,6 +21,7 @@ from klinehub.feed.liveness import (
     UNJUDGED,
     UNPROVEN,
 )
+from klinehub.feed.use import Use
 from klinehub.panel.ring import Ring
 
 
@@ -34,6 +35,20 @@ def test_nothing_is_fresh_before_it_was_heard_or_proved() -> None:
     watch.check()
     assert watch.reasons() == [Reason.STARTING, Reason.FRESH, Reason.STARTING]
     assert (watch.since("A"), watch.since("C")) == (START, START)
+
+
+def test_before_the_first_look_who_was_never_heard_is_called_starting() -> None:
+    watch = Watch(up=False)
+    watch.hear("B")
+    watch.liveness.begin()
+    assert watch.reasons() == [Reason.STARTING, Reason.FRESH, Reason.STARTING]
+
+    watch.check()
+    watch.now += 100
+    watch.liveness.begin()
+    watch.check()
+    assert watch.reasons() == [Reason.STARTING, Reason.FRESH, Reason.STARTING]
+    assert watch.since("A") == START
 
 
 def test_who_talks_is_fresh_for_ever_and_nothing_is_asked() -> None:
@@ -105,16 +120,18 @@ def test_a_seat_of_quiet_symbols_stays_fresh_though_the_proof_is_cut_to_whole_se
     assert (stale, watch.steps) == (0, [])
 
 
-def test_a_stream_that_owes_a_trade_is_stale_and_subscribed_anew() -> None:
-    watch = Watch()
+@pytest.mark.parametrize("pace", [1, 60])
+def test_a_stream_that_owes_a_trade_is_stale_subscribed_anew_and_loaded_by_a_probe(pace: int) -> None:
+    watch = Watch(pace=pace)
     watch.begin()
     heard = watch.now
-    watch.go(1_000, talking=("B", "C"))
+    watch.go(1_000 * pace, talking=("B", "C"), step=TICK * pace)
     watch.trade("A")
-    watch.go(TELLS_WITHIN, talking=("B", "C"))
+    watch.go(TELLS_WITHIN * pace, talking=("B", "C"), step=TICK * pace)
     watch.prices()
     watch.check()
     assert watch.reason("A") is Reason.FRESH
+    assert watch.fetches == []
 
     watch.now += 1
     watch.prices()
@@ -122,6 +139,57 @@ def test_a_stream_that_owes_a_trade_is_stale_and_subscribed_anew() -> None:
     assert watch.reason("A") is Reason.SILENT
     assert watch.since("A") == heard
     assert watch.steps == [(watch.now, Resubscribe(0, ("A",)))]
+    assert watch.fetches == [(watch.now, Fetch("A", "1m", None, 2, Use.PROBE))]
+
+
+def test_a_stream_that_has_told_up_to_its_last_trade_owes_nothing() -> None:
+    watch = Watch()
+    watch.begin()
+    watch.now += 100
+    watch.trade("A")
+    watch.now += 100
+    watch.hear("B", "C")
+    watch.prices()
+    watch.now += TELLS_WITHIN
+    watch.prices()
+    watch.hear("A", late=TELLS_WITHIN + 100)
+    watch.check()
+
+    assert watch.reasons() == FRESH
+    assert watch.steps == []
+
+
+def test_a_trade_that_was_told_does_not_make_the_next_one_look_older() -> None:
+    watch = Watch()
+    watch.begin()
+    watch.now += 100
+    watch.trade("A")
+    first = watch.now
+    watch.now += 100
+    watch.prices()
+    watch.hear(*NAMES, late=watch.now - first)
+    watch.now += TELLS_WITHIN - 100
+    watch.trade("A")
+    watch.now += 200
+    watch.prices()
+    watch.check()
+
+    assert watch.reasons() == FRESH
+    assert (watch.steps, watch.fetches) == ([], [])
+
+
+def test_a_history_that_rest_has_loaded_makes_fresh_but_not_a_stream_that_owes() -> None:
+    watch = Watch()
+    watch.liveness.loaded(0, watch.ring.rows["B"], watch.now, proven=True)
+    watch.now += 100
+    watch.trade("A")
+    watch.now += 2 * TELLS_WITHIN
+    watch.prices()
+    for name in ("A", "C"):
+        watch.liveness.loaded(0, watch.ring.rows[name], watch.now, proven=True)
+    watch.check()
+
+    assert watch.reasons() == [Reason.STARTING, Reason.FRESH, Reason.FRESH]
 
 
 def test_a_stream_that_tells_what_it_owed_is_fresh_again() -> None:
@@ -196,6 +264,19 @@ def test_a_silent_socket_that_owes_nothing_keeps_its_route() -> None:
     watch.go(SEAT_UNPROVEN + SEAT_AGAIN + 2 * TICK)
 
     assert [type(step) for _, step in watch.steps] == [Renew, Renew]
+
+
+def test_a_silent_socket_is_replaced_as_the_first_step_after_its_clock_was_set_back_too() -> None:
+    watch = Watch()
+    watch.begin()
+    watch.go(10_000, talking=NAMES)
+    watch.go(SEAT_UNPROVEN + TICK)
+    watch.now -= HOUR
+    watch.liveness.mark_all(Reason.CLOCK, watch.now)
+    watch.go(SEAT_UNPROVEN + TICK)
+
+    renew = Renew(0, "it is silent", overlap=True)
+    assert [step for _, step in watch.steps] == [renew, renew]
 
 
 def test_after_a_jump_of_the_clock_everything_is_stale_until_it_is_heard_or_proved() -> None:
@@ -347,6 +428,8 @@ def test_all_times_grow_with_the_pace_of_the_market(pace: float) -> None:
     assert watch.reasons() == FRESH
     watch.go(step, step=step)
     assert watch.reasons() == [Reason.FEED_SILENT] * 3
+    assert watch.liveness.ahead == int(AHEAD * pace)
+    assert min(b - a for a, b in pairwise(watch.asked)) == int(PRICES_EVERY * pace)
 
 
 def test_a_pace_below_one_is_that_of_real_time() -> None:

@@ -285,6 +285,33 @@ def test_confirmed_gaps_that_are_older_than_the_ring_are_thinned_out(monkeypatch
     assert bench.repair.absent == {(0, 0, FIRST - 1)}
 
 
+def test_gaps_of_each_timeframe_are_thinned_out_by_its_own_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_ABSENT", 3)
+    bench = Bench()
+    quarters = FRAMES[2].index(START)
+    young, old = (
+        {(2, 0, quarters - 9), (0, 2, FIRST - 9)},
+        {(0, 2, FIRST - BARS - 9), (2, 0, quarters - BARS - 9)},
+    )
+    bench.repair.absent |= young | old
+    bench.land(repair("A", "1m", at(-1), 1), NOW)
+
+    assert bench.repair.absent == young
+
+
+def test_a_bar_lacked_once_before_others_are_thinned_out_is_absent_when_it_is_lacked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MOST_ABSENT", 1)
+    bench = Bench()
+    quarter = repair("B", "15m", at(-15), 1)
+    bench.land(quarter, NOW + SURE)
+    bench.land(repair("B", "1m", at(-1), 1), NOW + SURE)
+    bench.land(quarter, NOW + SURE + RETRY)
+
+    assert bench.repair.absent == {(2, 1, FRAMES[2].index(START) - 1)}
+
+
 def test_a_request_that_was_not_even_sent_is_made_again_soon() -> None:
     bench = Bench(["A"])
     bench.lose("A", -1)

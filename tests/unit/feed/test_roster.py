@@ -6,6 +6,7 @@ from tests.unit.feed.frames import a_ring
 from tests.unit.feed.telling import FRAMES, NAMES, START, at
 from tests.unit.panel.model import SCALE
 
+from klinehub.domain.timeframe import timeframe
 from klinehub.feed.roster import Roster
 
 ONE, FIVE, FIFTEEN = FRAMES
@@ -24,6 +25,13 @@ def test_who_is_followed_is_expected_to_close_every_bar(roster: Roster) -> None:
     assert roster.last(ONE, BAR).tolist() == [BAR] * 3
     assert roster.expecting(FIFTEEN, 10**6).tolist() == [0, 1, 2]
     assert roster.leaving(at(99)) == []
+
+
+def test_nobody_is_followed_at_first() -> None:
+    nobody = Roster(a_ring(NAMES, SCALE, FRAMES))
+
+    assert (nobody.rows.tolist(), nobody.expecting(ONE, BAR).tolist()) == ([], [])
+    assert not any(nobody.follows(name) for name in NAMES)
 
 
 def test_following_adds_and_never_doubles(roster: Roster) -> None:
@@ -53,6 +61,15 @@ def test_a_larger_bar_that_had_not_ended_is_not_expected_either(roster: Roster) 
     assert roster.expecting(FIVE, LARGER).tolist() == [0, 1, 2]
     assert roster.expecting(FIVE, LARGER + 1).tolist() == [0, 2]
     assert roster.expecting(FIFTEEN, FIFTEEN.index(START)).tolist() == [0, 2]
+
+
+def test_months_are_expected_of_those_who_trade_on_while_another_is_frozen(roster: Roster) -> None:
+    """No calendar reaches as far as a symbol that trades on may."""
+    month = timeframe("1M")
+    now = month.index(START)
+    roster.freeze("B", "SETTLING", START)
+
+    assert roster.last(month, now).tolist() == [now, now - 1, now]
 
 
 def test_the_first_moment_counts_and_the_last_status_is_kept(roster: Roster) -> None:

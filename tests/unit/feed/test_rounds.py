@@ -10,9 +10,10 @@ from tests.unit.feed.frames import a_ring
 from tests.unit.feed.telling import FRAMES, MINUTE, NAMES, START
 from tests.unit.panel.model import SCALE
 
+from klinehub.feed.binance import klines_weight
 from klinehub.feed.decisions import Fetch
 from klinehub.feed.roster import Roster
-from klinehub.feed.rounds import MOST_BARS, MOST_FLYING, Rounds
+from klinehub.feed.rounds import MOST_BARS, Rounds
 from klinehub.feed.use import Use
 
 SERIES: Final = {(name, tf.name) for name in NAMES for tf in FRAMES}
@@ -74,6 +75,7 @@ def test_a_request_ends_with_the_newest_closed_bar_and_is_a_light_one() -> None:
         tf = next(tf for tf in FRAMES if tf.name == fetch.timeframe)
         assert (fetch.use, fetch.limit) == (Use.AUDIT, limit)
         assert fetch.start == START - limit * tf.milliseconds
+        assert klines_weight(fetch.limit) == 2
 
 
 def test_the_dice_decide_the_order() -> None:
@@ -94,11 +96,20 @@ def test_the_pause_lies_between_a_half_and_one_and_a_half_of_the_usual() -> None
     assert max(pauses) <= 30_100
 
 
+def test_at_a_weight_of_six_a_minute_a_request_of_two_is_due_every_twenty_seconds() -> None:
+    one = rounds(weight=6.0)
+    assert one.due(START) is not None
+    one.landed()
+
+    assert one.due(START + 19_999) is None
+    assert one.due(START + 20_000) is not None
+
+
 def test_no_more_than_two_requests_are_under_way() -> None:
     one = rounds()
     found = [one.due(now) for now in range(START, START + 10 * MINUTE, 500)]
 
-    assert sum(fetch is not None for fetch in found) == MOST_FLYING
+    assert sum(fetch is not None for fetch in found) == 2
     one.landed()
     assert one.due(START + 10 * MINUTE) is not None
     assert one.due(START + 20 * MINUTE) is None

@@ -12,7 +12,7 @@ from klinehub.errors import Unreachable
 from klinehub.feed.budget import WeightGate
 from klinehub.feed.exchange_time import AGAIN, EVERY, LATE, SOON, TOLERANCE
 from klinehub.feed.rest import Answer, RestClient
-from klinehub.feed.timing import MOST_MARGIN, Timing
+from klinehub.feed.timing import EVENTS, MOST_MARGIN, Timing
 from klinehub.feed.use import Use
 from klinehub.sim.loop import SimLoop, run
 
@@ -300,3 +300,80 @@ async def test_a_market_that_runs_fast_has_later_timers() -> None:
     assert said == []
     timing.on_tick(EPOCH + 60 * LATE + 1, EPOCH)
     assert said == [False]
+
+
+async def set_back(*, banned: bool = True) -> World:
+    """Give a world whose clock was set back by 90 s after its time was read, and no event told of it yet."""
+    world = World()
+    await world.timing.read()
+    world.set_by = -90_000
+    if banned:
+        world.gate.banned(world.exchange + 600_000)
+    return world
+
+
+def tell(world: World, *lates: int) -> None:
+    """Let events come that the exchange has dated so many ms ago."""
+    for late in lates:
+        world.timing.on_event(world.exchange - late)
+
+
+LATES: Final = (300, 40, 900, 0, 500, 120, 700, 60)
+
+
+async def test_during_a_ban_a_row_of_events_ahead_of_us_moves_our_time_forward_by_the_least_of_them() -> None:
+    world = await set_back()
+    before = world.gate.offset
+    assert len(LATES) == EVENTS
+    tell(world, *LATES[:-1])
+    assert world.gate.offset == before
+
+    tell(world, LATES[-1])
+    assert world.exchange - world.gate.now() == max(LATES)
+
+
+async def test_while_the_time_may_be_asked_for_no_event_moves_it() -> None:
+    world = await set_back(banned=False)
+    before = world.gate.offset
+    tell(world, *LATES, *LATES)
+
+    assert world.gate.offset == before
+    assert world.timing.due
+
+
+async def test_an_event_that_is_not_ahead_of_us_ends_the_row() -> None:
+    world = await set_back()
+    before = world.gate.offset
+    tell(world, *LATES[:-1], 90_000, *LATES[1:])
+    assert world.gate.offset == before
+
+    tell(world, 1_000)
+    assert world.exchange - world.gate.now() == 1_000
+
+
+async def test_a_clock_that_is_set_back_again_takes_another_whole_row() -> None:
+    world = await set_back()
+    tell(world, *LATES)
+    world.set_by -= 60_000
+    before = world.gate.offset
+    tell(world, *LATES[:-1])
+    assert world.gate.offset == before
+
+    tell(world, LATES[-1])
+    assert world.exchange - world.gate.now() == max(LATES)
+
+
+@pytest.mark.parametrize(("rate", "believed"), [(0.01, 1_000), (1.0, 1_000), (60.0, 60_000)])
+def test_events_a_second_of_real_time_ahead_of_us_move_nothing(rate: float, believed: int) -> None:
+    clock = Clock(EPOCH, rate, lambda: 0.0)
+    gate = WeightGate(clock)
+    timing = Timing(cast("RestClient", None), gate, clock, on_doubt=lambda _: None)
+    gate.offset = 5_000
+    gate.banned(EPOCH + 600_000)
+    for _ in range(2 * EVENTS):
+        timing.on_event(EPOCH + 5_000 + believed)
+    assert gate.offset == 5_000
+
+    for _ in range(EVENTS):
+        timing.on_event(EPOCH + 5_000 + believed + 1)
+    assert gate.offset == 5_000 + believed + 1
