@@ -20,8 +20,9 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
-from klinehub.errors import DefinitionError, UnknownName
+from klinehub.errors import DefinitionError, KlinehubError, UnknownName
 from klinehub.factors.expr import READABLE, Expr
+from klinehub.factors.functions import RESERVED
 
 # The last closed bars of a field, oldest first; what a factor keeps from bar to bar; one bar of a field.
 Window = Annotated[npt.NDArray[np.float64], "window"]
@@ -36,6 +37,7 @@ Kind = Literal["window", "step", "expression"]
 # More bars than any cache holds, more state than any factor needs.
 MOST_BARS: Final = 100_000
 MOST_STATE: Final = 10_000
+MOST_OPTION: Final = 2**63
 
 
 class Factor(msgspec.Struct, frozen=True, eq=False):
@@ -63,7 +65,12 @@ class Factor(msgspec.Struct, frozen=True, eq=False):
         """Give the factor with these options as an expression; raises DefinitionError for wrong ones."""
         chosen = self._chosen(values, named)
         if self.kind == "expression":
-            made = self.function(**chosen)
+            try:
+                made = self.function(**chosen)
+            except KlinehubError:
+                raise
+            except Exception as exc:
+                raise DefinitionError(f"{self.name}() could not be worked out: {exc}.") from exc
             if not isinstance(made, Expr):
                 raise DefinitionError(f"{self.name}() gave {made!r}: return an expression of factors.")
             return made
@@ -106,7 +113,7 @@ class Factor(msgspec.Struct, frozen=True, eq=False):
     def _typed(self, name: str, value: Number) -> Number:
         """Give an option's value in the type of its default."""
         kind = type(self.options[name])
-        is_number = type(value) in {int, float} and np.isfinite(value)
+        is_number = type(value) in {int, float} and abs(value) < MOST_OPTION
         if not is_number or kind(value) != value:
             what = "a whole number" if kind is int else "a finite number"
             raise DefinitionError(f"{self.name}({name}={value!r}): give {what}.")
@@ -160,6 +167,8 @@ def factor(
 def _defined(function: Callable[..., Any], settings: Mapping[str, Any]) -> Factor:
     """Read a function's parameters: fields first, then options."""
     name = function.__name__
+    if name in RESERVED or not name.isidentifier():
+        raise DefinitionError(f"{name} can not name a factor: the language has another meaning for it.")
     roles = _roles(function)
     places = [role for _, role, _ in roles]
     if places != sorted(places, key=("state", "window", "bar", "option").index):

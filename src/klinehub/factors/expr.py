@@ -44,6 +44,8 @@ INFIX: Final = {op: op for op in ("+", "-", "*", "/", "<", "<=", ">", ">=")} | {
     "|": "or",
 }
 PREFIX: Final = {"neg": "-", "not": "not "}
+# What has no size of its own.
+ORDERS: Final = frozenset({"<", "<=", ">", ">=", "eq", "ne"})
 
 
 class Expr:
@@ -110,19 +112,19 @@ class Expr:
         return _element("/", other, self)
 
     def __neg__(self) -> "Expr":
-        return _element("neg", self)
+        return const(-self.params[0]) if self.op == "const" else _element("neg", self)
 
     def __lt__(self, other: object) -> "Expr":
-        return _element("<", self, other)
+        return _ordered("<", self, other)
 
     def __le__(self, other: object) -> "Expr":
-        return _element("<=", self, other)
+        return _ordered("<=", self, other)
 
     def __gt__(self, other: object) -> "Expr":
-        return _element(">", self, other)
+        return _ordered(">", self, other)
 
     def __ge__(self, other: object) -> "Expr":
-        return _element(">=", self, other)
+        return _ordered(">=", self, other)
 
     def __and__(self, other: object) -> "Expr":
         return _element("&", self, other)
@@ -161,6 +163,9 @@ class Expr:
 
     def clip(self, low: float, high: float) -> "Expr":
         """Keep the value within *low* and *high*."""
+        for bound in (low, high):
+            if type(bound) not in {int, float}:
+                raise DefinitionError(f"clip({low!r}, {high!r}): give two numbers.")
         if not low <= high:
             raise DefinitionError(f"clip({low}, {high}) keeps nothing: give the smaller bound first.")
         return _element("min", _element("max", self, low), high)
@@ -177,6 +182,8 @@ class Expr:
 
     def on(self, name: str) -> "Expr":
         """Compute the value on another timeframe, of its last bar that has closed by then."""
+        if not isinstance(name, str):
+            raise DefinitionError(f"on({name!r}): give the name of a timeframe, for example '4h'.")
         return Expr("on", (self,), (timeframe(name).name,))
 
     def rank(self, where: object = None) -> "Expr":
@@ -196,8 +203,8 @@ class Expr:
 
     def winsorize(self, share: float = 0.05, where: object = None) -> "Expr":
         """Pull the *share* of symbols with the lowest and with the highest values in to the next ones."""
-        if not 0.0 < share < 0.5:
-            raise DefinitionError(f"winsorize({share}): give a share between 0 and 0.5.")
+        if type(share) is not float or not 0.0 < share < 0.5:
+            raise DefinitionError(f"winsorize({share!r}): give a share between 0 and 0.5.")
         return _section("winsorize", self, where, float(share))
 
 
@@ -206,7 +213,11 @@ def const(value: object) -> Expr:
     if isinstance(value, Expr):
         return value
     if isinstance(value, bool | int | float):
-        number = float(value)
+        try:
+            # Adding 0.0 turns -0.0 into 0.0, which is equal and would be taken for it.
+            number = float(value) + 0.0
+        except OverflowError as exc:
+            raise DefinitionError(f"{str(value)[:40]}… is larger than any number here.") from exc
         # A NaN differs from itself, and would never be found again.
         return Expr("unknown") if math.isnan(number) else Expr("const", (), (number,))
     raise DefinitionError(f"{value!r} can not be computed with: use factors, fields and numbers.")
@@ -267,6 +278,17 @@ def _number(value: float) -> str:
     """Write a number with as few digits as tell it from every other."""
     short = f"{value:g}"
     return short if float(short) == value else repr(value)
+
+
+def _ordered(op: str, left: Expr, right: object) -> Expr:
+    """Make a comparison of two sizes."""
+    other = const(right)
+    if left.op in ORDERS or other.op in ORDERS:
+        raise DefinitionError(
+            f"({left!r}) {op} ({other!r}): a comparison is true or false and has no size. Write "
+            "`(20 < rsi) & (rsi < 80)` for a chain."
+        )
+    return _element(op, left, other)
 
 
 def _element(op: str, *args: object) -> Expr:

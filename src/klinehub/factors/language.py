@@ -313,12 +313,7 @@ class _Reader:
         factor = self._factors[name]
         values, named = self._options(factor) if self._is_next("(") else ([], {})
         self.place = word.place
-        try:
-            return factor(*values, **named)
-        except DefinitionError:
-            raise
-        except Exception as exc:
-            raise DefinitionError(f"{name}() could not be made of these options: {exc}.") from exc
+        return factor(*values, **named)
 
     def _frame_after(self, frame: str) -> str:
         """Read the timeframe that follows a factor's closing bracket, as in `rsi(7)_1h`."""
@@ -385,7 +380,7 @@ def _before(last: _Waiting, value: Expr) -> Expr:
     """Apply an operator that stands before its value; the minus of a number is a part of it."""
     if last.level == Level.NOT:
         return ~value
-    return const(-value.params[0]) if value.op == "const" else -value
+    return -value
 
 
 def _between(last: _Waiting, left: Expr, right: Expr) -> Expr:

@@ -224,7 +224,7 @@ def test_a_function_is_the_method_of_its_name(text: str, expr: Expr) -> None:
         ("rsi(n=7, n=8)", "Column 12 (`8)`): rsi() got its option n twice"),
         ("macd(slow=8, 9)", "Column 14 (`9)`): An option without a name follows one with a name"),
         ("rsi(1M)", "has to be a whole number from 1 to 100,000"),
-        ("spread(0)", "Column 1 (`spread(0)`): spread() could not be made of these options: "),
+        ("spread(0)", "Column 1 (`spread(0)`): spread() could not be worked out: "),
         ("rsi_1h(7)_4h", "Column 10 (`_4h`): The timeframe is given twice: keep `_1h` or `_4h`"),
         ("abs(rsi)_1h", "Column 9 (`_1h`): Only a factor or field takes its timeframe as `_1h`"),
         ("rsi _1h", "Only a factor or field takes its timeframe"),
