@@ -4,7 +4,7 @@ from typing import Final
 
 from klinehub.errors import UnknownName
 from klinehub.factors.define import Factor
-from klinehub.factors.stock import trend
+from klinehub.factors.stock import cross, momentum, structure, trend, volatility, volume
 
 # The order of the catalogue: trend, momentum, volatility, volume, structure, cross; in each as it is taught.
 STOCK: Final[tuple[Factor, ...]] = (
@@ -25,6 +25,53 @@ STOCK: Final[tuple[Factor, ...]] = (
     trend.ichimoku_distance,
     trend.linreg_slope,
     trend.linreg_r2,
+    momentum.roc,
+    momentum.momentum,
+    momentum.rsi,
+    momentum.stochastic_k,
+    momentum.stochastic_d,
+    momentum.stoch_rsi,
+    momentum.cci,
+    momentum.williams_r,
+    momentum.tsi,
+    momentum.cmo,
+    momentum.ultimate_oscillator,
+    volatility.atr_percent,
+    volatility.bollinger_b,
+    volatility.bollinger_width,
+    volatility.keltner_squeeze,
+    volatility.realised,
+    volatility.parkinson,
+    volatility.garman_klass,
+    volatility.volatility_of_volatility,
+    volatility.volatility,
+    volume.volume_z,
+    volume.volume_surge,
+    volume.obv_slope,
+    volume.cvd_slope,
+    volume.mfi,
+    volume.chaikin_money_flow,
+    volume.vwap_distance,
+    volume.taker_ratio,
+    volume.taker_delta,
+    volume.trade_size,
+    volume.amihud,
+    structure.donchian_position,
+    structure.donchian,
+    structure.breakout_age,
+    structure.swing_high_distance,
+    structure.swing_low_distance,
+    structure.fair_value_gap,
+    structure.order_block_distance,
+    structure.range_compression,
+    structure.day_open_distance,
+    structure.week_open_distance,
+    cross.relative_strength,
+    cross.beta,
+    cross.correlation,
+    cross.residual_momentum,
+    cross.relative_strength_rank,
+    cross.breadth,
 )
 
 BY_NAME: Final[dict[str, Factor]] = {item.name: item for item in STOCK}

@@ -168,12 +168,11 @@ def trend(
 
 
 @kernel
-def _macd(state: State, at: int, close: float, fast: int, slow: int) -> tuple[float, float]:
-    """Give MACD and its slow average from 4 numbers; the fast one starts when it first can with the slow."""
+def _macd(state: State, at: int, close: float, fast: int, slow: int) -> float:
+    """Give MACD from 4 numbers; the fast average starts so late that both are first known at one bar."""
     count = state[at]
     long = ema(state, at, close, slow)
-    short = ema(state, at + 2, close, fast) if count >= slow - fast else close
-    return short - long, long
+    return (ema(state, at + 2, close, fast) if count >= slow - fast else close) - long
 
 
 @factor(
@@ -190,8 +189,7 @@ def macd_line(state: State, close: Bar, fast: int = 12, slow: int = 26) -> float
 
     0.0 where the price never moved.
     """
-    line, _ = _macd(state, 0, close, fast, slow)
-    return line / close
+    return _macd(state, 0, close, fast, slow) / close
 
 
 @factor(
@@ -218,7 +216,7 @@ def macd(
     0.0 where the market stands still.
     """
     count = state[0]
-    line, _ = _macd(state, 0, close, fast, slow)
+    line = _macd(state, 0, close, fast, slow)
     smooth = ema(state, 4, line, signal) if count >= slow - 1.0 else line
     return in_ranges(line - smooth, atr(state, 6, high, low, close, n), close)
 
@@ -230,15 +228,15 @@ def macd(
     formula="100 * (EMA(fast) - EMA(slow)) / EMA(slow)",
     unit="percent of the slow average",
     span="above -100, mostly -5 to 5",
-    source="percentage price oscillator; both averages started together, as TA-Lib's PPO of EMAs",
+    source="percentage price oscillator; each average from its own start, as TA-Lib's PPO of EMAs",
 )
 def ppo(state: State, close: Bar, fast: int = 12, slow: int = 26) -> float:
     """Percentage price oscillator.
 
     0.0 where the price never moved.
     """
-    line, long = _macd(state, 0, close, fast, slow)
-    return 100.0 * (line / long)
+    long = ema(state, 0, close, slow)
+    return 100.0 * ((ema(state, 2, close, fast) - long) / long)
 
 
 @kernel
