@@ -46,7 +46,6 @@ def test_before_the_first_look_who_was_never_heard_is_called_starting() -> None:
     watch.check()
     watch.now += 100
     watch.liveness.begin()
-    watch.check()
     assert watch.reasons() == [Reason.STARTING, Reason.FRESH, Reason.STARTING]
     assert watch.since("A") == START
 
