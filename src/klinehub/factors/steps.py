@@ -24,7 +24,9 @@ from klinehub.factors.define import State
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-kernel = cast("Callable[[F], F]", njit(cache=True, nogil=True, _nrt=False, error_model="numpy"))
+# Without counting references to the state (as in panel.memory): with it a step took three times as long.
+_options: Any = {"cache": True, "nogil": True, "_nrt": False, "error_model": "numpy"}
+kernel = cast("Callable[[F], F]", njit(**_options))
 # Plain in Python, and compiled into the kernels that use it.
 shared = cast("Callable[[F], F]", register_jitable)
 
@@ -145,17 +147,17 @@ def true_range(high: float, low: float, last: float) -> float:
 def log_ratio(a: float, b: float) -> float:
     """Give the natural logarithm of a / b of two positive prices to about 1 ulp; NaN where one is not.
 
-    2 * artanh((a - b) / (a + b)) as its series, after the larger one was halved until they are alike.
+    2 * artanh((a - b) / (a + b)) as its series, after the smaller one was doubled until they are alike.
     """
     if not (0.0 < a < inf and 0.0 < b < inf):
         return nan
-    halvings = 0.0
+    doublings = 0.0
     while a > ROOT2 * b:
-        a *= 0.5
-        halvings += 1.0
+        b *= 2.0
+        doublings += 1.0
     while b > ROOT2 * a:
-        b *= 0.5
-        halvings -= 1.0
+        a *= 2.0
+        doublings -= 1.0
     t = (a - b) / (a + b)
     u = t * t
     # Below a ratio of 1.04 the later terms are less than what rounding takes.
@@ -163,7 +165,7 @@ def log_ratio(a: float, b: float) -> float:
     if u > 4e-4:
         tail = 1.0 / 11.0 + u * (1.0 / 13.0 + u * (1.0 / 15.0 + u * (1.0 / 17.0 + u * (1.0 / 19.0))))
     tail = u * (1.0 / 3.0 + u * (0.2 + u * (1.0 / 7.0 + u * (1.0 / 9.0 + u * tail))))
-    return halvings * LN2_HIGH + (halvings * LN2_LOW + (2.0 * t + 2.0 * t * tail))
+    return doublings * LN2_HIGH + (doublings * LN2_LOW + (2.0 * t + 2.0 * t * tail))
 
 
 # RECURSIVE AVERAGES: `ema` and `wilder` keep 2 numbers, `atr` 3, `gains` 4.
