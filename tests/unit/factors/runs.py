@@ -67,3 +67,43 @@ def run(item: Factor, market: Market, **options: float) -> Series:
     assert not state[size:].any(), f"{item.name} writes beyond its state"
     values[:need] = np.nan
     return values
+
+
+def one_tick(seed: int = 1, bars: int = 300, price: float = 60000.1, tick: float = 0.1) -> dict[str, Series]:
+    """One symbol that moves a tick at most, with long stretches in which nothing is traded."""
+    rng = np.random.default_rng(seed)
+    market = a_market(seed, bars, price)
+    traded = np.repeat(rng.random(bars // 30 + 1) < 0.6, 30)[:bars]
+    steps = np.concatenate(([0], np.where(traded, rng.integers(-1, 2, bars), 0)))
+    level = price + tick * np.cumsum(steps)
+    wick = np.where(traded, rng.integers(0, 2, (2, bars)), 0) * tick
+    first, close = level[:-1], level[1:]
+    moved = {"open": first, "close": close}
+    moved |= {"high": np.maximum(first, close) + wick[0], "low": np.minimum(first, close) - wick[1]}
+    counted = {name: np.where(traded, market[name], 0.0) for name in BARS[4:]}
+    return {**moved, **counted, "benchmark": market["benchmark"]}
+
+
+def windows(series: Series, n: int) -> Series:
+    """The last n values of each bar, [bars, n]; NaN where there are fewer."""
+    padded = np.concatenate((np.full(n - 1, np.nan), series))
+    return np.lib.stride_tricks.sliding_window_view(padded, n)
+
+
+def lagged(series: Series, bars: int = 1) -> Series:
+    return np.concatenate((np.full(bars, np.nan), series[:-bars]))
+
+
+def changes(series: Series) -> Series:
+    """Simple returns, NaN at first."""
+    before = lagged(series)
+    return (series - before) / before
+
+
+def agree(values: Series, expected: Series, within: float = 1e-9) -> None:
+    """Both are known at the same bars once the values count, and the same but for rounding."""
+    counted = slice(int(np.flatnonzero(~np.isnan(values))[0]), None)
+    ours, theirs = values[counted], expected[counted]
+    assert np.isnan(ours).tolist() == np.isnan(theirs).tolist()
+    size = np.maximum(np.abs(theirs), np.nanmean(np.abs(theirs)))
+    assert np.nanmax(np.abs(ours - theirs) / np.where(size > 0.0, size, 1.0)) <= within
