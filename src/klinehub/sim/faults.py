@@ -109,6 +109,7 @@ def schedule(rng: np.random.Generator, start: int, end: int) -> list[Fault]:
 
     Half of the kinds are off, the others come at rates drawn log-uniformly. A tenth of the seeds give no
     fault at all, a fifth aim every fault at a close. No fault outlasts *end* by more than its shortest time.
+    Where a ban and a restart are drawn, the restart comes during the ban.
     """
     mood = rng.random()
     if mood < _CALM:
@@ -119,7 +120,18 @@ def schedule(rng: np.random.Generator, start: int, end: int) -> list[Fault]:
     number = max(1, int(usual * (end - start) / _USUAL_SPAN))
     chosen = rng.choice(names, number, p=rates / rates.sum())
     focused = mood < _CALM + _FOCUSED
-    return sorted((_fault(rng, str(name), start, end, focused) for name in chosen), key=_when)
+    drawn = [_fault(rng, str(name), start, end, focused) for name in chosen]
+    return sorted(_met(drawn), key=_when)
+
+
+def _met(faults: list[Fault]) -> list[Fault]:
+    """Let the first restart come in the middle of the first ban: alone they all but never meet."""
+    ban = next((fault for fault in faults if fault.kind == "ban"), None)
+    restart = next((fault for fault in faults if fault.kind == "restart"), None)
+    if ban is None or restart is None:
+        return faults
+    at = ban.at + int(1000 * ban.seconds * restart.pick)
+    return [fault._replace(at=at) if fault is restart else fault for fault in faults]
 
 
 def _when(fault: Fault) -> tuple[int, str, float]:
