@@ -197,7 +197,7 @@ def macd_line(state: State, close: Bar, fast: int = 12, slow: int = 26) -> float
 
 @factor(
     state=9,
-    warmup=lambda fast, slow, signal, n: max(ema_bars(max(fast, slow), signal), ema_bars(fast), atr_bars(n)),
+    warmup=lambda fast, slow, signal, n: max(ema_bars(fast, signal), ema_bars(slow, signal), atr_bars(n)),
     family=FAMILY,
     formula="(MACD(fast, slow) - EMA(signal) of it) / ATR(n)",
     unit="ATR",
