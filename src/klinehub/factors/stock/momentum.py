@@ -154,26 +154,18 @@ def stoch_rsi(state: State, close: Bar, n: int = 14, span: int = 14, smooth: int
 def _from_mean(state: State, at: int, x: float, n: int) -> tuple[float, float]:
     """Give x less the mean of the last n values, and their mean distance to it; 1 + n numbers.
 
-    Sums of distances to x, so that equal values give zeros; four at a time, which takes a third of the time.
+    In distances to x, so that equal values give zeros. Four sums side by side were measured to be no faster.
     """
     place = int(state[at])
     state[at + 1 + place] = x
     state[at] = place + 1.0 if place + 1 < n else 0.0
-    first, last, fours = at + 1, at + 1 + n, at + 1 + n - n % 4
-    a = b = c = d = 0.0
-    for j in range(first, fours, 4):
-        a, b = a + (state[j] - x), b + (state[j + 1] - x)
-        c, d = c + (state[j + 2] - x), d + (state[j + 3] - x)
-    for j in range(fours, last):
-        a += state[j] - x
-    mean = ((a + b) + (c + d)) / n
-    a = b = c = d = 0.0
-    for j in range(first, fours, 4):
-        a, b = a + abs(state[j] - x - mean), b + abs(state[j + 1] - x - mean)
-        c, d = c + abs(state[j + 2] - x - mean), d + abs(state[j + 3] - x - mean)
-    for j in range(fours, last):
-        a += abs(state[j] - x - mean)
-    return -mean, ((a + b) + (c + d)) / n
+    mean = distance = 0.0
+    for j in range(at + 1, at + 1 + n):
+        mean += state[j] - x
+    mean /= n
+    for j in range(at + 1, at + 1 + n):
+        distance += abs(state[j] - x - mean)
+    return -mean, distance / n
 
 
 @factor(
