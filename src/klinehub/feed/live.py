@@ -25,6 +25,7 @@ WORKERS: Final = {Use.PROBE: 4, Use.REPAIR: 24, Use.WARM_UP: 4, Use.AUDIT: 2}
 TIMER: Final = 500  # market ms between two looks at what is fresh and what is missing
 SHORTEST_TIMER: Final = 0.05  # real seconds, when market time runs fast
 LISTING_EVERY: Final = 45.0  # real seconds between two readings of the listing
+LISTING_AGAIN: Final = 10.0  # the same after one that failed
 UP_WITHIN: Final = 15.0
 
 # Starts a task that lives as long as its hub.
@@ -224,14 +225,15 @@ class Live:
 
     async def _read_listing(self) -> None:
         """Read the listing now and then, and when the exchange says that something has changed."""
+        pause = LISTING_EVERY
         while True:
             try:
-                async with asyncio.timeout(LISTING_EVERY):
+                async with asyncio.timeout(pause):
                     await self._listing_due.wait()
             except TimeoutError:
                 pass
             self._listing_due.clear()
-            await self._try(self._relist())
+            pause = LISTING_EVERY if await self._try(self._relist()) else LISTING_AGAIN
 
     async def _read_prices(self) -> None:
         """Ask when each symbol last traded, one request at a time, when the core wants to know."""
@@ -259,9 +261,11 @@ class Live:
             except DataError as exc:
                 self.last_loss = str(exc)
 
-    async def _try(self, work: Awaitable[None]) -> None:
-        """Do what is done again anyway; why it failed is kept to be shown."""
+    async def _try(self, work: Awaitable[None]) -> bool:
+        """Do what is done again anyway; gives whether it was done, and why not is kept to be shown."""
         try:
             await work
         except FeedError as exc:
             self.last_loss = str(exc)
+            return False
+        return True

@@ -193,6 +193,9 @@ class Seat:
         except BaseException:
             line.drop("it is not wanted any more")
             raise
+        if not line.connected:
+            # Lost right after its handshake: picows gives a transport all the same, and tells nobody.
+            raise explain(ConnectionResetError(), line.url, self._network.via(line.url))
         self._lines.append(line)
         watching = asyncio.get_running_loop().create_task(line.watch())
         self._watching[watching] = line

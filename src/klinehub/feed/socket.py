@@ -89,6 +89,11 @@ class Line(WSListener):
         self._resting = self._attentive = False
 
     @property
+    def connected(self) -> bool:
+        """Whether the handshake was told of; one may end before that."""
+        return self._transport is not None
+
+    @property
     def up(self) -> bool:
         """Whether all names were asked for, and it is not over."""
         return self.up_at is not None and not self.over

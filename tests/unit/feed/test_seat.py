@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from picows import WSListener
 from tests.unit.feed.seats import DELAY, NAMES, PORTS, ROUTES, Scene, during, played
 
 from klinehub.feed.dialogue import ASK_AGAIN
 from klinehub.feed.seat import BACKOFF, PATIENCE, REFUSED, TOO_OFTEN
 from klinehub.feed.socket import MESSAGE_PAUSE
 from klinehub.panel.memory import I64, U8
+from klinehub.sim.loop import SimNetwork
 
 
 def test_it_is_up_when_all_names_were_asked_for() -> None:
@@ -44,6 +46,28 @@ def test_many_names_are_asked_for_at_the_exchange_s_pace() -> None:
     assert max(len(part) for _, _, part in heard) <= 200
     assert np.diff([time for time, _, _ in heard]) == pytest.approx([MESSAGE_PAUSE] * (len(heard) - 1))
     assert scene.changes[0][0] >= heard[-1][0] - DELAY
+
+
+def test_a_socket_that_is_lost_right_after_its_handshake_is_opened_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The library then gives a transport, but tells the listener neither of a connection nor of its end."""
+    opened = SimNetwork.open_socket
+    lost = [True, True]
+
+    async def mute(self: SimNetwork, url: str, listener_factory: Any) -> Any:
+        return await opened(self, url, WSListener if lost and lost.pop() else listener_factory)
+
+    async def act(scene: Scene) -> None:
+        await asyncio.sleep(3)
+        assert scene.seat.up
+        for client in scene.place.living[:2]:
+            await client.ws.close()
+        await asyncio.sleep(1)
+
+    monkeypatch.setattr(SimNetwork, "open_socket", mute)
+    scene = played(act)
+    assert "was cut" in scene.changes[0][3]
 
 
 @pytest.mark.parametrize("fault", ["reset", "cut", "close"])
