@@ -72,7 +72,7 @@ class Liveness:
         self._lacks = np.zeros(shape, bool)
         self._why = np.full(shape, int(Reason.STARTING))
         self._seats: list[_Seat] = []
-        self._prices_asked = 0
+        self._prices_asked = self._prices_known = 0
         self._judged = 0
         self._gaps = np.empty(0, np.int64)
 
@@ -115,6 +115,11 @@ class Liveness:
 
     def mark_all(self, reason: Reason, now: int) -> None:
         """Mark everything stale until it is heard or proved after *now*: the clock before it was wrong."""
+        self._forget_after(now)
+        self._mark(np.ones(self._marked.shape, bool), reason, now)
+
+    def _forget_after(self, now: int) -> None:
+        """Let no time lie in the future: what waits for one would wait as long as the clock was set back."""
         kept = [self._loaded, self._proved, self._marked, self._since, self._tried, self._probed]
         for times in (self._ring.memory.heard, *kept, self._acted, self._owed, self._untold):
             np.minimum(times, now, out=times)
@@ -122,8 +127,7 @@ class Liveness:
             seat.heard, seat.since, seat.acted = (
                 min(time, now) for time in (seat.heard, seat.since, seat.acted)
             )
-        self._prices_asked = 0
-        self._mark(np.ones(self._marked.shape, bool), reason, now)
+        self._prices_asked, self._prices_known = 0, min(self._prices_known, now)
 
     def loaded(self, t: int, row: int, asked: int, *, proven: bool = False) -> None:
         """Note that the ring holds what REST knew of a symbol's newest bar at exchange time *asked*.
@@ -138,6 +142,7 @@ class Liveness:
     def on_prices(self, traded: Mapping[str, int], asked: int) -> None:
         """Judge every stream by when its symbol last traded, as REST knew at exchange time *asked*."""
         rows = self._roster.rows
+        self._prices_known = max(self._prices_known, asked)
         last = np.array([traded.get(self._ring.symbols[row], -1) for row in rows.tolist()], np.int64)
         tells = int(TELLS_WITHIN * self._pace)
         for t in self._streamed:
@@ -156,6 +161,8 @@ class Liveness:
 
     def check(self, now: int, gaps: Iterable[int], into: Decisions) -> None:
         """Judge every stream at exchange time *now* and write who is stale; rows with *gaps* are."""
+        if now < self._judged:
+            self._forget_after(now)
         for t in self._streamed:
             self._check_streams(t, now, into)
         for number in range(len(self._seats)):
@@ -222,13 +229,15 @@ class Liveness:
     def _move(self, number: int, seat: _Seat, owes: bool, now: int, into: Decisions) -> None:  # noqa: FBT001
         """Give a silent seat another socket, the old one kept until the new one is heard; then another route.
 
-        While nothing shows that it owes trades it may just be quiet, and it keeps its route.
+        While prices show that it owes no trade it may just be quiet, and it keeps its route. Where nobody
+        answers what was traded, it changes it slowly: a silent one would else be kept for ever.
         """
         first = seat.acted <= max(seat.heard, seat.since)
         if not first and now - seat.acted < (SEAT_STEP if owes else SEAT_AGAIN) * self._pace:
             return
         seat.acted = now
-        if owes and not first:
+        untold = self._prices_known < max(seat.heard, seat.since)
+        if not first and (owes or untold):
             into.steps.append(Reroute(number, "a new socket is silent too"))
         else:
             into.steps.append(Renew(number, "it is silent", overlap=True))

@@ -242,7 +242,7 @@ def test_a_silent_socket_takes_another_route_after_ten_seconds_or_another_socket
         watch.now += TICK * pace
         if trading:
             watch.traded = dict.fromkeys(NAMES, watch.now - TELLS_WITHIN * pace - 1)
-            watch.prices()
+        watch.prices(without=() if trading else NAMES)
         watch.check()
     moves = [(time, step) for time, step in watch.steps if isinstance(step, Renew | Reroute)]
 

@@ -9,7 +9,7 @@ from tests.unit.feed.watching import FRESH, HOUR, LONG_AGO, TICK, Watch
 from tests.unit.panel.model import SCALE
 
 from klinehub.domain.stale import Reason
-from klinehub.feed.decisions import Fetch, Renew, Resubscribe
+from klinehub.feed.decisions import Fetch, Renew, Reroute, Resubscribe
 from klinehub.feed.liveness import (
     AHEAD,
     NEXT_STEP,
@@ -260,9 +260,32 @@ def test_a_silent_socket_that_owes_nothing_keeps_its_route() -> None:
     watch = Watch()
     watch.begin()
     watch.go(10_000, talking=NAMES)
-    watch.go(SEAT_UNPROVEN + SEAT_AGAIN + 2 * TICK)
+    watch.go(SEAT_UNPROVEN + 2 * TICK)
+    watch.prices()
+    watch.go(SEAT_AGAIN)
 
     assert [type(step) for _, step in watch.steps] == [Renew, Renew]
+
+
+def test_a_silent_socket_of_which_nobody_knows_what_it_owes_changes_its_route_slowly() -> None:
+    """REST is closed: the socket may be on a route that connects and stays silent."""
+    watch = Watch()
+    watch.begin()
+    watch.go(10_000, talking=NAMES)
+    watch.go(SEAT_UNPROVEN + SEAT_AGAIN + 2 * TICK)
+
+    assert [type(step) for _, step in watch.steps] == [Renew, Reroute]
+
+
+def test_steps_go_on_when_the_clock_was_set_back_and_nobody_can_say_so() -> None:
+    watch = Watch()
+    watch.begin()
+    watch.go(10_000, talking=NAMES)
+    watch.go(SEAT_UNPROVEN + 2 * TICK)
+    watch.now -= HOUR
+    watch.go(SEAT_UNPROVEN + SEAT_AGAIN + 4 * TICK)
+
+    assert len(watch.steps) >= 2
 
 
 def test_a_silent_socket_is_replaced_as_the_first_step_after_its_clock_was_set_back_too() -> None:
