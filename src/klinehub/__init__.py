@@ -8,11 +8,12 @@ if TYPE_CHECKING:
     from klinehub.app.market import simulated
     from klinehub.domain.kline import Klines
     from klinehub.errors import DataError, DefinitionError, FeedError, KlinehubError
-    from klinehub.feed.decisions import BarClosed
-    from klinehub.hub import Scan
+    from klinehub.factors.define import Window, factor
+    from klinehub.scan.running import Scan
+    from klinehub.scan.scanner import compute
+    from klinehub.scan.screen import Screen
 
 __all__ = [
-    "BarClosed",
     "DataError",
     "DefinitionError",
     "FeedError",
@@ -20,6 +21,10 @@ __all__ = [
     "KlinehubError",
     "Klines",
     "Scan",
+    "Screen",
+    "Window",
+    "compute",
+    "factor",
     "simulated",
 ]
 
@@ -27,8 +32,11 @@ __all__ = [
 _HOME = {
     "Hub": "klinehub.app.library",
     "Klines": "klinehub.domain.kline",
-    "BarClosed": "klinehub.feed.decisions",
-    "Scan": "klinehub.hub",
+    "Screen": "klinehub.scan.screen",
+    "Window": "klinehub.factors.define",
+    "compute": "klinehub.scan.scanner",
+    "factor": "klinehub.factors.define",
+    "Scan": "klinehub.scan.running",
     "simulated": "klinehub.app.market",
 }
 

@@ -21,7 +21,7 @@ from klinehub.feed.core import Core
 from klinehub.feed.decisions import Fetch
 from klinehub.feed.wire import ingest
 from klinehub.panel.ring import Ring
-from klinehub.scan.scanner import Scanner
+from klinehub.scan.scanner import Scanner, default_screen
 
 
 def is_filled() -> bool:
@@ -61,7 +61,7 @@ def fill() -> None:
     ring.verify(0, row, exact)
     panels = {tf.name: ring.panel(tf.name) for tf in frames}
     panels["1m"].klines("BTCUSDT", 2, forming=True)
-    Scanner(panels, benchmark="BTCUSDT").warm_up()
+    Scanner(panels, (default_screen(panels),), benchmark="BTCUSDT").warm_up()
 
 
 def _frame(opened: int) -> bytes:

@@ -9,7 +9,7 @@
 import asyncio
 import resource
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -41,7 +41,9 @@ from klinehub.feed.warmup import Plan, Summary, plan, rows_needed, warm_up
 from klinehub.panel.merge import PROOF
 from klinehub.panel.panel import Panel
 from klinehub.panel.ring import Ring
-from klinehub.scan.scanner import Scanner, ScanResult
+from klinehub.scan.plain import Scans
+from klinehub.scan.running import Default, Scan, Scanning
+from klinehub.scan.screen import Screen
 from klinehub.scan.universe import benchmark, universe
 from klinehub.settings import HubSettings
 
@@ -56,19 +58,7 @@ SLACK: Final = 14
 MOST_CORRECTIONS: Final = 1_024
 
 
-class Scan(msgspec.Struct, frozen=True):
-    """A scan's result with what it took: real seconds, and REST calls made meanwhile (none).
-
-    `stale` says of ranked symbols that are not proven fresh why, and since when.
-    """
-
-    result: ScanResult
-    seconds: float
-    api_calls: int
-    stale: Mapping[str, Stale]
-
-
-class Hub:
+class Hub(Scans):
     """A whole market's klines, warmed up and kept live; use it as `async with Hub(...) as hub`.
 
     A bug inside ends the `async with` with its exception; a lost connection does not.
@@ -102,6 +92,8 @@ class Hub:
         self.timing = Timing(self.rest, self.gate, clock, on_doubt=self._on_doubt)
         self.corrections: deque[Correction] = deque(maxlen=MOST_CORRECTIONS)
         self.listings: dict[str, Listing] = {}
+        # Since when each symbol trades, as scanners read it.
+        self._listed: dict[str, int] = {}
         self.turnover: dict[str, float] = {}
         self.symbols: tuple[str, ...] = ()
         self.summary: Summary | None = None
@@ -117,7 +109,7 @@ class Hub:
         self.ring: Ring
         self.core: Core
         self.live: Live
-        self.scanner: Scanner
+        self.scanning: Scanning
 
     def __repr__(self) -> str:
         """Show what is held, for example `<Hub 550 symbols, 1m 5m 15m 1h, 3/3 streams up>`."""
@@ -150,6 +142,8 @@ class Hub:
                 raise several.exceptions[0] from None
             raise
         finally:
+            if self.symbols and hasattr(self, "scanning"):
+                self.scanning.end()
             for queue in list(self._subscribers):
                 if not _put(queue, None):
                     self._subscribers.remove(queue)
@@ -200,7 +194,7 @@ class Hub:
             now=self.now(),
         )
         self._on_plan(todo)
-        compiling = asyncio.get_running_loop().run_in_executor(None, self.scanner.warm_up)
+        compiling = asyncio.get_running_loop().run_in_executor(None, self.scanning.warm_up)
         before = self.gate.spent
         summary = await warm_up(
             todo, self.live.fetch, self.clock, batch=settings.batch, progress=self._on_progress
@@ -261,7 +255,7 @@ class Hub:
             dice=self._jitter,
         )
         self.core.watch(self.symbols)
-        self.scanner = self._scanner(None, None)
+        self._lay_out_scans()
         self.live = Live(
             self.core,
             self.rest,
@@ -277,6 +271,7 @@ class Hub:
     def _take(self, decisions: Decisions) -> None:
         """Keep corrections and pass closes on to every subscriber."""
         self.corrections.extend(decisions.corrected)
+        self.scanning.note(decisions.closed, decisions.revised)
         for event in decisions.closed:
             for queue in list(self._subscribers):
                 if not _put(queue, event):
@@ -296,6 +291,7 @@ class Hub:
         )
         found = changes(self.listings, binance.parse_listings(answer.body), self.symbols, fits)
         self.listings = found.listings
+        self._listed.update({name: one.onboard_time for name, one in self.listings.items()})
         come = self.core.on_listing(found, self.now())
         returned = tuple(symbol for symbol in come if symbol in self.ring.rows)
         # Nobody knows yet what is turned over of a newcomer, so that none can be chosen by it.
@@ -414,31 +410,27 @@ class Hub:
             "resident_bytes": resident_bytes(),
         }
 
-    def scan(
-        self, bar: int | None = None, *, timeframe: str | None = None, min_score: float | None = None
-    ) -> Scan:
-        """Rank the market at a closed bar (by default the newest) from memory alone.
+    def scans(self, *screens: Screen) -> AsyncGenerator[Scan, None]:
+        """Yield what each screen finds at each close of its timeframe, the hub's own score without any.
 
-        *timeframe* and *min_score* stand in for those of the settings.
+        A bar that came late, or was corrected, gives the scan again with a higher `revision`. Who takes the
+        scans too slowly gets the newest; those left out are counted in `skipped`.
         """
-        calls, started = self.gate.calls, self.clock.monotonic()
-        if timeframe is None and min_score is None:
-            scanner = self.scanner
-        else:
-            scanner = self._scanner(timeframe, min_score)
-        result = scanner.scan(bar)
-        seconds, calls = self.clock.monotonic() - started, self.gate.calls - calls
-        return Scan(result, seconds, calls, self._stale_of(hit.symbol for hit in result.results))
+        return self.scanning.scans(screens)
 
-    def _scanner(self, timeframe: str | None, min_score: float | None) -> Scanner:
+    def _lay_out_scans(self) -> None:
+        """Make the scanner of the settings' own score, and what others need."""
         settings = self.settings
-        return Scanner(
+        self._listed.update({name: one.onboard_time for name, one in self.listings.items()})
+        self.scanning = Scanning(
             self._panels,
+            Default(settings.scan_timeframe, settings.weights, settings.unavailable, settings.min_score),
             benchmark=benchmark(self.listings.values(), quote=settings.quote),
-            timeframe=timeframe or settings.scan_timeframe,
-            weights=settings.weights,
-            unavailable=settings.unavailable,
-            min_score=settings.min_score if min_score is None else min_score,
+            listed=self._listed,
+            now=self.now,
+            monotonic=self.clock.monotonic,
+            calls=lambda: self.gate.calls,
+            stale=self._stale_of,
         )
 
     async def closes(self) -> AsyncGenerator[BarClosed, None]:

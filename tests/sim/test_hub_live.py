@@ -227,15 +227,15 @@ def test_a_scan_makes_no_call_and_a_planted_one_is_seen() -> None:
         scan = made.hub.scan()
         assert scan.api_calls == 0
         assert {one.symbol for one in scan.result.results} <= set(made.hub.symbols)
-        plain = made.hub.scanner.scan
+        plain = made.hub.scanning.default.scan
 
-        def planted(*given: Any) -> Any:
+        def planted(*given: Any, **named: Any) -> Any:
             asking = made.hub.gate.take(1)
             with contextlib.suppress(StopIteration):
                 asking.send(None)
-            return plain(*given)
+            return plain(*given, **named)
 
-        made.hub.scanner.scan = planted  # type: ignore[method-assign, assignment]
+        made.hub.scanning.default.scan = planted  # type: ignore[method-assign]
         assert made.hub.scan().api_calls == 1
 
     play(act, bars=120)

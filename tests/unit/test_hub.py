@@ -21,6 +21,14 @@ def a_hub(seconds: Callable[[], float] = lambda: 0.0, **settings: Any) -> Hub:
     return Hub(wanted, clock=Clock(1_700_000_000_000, 1.0, seconds), network=SimNetwork(), jitter=lambda: 0.0)
 
 
+def laid_out() -> Hub:
+    """A hub of one symbol that has not asked the exchange for anything."""
+    hub = a_hub()
+    hub.symbols = ("BTCUSDT",)
+    hub._lay_out()
+    return hub
+
+
 def close(bar: int) -> Decisions:
     return Decisions(closed=[BarClosed("1m", bar, bar * 60_000, complete=True, missing=())])
 
@@ -64,7 +72,7 @@ def test_without_an_exchange_it_says_what_failed_and_leaves_nothing_behind() -> 
 
 
 async def test_every_subscriber_gets_every_close() -> None:
-    hub = a_hub()
+    hub = laid_out()
     readers = [hub.closes() for _ in range(3)]
     first = [asyncio.ensure_future(anext(reader)) for reader in readers]
     await asyncio.sleep(0)
@@ -77,7 +85,7 @@ async def test_every_subscriber_gets_every_close() -> None:
 
 
 async def test_a_subscriber_that_leaves_is_forgotten() -> None:
-    hub = a_hub()
+    hub = laid_out()
     reader = hub.closes()
     waiting = asyncio.ensure_future(anext(reader))
     await asyncio.sleep(0)
@@ -90,7 +98,7 @@ async def test_a_subscriber_that_leaves_is_forgotten() -> None:
 
 
 async def test_a_slow_subscriber_does_not_hold_up_a_fast_one() -> None:
-    hub = a_hub()
+    hub = laid_out()
     slow, fast = hub.closes(), hub.closes()
     begun = [asyncio.ensure_future(anext(one)) for one in (slow, fast)]
     await asyncio.sleep(0)

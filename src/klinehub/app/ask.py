@@ -12,20 +12,24 @@ from klinehub.app import options, show
 from klinehub.app.config import Config
 from klinehub.app.exits import FAILED
 from klinehub.app.library import system_account, system_clock, system_network
+from klinehub.app.own import own_frames, own_screen
 from klinehub.app.run import open_hub, run
 from klinehub.dialect.render import twelve_fields
 from klinehub.domain.timeframe import Timeframe, timeframe
-from klinehub.errors import UnknownName
+from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed import binance
 from klinehub.feed.asking import ask_klines, proven
 from klinehub.feed.audit import Verified
+from klinehub.feed.binance import MOST_ROWS
 from klinehub.feed.budget import WeightGate
 from klinehub.feed.decisions import Fetch
 from klinehub.feed.network import endpoint
 from klinehub.feed.rest import RestClient
 from klinehub.feed.timing import Timing
-from klinehub.hub import Scan
-from klinehub.scan.scanner import needs
+from klinehub.scan.presets import asked
+from klinehub.scan.running import Scan
+from klinehub.scan.scanner import default_screen, default_timeframe, rows_of
+from klinehub.scan.screen import Screen
 from klinehub.serve.local import NamedScan, ask, is_open
 
 # Seconds between two looks at a running hub; a close is shown at most this late.
@@ -53,19 +57,40 @@ async def _running(given: Mapping[str, Any]) -> bool:
 async def scan(given: Mapping[str, Any]) -> None:
     """Rank from the running hub, or from just the history that is needed; once, or at each close."""
     config = options.settings(given)
-    if await _running(given):
+    if given["once"] and given["watch"]:
+        raise DefinitionError("--once and --watch exclude each other: give one of them.")
+    if given["file"] and (given["where"] or given["screen"]):
+        raise DefinitionError("--file brings a screen of its own: leave --where and --screen out.")
+    screen = own_screen(given["file"]) if given["file"] else None
+    if screen is None and await _running(given):
         await _ask_scan(given, config)
     elif given["once"]:
-        found = await _scan_fresh(config)
+        found = await _scan_fresh(config, _wanted(config, given, screen))
         _tell_scan(NamedScan(**msgspec.structs.asdict(found), exchange=config.exchange), given, config)
     else:
-        await run(given)
+        await run(given, _wanted(config, given, screen))
+
+
+def _wanted(config: Config, given: Mapping[str, Any], own: Screen | None) -> Screen:
+    """Give the screen that a command asks for."""
+    hub = config.hub
+    frames = own_frames(hub.timeframes, own)
+    if own is not None:
+        return msgspec.structs.replace(own, timeframe=own.timeframe or default_timeframe(frames))
+    base = default_screen(
+        frames,
+        hub.scan_timeframe,
+        weights=hub.weights,
+        unavailable=hub.unavailable,
+        min_score=hub.min_score,
+    )
+    return asked(base, where=given["where"], name=given["screen"])
 
 
 async def _ask_scan(given: Mapping[str, Any], config: Config) -> None:
     """Show the running hub's ranking, anew at each close of its timeframe unless asked for once."""
-    asked = {name: given[name] for name in ("timeframe", "min_score") if given[name] is not None}
-    params = {name: str(value) for name, value in asked.items()}
+    names = ("timeframe", "min_score", "where", "screen")
+    params = {name: str(given[name]) for name in names if given[name] is not None}
     shown = -1
     while True:
         found = msgspec.json.decode(await ask(options.door(), "scan", params), type=NamedScan)
@@ -85,16 +110,19 @@ def _tell_scan(found: NamedScan, given: Mapping[str, Any], config: Config) -> No
         show.out.print(table)
 
 
-async def _scan_fresh(config: Config) -> Scan:
+async def _scan_fresh(config: Config, screen: Screen) -> Scan:
     """Warm up just what a scan reads, without streams, and rank."""
     wanted = config.hub
-    reads = needs(wanted.timeframes, wanted.scan_timeframe, wanted.weights)
-    less = msgspec.structs.replace(wanted, timeframes=tuple(reads), bars=max(reads.values()), streams=False)
+    reads = rows_of(screen, own_frames(wanted.timeframes, screen))
+    bars = min(max(reads.values()), MOST_ROWS - 1)
+    less = msgspec.structs.replace(
+        wanted, timeframes=tuple(reads), scan_timeframe=screen.timeframe, bars=bars, streams=False
+    )
     with show.steps("warm-up") as progress:
         hub = open_hub(msgspec.structs.replace(config, hub=less), progress)
         async with hub:
             progress.close()
-            return hub.scan()
+            return hub.scan(screen)
 
 
 async def klines(given: Mapping[str, Any]) -> None:

@@ -62,6 +62,8 @@ def run(**given: object) -> None:
 @click.option(
     "--once", is_flag=True, help="Rank once and end; without it the ranking is shown at each close."
 )
+@click.option("--watch", is_flag=True, help="Show the ranking at each close, as without --once.")
+@options.screen_options
 @options.scan_options
 @options.hub_options
 def scan(**given: object) -> None:
@@ -69,6 +71,17 @@ def scan(**given: object) -> None:
     from klinehub.app.ask import scan as work
 
     _wait(work(given))
+
+
+@cli.command()
+@click.argument("name", required=False)
+@click.option("--family", metavar="NAME", help="Only one family: trend, momentum, volatility, …")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def factors(**given: object) -> None:
+    """List the factors that screens are made of, or say everything of one."""
+    from klinehub.app.factors import factors as work
+
+    work(given)
 
 
 @cli.command()

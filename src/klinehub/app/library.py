@@ -5,10 +5,12 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from klinehub import compiled, hub
+from klinehub import compiled
+from klinehub.app.compat import MIN_SCORE, KnownHub
 from klinehub.domain.clock import Clock
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed.account import Account
@@ -51,7 +53,7 @@ def system_account(rest_url: str) -> Account | None:
     return Account((Path(base) if base else Path.home() / ".local" / "state") / "klinehub" / "account")
 
 
-class Hub(hub.Hub):
+class Hub(KnownHub):
     """A whole market's klines, warmed up and then live; use it as `async with Hub(...) as hub`.
 
     *exchange* is "binance-usdm"; further keywords are the fields of `HubSettings`, for example
@@ -99,3 +101,15 @@ class Hub(hub.Hub):
         """Have the kernels compiled beside this process before anything has to be on time."""
         await compiled.ensure(self._on_compile)
         await super()._start()
+
+
+async def run_optimized_scan(
+    min_score: float = MIN_SCORE,
+    max_symbols: int | None = None,
+    *,
+    analyze: Callable[..., Any] | None = None,
+    **options: Any,  # noqa: ANN401 - the keywords of `Hub`
+) -> dict[str, Any]:
+    """Warm a hub up, scan once and leave: what `Hub.run_optimized_scan` gives; *options* are the hub's."""
+    async with Hub(**{"streams": False, **options}) as hub:
+        return await hub.run_optimized_scan(min_score, max_symbols, analyze=analyze)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from rich.table import Table
 
 from klinehub.app import show
@@ -26,9 +27,15 @@ def bench(names: tuple[str, ...], *, show_list: bool, as_json: bool) -> None:
         show.err.print(f"{at}/{len(wanted)} {name}: {MEANINGS[name]}", soft_wrap=True)
         taken[name] = take(name)
     if as_json:
-        show.document(taken)
+        show.document({name: _flat(one) for name, one in taken.items()})
     else:
         show.out.print(_table(taken))
+
+
+def _flat(one: Entry) -> dict[str, Any]:
+    """Give a measurement with its details beside its figure."""
+    plain: dict[str, Any] = msgspec.structs.asdict(one)
+    return {**plain.pop("detail"), **plain}
 
 
 def _listed(meanings: dict[str, str]) -> Table:

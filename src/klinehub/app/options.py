@@ -70,6 +70,11 @@ _SCAN: Final = (
     click.option("--min-score", type=float, metavar="X", help="Show only scores of at least X in size."),
     click.option("--top", type=int, metavar="N", help="How many rows to show; 20."),
 )
+_SCREEN: Final = (
+    click.option("--where", metavar="EXPR", help="Only where this holds, as 'rsi_1h < 30 and age > 30d'."),
+    click.option("--screen", metavar="NAME", help="A preset in place of the score: momentum, breakout, …"),
+    click.option("--file", metavar="FILE[:NAME]", help="A screen of your own, as mine.py:screen."),
+)
 _COMMON: Final = (
     click.option(
         "--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings; klinehub.toml."
@@ -92,6 +97,11 @@ def reach_options(command: Command) -> Command:
 def scan_options(command: Command) -> Command:
     """Add the options of a ranking."""
     return _add(command, _SCAN)
+
+
+def screen_options(command: Command) -> Command:
+    """Add the options that choose a screen."""
+    return _add(command, _SCREEN)
 
 
 def common_options(command: Command) -> Command:

@@ -14,12 +14,14 @@ from klinehub.app import options, show
 from klinehub.app.config import Config
 from klinehub.app.library import Hub
 from klinehub.app.market import Announcement, simulated
+from klinehub.app.own import own_frames
 from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import timeframe
 from klinehub.errors import DefinitionError
-from klinehub.factors.library import reading
 from klinehub.feed.audit import Verified
-from klinehub.hub import Scan
+from klinehub.scan.running import Scan
+from klinehub.scan.score import reading
+from klinehub.scan.screen import Screen
 from klinehub.serve.local import LocalDoor, is_open
 
 DEMO: Final = "simulated exchange"
@@ -40,15 +42,19 @@ def open_hub(config: Config, progress: show.Steps, *, clock: Clock | None = None
     )
 
 
-async def run(given: Mapping[str, Any]) -> None:
-    """Warm up, go live, answer other commands and show the ranking until stopped."""
+async def run(given: Mapping[str, Any], screen: Screen | None = None) -> None:
+    """Warm up, go live, answer other commands and show the ranking, or a screen's, until stopped."""
     config = options.settings(given)
+    if screen is not None:
+        frames = own_frames(config.hub.timeframes, screen)
+        hub_settings = msgspec.structs.replace(config.hub, timeframes=frames)
+        config = msgspec.structs.replace(config, hub=hub_settings)
     await _alone()
     with show.steps("warm-up") as progress:
         hub = open_hub(config, progress)
         async with hub, _opened(hub, config.exchange):
             progress.close()
-            await watch(hub, config, config.exchange, as_json=given["as_json"])
+            await watch(hub, config, config.exchange, as_json=given["as_json"], screen=screen)
 
 
 async def _alone() -> None:
@@ -166,23 +172,26 @@ def report(hub: Hub, scan: Scan, verified: Verified) -> dict[str, object]:
     }
 
 
-async def watch(hub: Hub, config: Config, exchange: str, *, as_json: bool) -> None:
+async def watch(
+    hub: Hub, config: Config, exchange: str, *, as_json: bool, screen: Screen | None = None
+) -> None:
     """Show the ranking, anew at each close of the base timeframe; in JSON, one document a line."""
     if hub.summary is not None:
         show.say_summary(hub.summary)
-    scan = hub.scan()
+    chosen = hub.scanning.default.screens[0] if screen is None else screen
+    scan = hub.scan(chosen)
     async with aclosing(hub.closes()) as closes:
         if as_json:
             show.document(scan)
             async for event in closes:
                 if event.timeframe == scan.result.timeframe:
-                    show.document(hub.scan(event.bar))
+                    show.document(hub.scanning.screened(chosen, event.bar))
             return
         with Live(_view(hub, scan, config, exchange), console=show.out, auto_refresh=False) as live:
             live.refresh()
             async for event in closes:
                 if event.timeframe == scan.result.timeframe:
-                    scan = hub.scan(event.bar)
+                    scan = hub.scanning.screened(chosen, event.bar)
                 if event.timeframe == hub.timeframes[0].name:
                     live.update(_view(hub, scan, config, exchange), refresh=True)
 

@@ -17,7 +17,8 @@ from rich.text import Text
 from klinehub.errors import DefinitionError
 from klinehub.feed.asking import Progress
 from klinehub.feed.warmup import Plan, Summary
-from klinehub.hub import Scan
+from klinehub.scan.running import Scan
+from klinehub.scan.scanner import DEFAULT, Hit, ScanResult
 
 err = Console(stderr=True, highlight=False)
 out = Console(highlight=False)
@@ -122,38 +123,65 @@ def ranking(
     """Lay a scan out as a table, strongest score first; *prices* are newer ones than the scanned bar's."""
     result = scan.result
     shown = next(count for width, count in WIDTHS if out.width >= width)
+    named = "" if result.screen == DEFAULT else f"{result.screen}, "
     table = Table(
         box=SIMPLE_HEAD,
-        title=f"{exchange}  {result.timeframe} bar of {moment(result.bar_open_time, tz)}",
+        title=f"{exchange}  {named}{result.timeframe} bar of {moment(result.bar_open_time, tz)}",
         caption="\n".join(part for part in (_caption(scan), foot) if part),
         title_justify="left",
         caption_justify="left",
         expand=False,
     )
+    scored, columns = bool(result.weights), _columns(result)
     table.add_column("#", justify="right", style="dim")
     table.add_column("symbol", no_wrap=True)
-    table.add_column("score", justify="right", no_wrap=True)
-    table.add_column("side", no_wrap=True)
+    for name in ("score", "side") if scored else ():
+        table.add_column(name, justify="right" if name == "score" else "left", no_wrap=True)
     table.add_column("price", justify="right", no_wrap=True)
-    table.add_column("what made it")
+    for name in columns:
+        table.add_column(name, justify="right")
+    if scored and not columns:
+        table.add_column("what made it")
     for place, hit in enumerate(result.results[:top], 1):
-        colour = "green" if hit.score > 0 else "red"
-        parts = sorted(hit.contributions.items(), key=lambda part: -abs(part[1]))[:shown]
         table.add_row(
             str(place),
             Text(f"{hit.symbol}{'*' if hit.symbol in scan.stale else ''}"),
-            Text(f"{hit.score:+.1f}", style=colour),
-            Text(hit.side, style=colour if hit.side != "flat" else "dim"),
+            *(_scored(hit) if scored else ()),
             f"{(prices or {}).get(hit.symbol, hit.price):.10g}",
-            "  ".join(f"{name} {points:+.1f}" for name, points in parts),
+            *(_number(hit.columns.get(name)) for name in columns),
+            *([_made_of(hit, shown)] if scored and not columns else []),
         )
     return table
 
 
+def _columns(result: ScanResult) -> tuple[str, ...]:
+    """Give the names of a screen's own columns."""
+    return tuple(result.results[0].columns) if result.results else ()
+
+
+def _scored(hit: Hit) -> tuple[Text, Text]:
+    """Give the cells of the score and its side."""
+    score = hit.score or 0.0
+    colour = "green" if score > 0 else "red"
+    return Text(f"{score:+.1f}", style=colour), Text(hit.side, style=colour if hit.side != "flat" else "dim")
+
+
+def _made_of(hit: Hit, shown: int) -> str:
+    """Name the parts that made most of a score."""
+    parts = sorted(hit.contributions.items(), key=lambda part: -abs(part[1]))[:shown]
+    return "  ".join(f"{name} {points:+.1f}" for name, points in parts)
+
+
+def _number(value: float | None) -> str:
+    """Print a column's value."""
+    return "" if value is None else f"{value:,.4g}" if abs(value) < 1e6 else f"{value:,.0f}"
+
+
 def _caption(scan: Scan) -> str:
     result = scan.result
+    done = "scored" if result.weights else "judged"
     parts = [
-        f"{result.symbols} symbols scored in {scan.seconds * 1000:.1f} ms",
+        f"{result.symbols} symbols {done} in {scan.seconds * 1000:.1f} ms",
         f"{scan.api_calls} API calls",
     ]
     if result.warming:

@@ -12,6 +12,7 @@ All three are the same function live and on history.
 """
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_type_hints, overload
 
@@ -113,7 +114,8 @@ class Factor(msgspec.Struct, frozen=True, eq=False):
     def _typed(self, name: str, value: Number) -> Number:
         """Give an option's value in the type of its default."""
         kind = type(self.options[name])
-        is_number = type(value) in {int, float} and abs(value) < MOST_OPTION
+        most = MOST_OPTION if kind is int else sys.float_info.max
+        is_number = type(value) in {int, float} and abs(value) <= most
         if not is_number or kind(value) != value:
             what = "a whole number" if kind is int else "a finite number"
             raise DefinitionError(f"{self.name}({name}={value!r}): give {what}.")

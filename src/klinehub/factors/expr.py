@@ -141,6 +141,13 @@ class Expr:
     def __invert__(self) -> "Expr":
         return _element("not", self)
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The fields that this term reads itself, not through its arguments."""
+        if self.op == "factor":
+            return tuple(self.params[0].fields)
+        return self.params if self.op == "field" else ()
+
     def eq(self, other: object) -> "Expr":
         """Say where two values are equal numbers."""
         return _element("eq", self, other)

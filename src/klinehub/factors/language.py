@@ -75,7 +75,11 @@ def parse(text: str, factors: Mapping[str, Factor]) -> Expr:
 
 def condition(text: str, factors: Mapping[str, Factor]) -> Expr:
     """Read an expression that holds or does not, as a filter needs; a number is refused."""
-    expr = parse(text, factors)
+    return decisive(parse(text, factors))
+
+
+def decisive(expr: Expr) -> Expr:
+    """Give an expression back that holds or does not; raises DefinitionError for a number."""
     left = [expr]
     while left:
         term = left.pop()

@@ -7,53 +7,65 @@
 3. One loop serves one new bar and a whole history alike: what is kept between two calls is the state.
 
 A stepped factor runs once for each block of BLOCK bars, from `need` bars before it. Each run has a slot in
-the state, and `age` counts its bars: -1 while the start of the run was not seen. A hole starts a run anew.
+the state, and `age` counts its bars: -1 while the start of the run was not seen. A hole starts a run anew,
+and so does a listing; what lies before the bars that are held is neither.
 """
 
 import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, Final
 
 import numba as nb
+import numpy as np
 
+from klinehub.errors import DefinitionError
 from klinehub.factors.define import Factor
 from klinehub.panel.view import PLANES
 
 # A recursive value is the run from the start of its block, less the warm-up.
 BLOCK: Final = 128
 _STEPPED: Final = """
-def run(cube, times, benchmark, first, state, age, need, out{options}):
-    last = first + cube.shape[2] - 1
-    for s in range(cube.shape[1]):
-        for block in range(first // {block}, (last + need) // {block} + 1):
-            slot, begin = block % state.shape[1], block * {block}
-            kept, seen = state[s, slot], age[s, slot]
-            for bar in range(max(begin - need, first), min(begin + {block} - 1, last) + 1):
+def run(cube, times, benchmark, first, since, known, state, age, need, scratch, out{options}):
+    last, size, lead = first + cube.shape[2] - 1, state.shape[1], cube.shape[2] - out.shape[1]
+    for block in range(since // {block}, (last + need) // {block} + 1):
+        slot, begin = block % state.shape[0], block * {block}
+        low, high = max(begin - need, since), min(begin + {block} - 1, last)
+        for s in range(cube.shape[1]):
+            kept, seen = state[slot, :, s], age[slot, s]
+            if high > low:
+                kept = scratch[:, 0]
+                for n in range(size):
+                    kept[n] = state[slot, n, s]
+            for bar in range(low, high + 1):
                 t = bar - first
                 {read}
                 whole = {whole}
                 if seen != 0 and (bar == begin - need or not whole):
-                    kept[:] = 0.0
-                    seen = 0
+                    for n in range(size):
+                        kept[n] = 0.0
+                    seen = 0 if bar >= known[s] else -1
                 value = np.nan
                 if whole and seen >= 0:
                     value = step(kept, {values}{options})
                     seen += 1
-                if bar >= begin:
-                    out[s, t] = value if seen > need and np.isfinite(value) else np.nan
-            age[s, slot] = seen
+                if bar >= begin and t >= lead:
+                    out[s, t - lead] = value if seen > need and np.isfinite(value) else np.nan
+            age[slot, s] = seen
+            if high > low:
+                for n in range(size):
+                    state[slot, n, s] = kept[n]
 """
 _WINDOWED: Final = """
-def run(cube, times, benchmark, first, state, age, need, out{options}):
+def run(cube, times, benchmark, first, since, known, state, age, need, scratch, out{options}):
     lead = cube.shape[2] - out.shape[1]
     for s in range(cube.shape[1]):
         length = 0
-        for t in range(cube.shape[2]):
+        for t in range(since - first, cube.shape[2]):
             {read}
             length = length + 1 if {whole} else 0
             if t < lead:
@@ -63,11 +75,20 @@ def run(cube, times, benchmark, first, state, age, need, out{options}):
                 value = step({values}{options})
             out[s, t - lead] = value if np.isfinite(value) else np.nan
 """
-_CUBE: Final = nb.types.Array(nb.float64, 3, "C")
-_ROW: Final = nb.types.Array(nb.float64, 1, "C")
+# Read only: all factors share them, and one that sorts its window in place would change what others see.
+_CUBE: Final = nb.types.Array(nb.float64, 3, "C", readonly=True)
+_ROW: Final = nb.types.Array(nb.float64, 1, "C", readonly=True)
+# How much is told of why a function can not be compiled.
+_REASON: Final = 160
 _STATE: Final = nb.types.Array(nb.float64, 3, "C")
+_KNOWN: Final = nb.types.Array(nb.int64, 1, "C")
 _AGE: Final = nb.types.Array(nb.int64, 2, "C")
 _OUT: Final = nb.types.Array(nb.float64, 2, "A")
+# What is the same wherever it is called, and has too many parts to look at.
+_LIBRARIES: Final = frozenset({"math", "numba", "numpy"})
+_NOTHING: Final = object()
+# Its stubs do not know the option that leaves reference counts out.
+_njit: Any = nb.njit
 _loops: dict[Factor, Callable[..., None]] = {}
 
 
@@ -75,11 +96,17 @@ def loop_of(factor: Factor) -> Callable[..., None]:
     """Give the compiled loop of a factor, from memory, from disk, or made now (about half a second).
 
     It takes (cube [9, symbols, bars], open times [bars], benchmark's closes [bars], index of the first bar,
-    state [symbols, slots, size], age [symbols, slots], bars needed before, out [symbols, bars], *options).
+    index to run from, index from which on each symbol is known [symbols], state [slots, size, symbols], age
+    [slots, symbols], bars needed before, scratch [size, 1], out [symbols, last bars wanted], *options).
     """
     if factor not in _loops:
         _loops[factor] = _made(factor)
     return _loops[factor]
+
+
+def anchor(bar: int, need: int) -> int:
+    """Give the index from which a stepped factor has to run for its value at *bar*."""
+    return bar // BLOCK * BLOCK - need
 
 
 def slots(need: int) -> int:
@@ -117,14 +144,26 @@ def _made(factor: Factor) -> Callable[..., None]:
     module = ModuleType(name)
     own = factor.function.__module__.startswith("klinehub.")
     # A user's function may reach beyond its window or its state: better an error than foreign memory.
-    step = nb.njit(nogil=True, error_model="numpy", boundscheck=not own)(_plain(factor.function))
-    module.__dict__.update(np=__import__("numpy"), step=step)
+    step = _njit(nogil=True, error_model="numpy", boundscheck=not own, _nrt=not own)(_plain(factor.function))
+    module.__dict__.update(np=np, step=step)
     # Where numba finds it again when it loads what it had compiled.
     sys.modules[name] = module
     exec(compile(source, _written(name, source), "exec"), module.__dict__)  # noqa: S102 - our own text
-    loop: Any = nb.njit(cache=True, nogil=True, error_model="numpy")(module.__dict__["run"])
+    loop: Any = _njit(cache=True, nogil=True, error_model="numpy", _nrt=not own)(module.__dict__["run"])
     options = [nb.int64 if isinstance(value, int) else nb.float64 for value in factor.options.values()]
-    loop.compile(nb.void(_CUBE, _ROW, _ROW, nb.int64, _STATE, _AGE, nb.int64, _OUT, *options))
+    try:
+        loop.compile(
+            nb.void(
+                _CUBE, _ROW, _ROW, nb.int64, nb.int64, _KNOWN, _STATE, _AGE, nb.int64, _OUT, _OUT, *options
+            )
+        )
+    except Exception as exc:
+        lines = (line.strip() for line in str(exc).splitlines())
+        reason = " ".join(line for line in lines if line and not line.startswith("Failed in"))
+        raise DefinitionError(
+            f"{factor.name}() can not be compiled: {reason[:_REASON]}… Write it with numbers, loops and "
+            "math, and do not write into a window."
+        ) from exc
     loop.disable_compile()
     made: Callable[..., None] = loop
     return made
@@ -163,12 +202,15 @@ def fingerprint(function: Callable[..., Any]) -> bytes:
             digest.update(
                 repr([const for const in code.co_consts if not isinstance(const, CodeType)]).encode()
             )
-            for name in code.co_names:
-                seen = plain.__globals__.get(name)
-                if callable(seen) and hasattr(_plain(seen), "__code__"):
-                    visit(seen)
-                elif isinstance(seen, int | float | str | tuple):
-                    digest.update(f"{name}={seen!r}".encode())
+        for name, seen in _outside(plain):
+            if callable(seen) and hasattr(_plain(seen), "__code__"):
+                visit(seen)
+                if _plain(seen).__defaults__:
+                    digest.update(repr(_plain(seen).__defaults__).encode())
+            elif isinstance(seen, np.ndarray):
+                digest.update(f"{name}={seen.dtype}{seen.shape}".encode() + seen.tobytes())
+            elif seen is None or isinstance(seen, int | float | complex | str | tuple | list | np.generic):
+                digest.update(f"{name}={seen!r}".encode())
 
     visit(function)
     return digest.digest()
@@ -177,6 +219,19 @@ def fingerprint(function: Callable[..., Any]) -> bytes:
 def _plain(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - a dispatcher's function has no type
     """Give the Python function under a compiled one."""
     return getattr(function, "py_func", function)
+
+
+def _outside(plain: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401 - as above
+    """Give what a function reads from around it, by name: globals, parts of modules, what it closes over."""
+    names = [name for code in _codes(plain.__code__) for name in code.co_names]
+    for name in names:
+        seen = plain.__globals__.get(name, _NOTHING)
+        if isinstance(seen, ModuleType) and seen.__name__.partition(".")[0] not in _LIBRARIES:
+            yield from ((f"{name}.{part}", getattr(seen, part)) for part in names if hasattr(seen, part))
+        elif seen is not _NOTHING:
+            yield name, seen
+    for name, cell in zip(plain.__code__.co_freevars, plain.__closure__ or (), strict=True):
+        yield name, cell.cell_contents
 
 
 def _codes(code: CodeType) -> list[CodeType]:

@@ -39,19 +39,23 @@ class Part(NamedTuple):
     @property
     def compares(self) -> bool:
         """Whether it reads the benchmark, whose holes concern every symbol."""
-        leaves = (term.params[0] for term in terms(self.expr) if term.op == "factor")
-        return any("benchmark" in factor.fields for factor in leaves)
+        return any("benchmark" in term.reads for term in terms(self.expr))
 
 
 def score(parts: Sequence[Part]) -> Expr:
     """Give the sum of the parts' points as an expression; raises DefinitionError for weights like NaN."""
-    if not parts:
-        raise DefinitionError("A score of nothing is no score: weigh at least one factor.")
+    names = [part.name for part in parts]
     for part in parts:
-        if not math.isfinite(part.weight) or not part.scale > 0.0:
+        if names.count(part.name) > 1:
+            raise DefinitionError(f"Two parts of a score are called {part.name}: name each of its own.")
+        numbers = (part.weight, part.scale, part.centre)
+        if not all(math.isfinite(number) for number in numbers) or part.scale <= 0.0:
             raise DefinitionError(
-                f"{part.name}: weight {part.weight:g}, scale {part.scale:g} give no points."
+                f"{part.name}: weight {part.weight:g}, scale {part.scale:g}, centre {part.centre:g} give no "
+                "points: give finite numbers, and a scale above 0."
             )
+    if not any(part.weight for part in parts):
+        raise DefinitionError("A score of nothing is no score: weigh at least one factor.")
     return Expr("score", tuple(part.expr for part in parts), (tuple(parts),))
 
 
@@ -76,7 +80,10 @@ def available(parts: Sequence[Part], values: Sequence[F64]) -> list[tuple[str, .
 
 
 def points(parts: Sequence[Part], values: Sequence[F64]) -> F64:
-    """Give each part's points: float64 [parts, symbols, bars], 0 of one that does not count; NaN stays."""
+    """Give each part's points: float64 [parts, symbols, bars], 0 of one that does not count.
+
+    NaN stays, and where no part counts all are NaN.
+    """
     weights = {part.name: part.weight for part in parts}
     names = available(parts, values)
     shared = {some: share_weights(weights, some) for some in set(names)}
@@ -84,6 +91,7 @@ def points(parts: Sequence[Part], values: Sequence[F64]) -> F64:
     out = np.empty((len(parts), *values[0].shape))
     for n, part in enumerate(parts):
         _cut(np.ascontiguousarray(values[n]), table[n], part.scale, part.centre, out[n])
+    out[:, :, [not shared[some] for some in names]] = np.nan
     return out
 
 

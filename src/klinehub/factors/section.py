@@ -20,10 +20,10 @@ _ROUNDING: Final = 1e-12
 
 @kernel
 def _count(values: F64, where: F64, order: I64, t: int, rows: I64) -> int:
-    """List the symbols that are known at a bar and that the condition lets in; gives how many."""
+    """List the symbols that are known at a bar and that the condition lets in, if any; gives how many."""
     count = 0
     for s in order:
-        if values[s, t] == values[s, t] and where[s, t] == 1.0:
+        if values[s, t] == values[s, t] and (where.size == 0 or where[s, t] == 1.0):
             rows[count] = s
             count += 1
     return count
@@ -103,6 +103,7 @@ def winsorize(values: F64, where: F64, order: I64, share: float, out: F64) -> No
             out[rows[n], t] = min(max(known[n], low), high)
 
 
+_EVERYONE: Final = np.empty((0, 0))
 SECTIONS: Final = {"mean": mean, "zscore": zscore, "rank": rank, "winsorize": winsorize}
 
 
@@ -112,11 +113,6 @@ def section(op: str, values: F64, where: F64 | None, order: I64, share: float) -
     Symbols that are unknown, or for which *where* is not 1, take no part and stay unknown (but for `mean`).
     """
     out = np.empty(values.shape)
-    SECTIONS[op](
-        np.ascontiguousarray(values), _everyone(values) if where is None else where, order, share, out
-    )
+    some = _EVERYONE if where is None else np.ascontiguousarray(where)
+    SECTIONS[op](np.ascontiguousarray(values), some, order, share, out)
     return out
-
-
-def _everyone(values: F64) -> F64:
-    return np.ones(values.shape)

@@ -42,6 +42,11 @@ class History:
         """The absolute index of the last bar, -1 when there is none."""
         return self.first + self.bars - 1 if self.bars else -1
 
+    @property
+    def complete_from(self) -> I64:
+        """From which absolute index on each row [symbols] is known: a bar that lacks since then is a hole."""
+        return np.full(len(self.symbols), self.first)
+
     def cube(self, bar: int, length: int, rows: I64 | None = None) -> F64:
         """Copy the *length* bars that end at index *bar*: float64 [9, rows, length], NaN for none."""
         chosen = self.planes if rows is None else self.planes[:, rows]

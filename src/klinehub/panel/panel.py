@@ -11,7 +11,7 @@ from klinehub.errors import UnknownName
 from klinehub.panel.block import Block
 from klinehub.panel.ledger import Gap, gaps
 from klinehub.panel.memory import F64, I64
-from klinehub.panel.read import closed_bar, copy_block, copy_klines, newest_closed
+from klinehub.panel.read import closed_bar, complete_from, copy_block, copy_klines, newest_closed
 from klinehub.panel.view import PLANES
 
 if TYPE_CHECKING:
@@ -76,6 +76,13 @@ class Panel:
     def changes(self) -> I64:
         """How often each row [symbols] was changed other than by a bar at its end."""
         return self._mem.changes[self._t, : len(self._ring.symbols)].copy()
+
+    @property
+    def complete_from(self) -> I64:
+        """From which absolute index on each row [symbols] is known: a bar that lacks since then is a hole."""
+        out = np.empty(len(self._ring.symbols), np.int64)
+        complete_from(self._mem, self._t, out)
+        return out
 
     def cube(self, bar: int, length: int, rows: I64 | None = None) -> F64:
         """Copy the *length* bars that end at index *bar*: float64 [9, rows, length], NaN for none."""

@@ -104,3 +104,19 @@ def closed_bar(mem: Memory, t: int, rows: int) -> int:
     for row in range(rows):
         best = max(best, newest_closed(mem, t, row))
     return best
+
+
+@kernel
+def complete_from(mem: Memory, t: int, out: I64) -> None:
+    """Fill *out* [rows] with the index from which on everything of a row is known.
+
+    That is its oldest closed bar; where that is the first bar that exists at all, it is 0.
+    """
+    bars = mem.state.shape[2]
+    for row in range(out.shape[0]):
+        newest = mem.newest[t, row]
+        out[row] = newest + 1
+        for index in range(max(newest - bars + 1, 0), newest + 1):
+            if mem.state[t, row, index % bars] >= CLOSED:
+                out[row] = 0 if mem.first[t, row] >= index else index
+                break

@@ -30,5 +30,9 @@ class PanelView(Protocol):
     def changes(self) -> I64:
         """How often each row [symbols] was changed other than by a bar at its end."""
 
+    @property
+    def complete_from(self) -> I64:
+        """From which absolute index on each row [symbols] is known: a bar that lacks since then is a hole."""
+
     def cube(self, bar: int, length: int, rows: I64 | None = None) -> F64:
         """Copy the *length* bars that end at index *bar*: float64 [9, rows, length], NaN for none."""

@@ -1,70 +1,57 @@
-"""The scanner: every symbol of a market scored at one closed bar.
+"""The scanner: every symbol of a market held against screens at one closed bar.
 
-1. Take the newest closed bar of the scan's timeframe, and of the timeframes around it the newest bars that
-   had closed by then.
-2. Leave out the factors that cannot be had (no such timeframe, no benchmark, fields that are not real) and
-   share their weight among the others.
-3. Evaluate each factor over all symbols; a symbol without the bar is missing, one without a full window
-   warming: both are named and neither is scored.
-4. Add the points up and rank.
+1. All screens of one timeframe share an engine, which computes each different term once.
+2. A symbol without the bar is missing; one of which something asked for is not known yet is warming: both
+   are named, and neither is a hit.
+3. Of the others those are hits for which the screen's condition holds and whose score is large enough.
 
-A scan is a function of the panels' closed bars alone: no clock, no I/O, nothing kept from one to the next.
+A scan is a function of the panels' closed bars alone: no clock, no I/O. The engine keeps what the next bar
+needs, and gives the same numbers without it.
 """
 
-from collections.abc import Collection, Mapping
-from typing import Final, Literal, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
 import msgspec
 import numpy as np
 
-from klinehub.domain.timeframe import MINUTE, TIMEFRAMES, Timeframe, in_order
+from klinehub.domain.timeframe import MINUTE, TIMEFRAMES, in_order
 from klinehub.errors import DefinitionError, UnknownName
-from klinehub.factors.engine import BENCHMARK, Factor, evaluate, usable, warm_up
-from klinehub.factors.kernels import Series
-from klinehub.factors.library import BY_NAME
-from klinehub.panel.block import Block
+from klinehub.factors.engine import Engine
+from klinehub.factors.plan import planned
+from klinehub.factors.points import available, points, share_weights, total
+from klinehub.factors.section import Flags
 from klinehub.panel.memory import F64, I64
-from klinehub.scan.score import DEFAULT_WEIGHTS, SIDE_FROM, check_weights, points, share_weights, side
+from klinehub.panel.view import PanelView
+from klinehub.scan.score import DEFAULT_WEIGHTS, VERSION, check_weights, default_parts, side, weights_of
+from klinehub.scan.screen import Screen
 
-Order = Literal["magnitude", "score"]
-ORDERS: Final = ("magnitude", "score")
 # Long enough that a scan is worth a look, short enough that it comes often.
 PREFERRED: Final = 15 * MINUTE
-
-
-class PanelView(Protocol):
-    """What a scan reads of a panel: closed bars of one timeframe, of a hub or of a recording."""
-
-    timeframe: Timeframe
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """The symbols in row order."""
-
-    @property
-    def closed_bar(self) -> int:
-        """The newest absolute bar index that any symbol has closed."""
-
-    def block(self, bar: int, length: int) -> Block:
-        """Give the *length* bars that end at absolute index *bar*, NaN where none has closed."""
+DEFAULT: Final = "score"
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """One symbol's score at a bar; `contributions` are points per factor and sum to `score` exactly."""
+    """One symbol that a screen has found; `contributions` are points per part and sum to `score` exactly.
+
+    `columns` are what the screen shows besides; None is not known.
+    """
 
     symbol: str
-    score: float
+    score: float | None
     side: str
     price: float
     contributions: dict[str, float]
+    columns: dict[str, float | None] = {}
 
 
 class ScanResult(msgspec.Struct, frozen=True):
-    """One scan: when, of what, and who came out on top.
+    """One screen at one bar: when, of what, and who came out on top.
 
-    `symbols` counts the scored ones; `warming` lack a full window and `missing` the bar itself.
-    `signals_found` counts scores of at least `min_score` in size, also those that a limit cut from
-    `results`. `weights` are those used (sizes sum to 100); `unavailable` factors took no part.
+    `symbols` counts those that could be judged; of `warming` something is not known yet, and `missing` lack
+    the bar itself. `signals_found` counts all hits, also those that `top` cut from `results`. `weights` are
+    those used (sizes sum to 100); `unavailable` parts took no part. `version` and `hash` tell definitions
+    apart.
     """
 
     timeframe: str
@@ -78,6 +65,9 @@ class ScanResult(msgspec.Struct, frozen=True):
     min_score: float
     signals_found: int
     results: tuple[Hit, ...]
+    screen: str = DEFAULT
+    version: int = VERSION
+    hash: str = ""
 
 
 def default_timeframe(frames: Collection[str]) -> str:
@@ -86,215 +76,194 @@ def default_timeframe(frames: Collection[str]) -> str:
     Where all of those between are smaller than 15m, the largest of them; of two timeframes, the smaller.
     """
     ordered = in_order(tuple(frames))
+    if not ordered:
+        raise DefinitionError(
+            "A scan needs at least one timeframe: configure some, for example 1m 5m 15m 1h."
+        )
     between = ordered[1:-1] or ordered[:1]
     return next((frame.name for frame in between if frame.milliseconds >= PREFERRED), between[-1].name)
+
+
+def default_screen(
+    frames: Collection[str],
+    timeframe: str | None = None,
+    *,
+    weights: Mapping[str, float] | None = None,
+    benchmark: bool = True,
+    unavailable: Collection[str] = (),
+    min_score: float = 0.0,
+    top: int | None = None,
+) -> Screen:
+    """Give the screen of the default score on one of *frames*; raises UnknownName for one that is none."""
+    names = [frame.name for frame in in_order(tuple(frames))]
+    usual = default_timeframe(names)
+    main = usual if timeframe is None else timeframe
+    if main not in names:
+        raise UnknownName("timeframe", main, names)
+    for name in unavailable:
+        if name not in DEFAULT_WEIGHTS:
+            raise UnknownName("factor", name, DEFAULT_WEIGHTS)
+    checked = check_weights(DEFAULT_WEIGHTS if weights is None else weights)
+    parts = default_parts(checked, names, main, benchmark=benchmark, unavailable=unavailable)
+    found = {part.name for part in parts}
+    gone = tuple(name for name in checked if name not in found)
+    return Screen(name=DEFAULT, timeframe=main, score=parts, unavailable=gone, min_score=min_score, top=top)
 
 
 def needs(
     frames: Collection[str], timeframe: str | None = None, weights: Mapping[str, float] | None = None
 ) -> dict[str, int]:
-    """Say how many closed bars of which timeframes a scan reads, before there is any panel.
+    """Say how many closed bars of which timeframes the default screen reads, before there is any panel."""
+    return rows_of(default_screen(frames, timeframe, weights=weights), frames)
+
+
+def rows_of(screen: Screen, frames: Collection[str]) -> dict[str, int]:
+    """Say how many closed bars of which timeframes a screen reads, so that nothing of it is warming.
 
     Of smaller timeframes some bars have closed since the scan's bar did, which come on top.
     """
-    names = [frame.name for frame in in_order(tuple(frames))]
-    main = default_timeframe(names) if timeframe is None else timeframe
-    if main not in names:
-        raise UnknownName("timeframe", main, names)
-    checked = check_weights(DEFAULT_WEIGHTS if weights is None else weights)
-    reads = _lookback(_place(checked, names, main, BENCHMARK, ()))
-    since = {name: TIMEFRAMES[main].milliseconds // TIMEFRAMES[name].milliseconds for name in reads}
-    return {name: bars + max(0, since[name] - 1) for name, bars in reads.items()}
-
-
-def _lookback(places: Mapping[str, str]) -> dict[str, int]:
-    bars: dict[str, int] = {}
-    for name, frame in places.items():
-        bars[frame] = max(bars.get(frame, 0), BY_NAME[name].window)
-    return bars
-
-
-def _place(
-    weights: Collection[str],
-    frames: Collection[str],
-    main: str,
-    benchmark: str | None,
-    unavailable: Collection[str],
-) -> dict[str, str]:
-    """Give each factor that can be had the name of the timeframe it reads."""
-    ordered = [frame.name for frame in in_order(tuple(frames))]
-    here = ordered.index(main)
-    places: dict[str, str] = {}
-    for name in weights:
-        factor = BY_NAME[name]
-        at = here + factor.step
-        lonely = BENCHMARK in factor.fields and benchmark is None
-        if name not in unavailable and not lonely and 0 <= at < len(ordered):
-            places[name] = ordered[at]
-    return places
+    main = screen.timeframe or default_timeframe(frames)
+    rows = planned(screen.exprs.values(), main, frames).rows
+    since = {name: TIMEFRAMES[main].milliseconds // TIMEFRAMES[name].milliseconds for name in rows}
+    return {name: bars + max(0, since[name] - 1) for name, bars in rows.items()}
 
 
 class Scanner:
-    """Scores all symbols of a market at a closed bar, from panels by timeframe name.
+    """Holds screens of one timeframe against panels by timeframe name, bar by bar.
 
-    *weights* (factor name to weight) replace the default ones; *unavailable* names factors whose fields
-    are not real here; *benchmark* is the symbol that relative strength is measured against.
-    *min_score* on |score| is what makes a result, *order* is by magnitude or by score (longs first).
+    *benchmark* is the symbol that factors compare with, *listed* since when (ms) symbols trade.
     """
 
     def __init__(
         self,
         panels: Mapping[str, PanelView],
+        screens: Sequence[Screen],
         *,
         benchmark: str | None = None,
-        timeframe: str | None = None,
-        weights: Mapping[str, float] | None = None,
-        unavailable: Collection[str] = frozenset(),
-        min_score: float = 0.0,
-        side_from: float = SIDE_FROM,
-        order: Order = "magnitude",
-        limit: int | None = None,
+        listed: Mapping[str, int] | None = None,
     ) -> None:
-        if not panels:
+        frames = {screen.timeframe or default_timeframe(panels) for screen in screens}
+        if len(frames) != 1:
             raise DefinitionError(
-                "A scan needs at least one timeframe: configure some, for example 1m 5m 15m 1h."
+                f"One scanner scans one timeframe, not {sorted(frames)}: make one for each."
             )
-        self.timeframe = default_timeframe(panels) if timeframe is None else timeframe
+        self.timeframe = frames.pop()
         if self.timeframe not in panels:
             raise UnknownName("timeframe", self.timeframe, panels)
-        for known, names in ((BY_NAME, unavailable), (ORDERS, (order,))):
-            for name in names:
-                if name not in known:
-                    raise UnknownName("order" if known is ORDERS else "factor", name, known)
-        self.panels = panels
+        self.screens = tuple(screens)
         self.benchmark = benchmark
-        self.min_score, self.side_from, self.order, self.limit = min_score, side_from, order, limit
-        if limit is not None and limit < 1:
-            raise DefinitionError(f"A limit of {limit} results shows nothing: set 1 or more, or none.")
-        self._weights = check_weights(DEFAULT_WEIGHTS if weights is None else weights)
-        self._frames = {name: panel.timeframe for name, panel in panels.items()}
-        self._places = _place(self._weights, self._frames, self.timeframe, benchmark, unavailable)
-        if not self._places:
-            raise DefinitionError(
-                f"None of the weighted factors ({', '.join(self._weights)}) can be had from this data: "
-                "weigh others, or add timeframes.",
-            )
+        self._panel = panels[self.timeframe]
+        self._hashes = [screen.hash for screen in screens]
+        self._keys = [tuple(screen.exprs) for screen in screens]
+        exprs = {f"{n} {key}": expr for n, one in enumerate(screens) for key, expr in one.exprs.items()}
+        self.engine = Engine(exprs, panels, self.timeframe, benchmark=benchmark, listed=listed)
 
     def __repr__(self) -> str:
-        """Show the timeframe, the factors in use and the benchmark."""
-        return f"<Scanner {self.timeframe}, {len(self._places)} factors, benchmark {self.benchmark}>"
+        """Show the timeframe and the screens."""
+        return f"<Scanner {self.timeframe}, {', '.join(screen.name for screen in self.screens)}>"
 
     @property
-    def lookback(self) -> dict[str, int]:
+    def rows(self) -> dict[str, int]:
         """How many closed bars a scan reads, by the names of the timeframes that it reads."""
-        return _lookback(self._places)
+        return self.engine.plan.rows
 
     def warm_up(self) -> None:
         """Compile what a scan runs, or load it from the cache; for a thread beside the first fetches."""
-        warm_up(tuple(BY_NAME[name] for name in self._places))
-        # One bar, since a panel's own reading is compiled code as well.
-        for frame in self.lookback:
-            self.panels[frame].block(self.panels[frame].closed_bar, 1)
+        self.engine.compile()
 
-    def scan(self, bar: int | None = None) -> ScanResult:
-        """Score every symbol at absolute *bar* of the scan's timeframe, by default at the newest closed."""
-        panel = self.panels[self.timeframe]
-        at = panel.closed_bar if bar is None else bar
-        symbols = panel.symbols
-        blocks = {name: self._read(name, at, length, symbols) for name, length in self.lookback.items()}
-        price = panel.block(at, 1).close[: len(symbols), 0]
-        parts, weights = self._score(blocks, symbols)
-        total = np.sum(list(parts.values()), axis=0) if parts else np.full(len(symbols), np.nan)
-        missing = np.isnan(price)
-        hits, found = self._rank(symbols, price, total, parts)
+    def scan(self, bar: int | None = None, *, min_score: float | None = None) -> tuple[ScanResult, ...]:
+        """Hold every symbol against every screen at absolute *bar*, by default the newest closed one.
+
+        *min_score* stands in for that of the screens.
+        """
+        at = self._panel.closed_bar if bar is None else bar
+        values = {name: column[:, 0] for name, column in self.engine.at(at).items()}
+        return tuple(
+            self._result(
+                screen if min_score is None else msgspec.structs.replace(screen, min_score=min_score),
+                self._hashes[number],
+                at,
+                {key: values[f"{number} {key}"] for key in keys},
+            )
+            for number, (screen, keys) in enumerate(zip(self.screens, self._keys, strict=True))
+        )
+
+    def _result(self, screen: Screen, digest: str, bar: int, values: Mapping[str, F64]) -> ScanResult:
+        """Find a screen's hits among the values that were computed for it."""
+        symbols = self.engine.symbols
+        given = [values[f"part {part.name}"][:, None] for part in screen.score]
+        parts = points(screen.score, given) if given else np.empty((0, len(symbols), 1))
+        scores = total(parts)[:, 0]
+        missing = np.isnan(values["close"])
+        warming = ~missing & (np.isnan(scores) | np.isnan(values.get("where", scores * 0.0)))
+        rows = _found(screen, values, scores, ~missing & ~warming, self.engine.order)
+        used = share_weights(weights_of(screen.score), available(screen.score, given)[0]) if given else {}
         return ScanResult(
             timeframe=self.timeframe,
-            bar=at,
-            bar_open_time=panel.timeframe.open_time(at),
-            symbols=int(np.count_nonzero(~np.isnan(total) & ~missing)),
-            warming=_named(symbols, np.isnan(total) & ~missing),
+            bar=bar,
+            bar_open_time=self._panel.timeframe.open_time(bar),
+            symbols=int(np.count_nonzero(~missing & ~warming)),
+            warming=_named(symbols, warming),
             missing=_named(symbols, missing),
-            unavailable=tuple(name for name in BY_NAME if name in self._weights and name not in weights),
-            weights=weights,
-            min_score=self.min_score,
-            signals_found=found,
-            results=hits,
+            unavailable=(*screen.unavailable, *(one.name for one in screen.score if one.name not in used)),
+            weights=used,
+            min_score=screen.min_score,
+            signals_found=len(rows),
+            results=tuple(
+                _hit(screen, symbols[row], row, values, scores, parts) for row in rows[: screen.top]
+            ),
+            screen=screen.name,
+            hash=digest,
         )
 
-    def _read(self, name: str, bar: int, length: int, symbols: tuple[str, ...]) -> Block:
-        """Copy the bars of a timeframe that had closed when the scan's *bar* did, in *symbols*' row order."""
-        panel = self.panels[name]
-        at = usable(panel.timeframe, self._frames[self.timeframe], bar)
-        own = panel.symbols
-        block = panel.block(at, length)
-        if own == symbols:
-            # A panel grows at its end: a symbol listed since its names were read waits for the next scan.
-            return Block(*(field[: len(symbols)] for field in block))
-        row = {symbol: number for number, symbol in enumerate(own)}
-        return _picked(block, np.array([row.get(symbol, -1) for symbol in symbols], dtype=np.int64))
 
-    def _score(
-        self, blocks: Mapping[str, Block], symbols: tuple[str, ...]
-    ) -> tuple[dict[str, F64], dict[str, float]]:
-        """Give the points [symbols] of each factor that can be had at this bar, and the weights used."""
-        values: dict[str, F64] = {}
-        for name, frame in self._places.items():
-            factor, block = BY_NAME[name], blocks[frame]
-            row = self._benchmark_row(factor, block, symbols)
-            if row is not None or BENCHMARK not in factor.fields:
-                values[name] = factor.squash(evaluate(factor, block, row))
-        weights = share_weights(self._weights, values)
-        return {name: points(weights[name], values[name]) for name in weights}, weights
-
-    def _benchmark_row(self, factor: Factor, block: Block, symbols: tuple[str, ...]) -> Series | None:
-        """Give the benchmark's closes, None where it is not there or its window has a hole.
-
-        Without it the factor is left out for everyone: a hole in one symbol must not end the scan of all.
-        """
-        if BENCHMARK not in factor.fields or self.benchmark not in symbols:
-            return None
-        row = block.close[symbols.index(self.benchmark)]
-        return None if np.isnan(row[-factor.window :]).any() else row
-
-    def _rank(
-        self,
-        symbols: tuple[str, ...],
-        price: F64,
-        total: F64,
-        parts: Mapping[str, F64],
-    ) -> tuple[tuple[Hit, ...], int]:
-        """Give the hits, best first with ties by name, and how many there were before the limit."""
-        scores = total.tolist()
-        found = np.flatnonzero((np.abs(total) >= self.min_score) & ~np.isnan(price)).tolist()
-        size = abs if self.order == "magnitude" else float
-        found.sort(key=lambda row: (-size(scores[row]), symbols[row]))
-        kept = found[: self.limit]
-        prices, columns = price.tolist(), {name: column.tolist() for name, column in parts.items()}
-        hits = tuple(
-            Hit(
-                symbol=symbols[row],
-                score=scores[row],
-                side=side(scores[row], side_from=self.side_from),
-                price=prices[row],
-                contributions={name: column[row] for name, column in columns.items()},
+def _found(screen: Screen, values: Mapping[str, F64], scores: F64, known: Flags, order: I64) -> list[int]:
+    """List the rows of the hits as the screen orders them, equal ones in *order*, unplaced ones last."""
+    passes = known & (values["where"] == 1.0) if screen.where is not None else known
+    if screen.score:
+        passes &= np.abs(scores) >= screen.min_score
+        if screen.side:
+            passes &= (scores > 0.0 if screen.side == "long" else scores < 0.0) & (
+                np.abs(scores) >= screen.side_from
             )
-            for row in kept
-        )
-        return hits, len(found)
+    by = values["order"] if screen.order_by is not None else -np.abs(scores)
+    rows = order[passes[order]]
+    found: list[int] = rows[np.argsort(by[rows], kind="stable")].tolist()
+    return found
 
 
-def _named(symbols: tuple[str, ...], mask: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> tuple[str, ...]:
+def _hit(screen: Screen, symbol: str, row: int, values: Mapping[str, F64], scores: F64, parts: F64) -> Hit:
+    """Write one hit down."""
+    score = float(scores[row]) if screen.score else None
+    named = {part.name: float(parts[n, row, 0]) for n, part in enumerate(screen.score)}
+    columns = {name: float(values[f"column {name}"][row]) for name in screen.columns}
+    return Hit(
+        symbol=symbol,
+        score=score,
+        side="flat" if score is None else side(score, side_from=screen.side_from),
+        price=float(values["close"][row]),
+        contributions=named,
+        columns={name: None if np.isnan(value) else value for name, value in columns.items()},
+    )
+
+
+def _named(symbols: tuple[str, ...], mask: Flags) -> tuple[str, ...]:
     """Give the names where *mask* [symbols] is set, in row order."""
     return tuple(symbols[row] for row in np.flatnonzero(mask))
 
 
-def _picked(block: Block, rows: I64) -> Block:
-    """Give the block's rows in another order; row -1 is a symbol that it does not hold (NaN)."""
-    return Block(*(_pick(field, rows) for field in block))
+def compute(
+    screen: Screen,
+    panel: PanelView | Mapping[str, PanelView],
+    bar: int | None = None,
+    *,
+    benchmark: str | None = None,
+    listed: Mapping[str, int] | None = None,
+) -> ScanResult:
+    """Hold a screen against recorded bars, without a hub: the numbers that a live one would have given.
 
-
-def _pick(field: F64, rows: I64) -> F64:
-    """Take rows of a field [symbols, bars] as a new array, NaN for row -1."""
-    out = np.full((rows.size, field.shape[1]), np.nan)
-    out[rows >= 0] = field[rows[rows >= 0]]
-    return out
+    *panel* is one timeframe's or several by name, *bar* the absolute index to look at, by default the newest;
+    *benchmark* is the symbol that factors compare with, *listed* since when (ms) symbols trade.
+    """
+    panels = panel if isinstance(panel, Mapping) else {panel.timeframe.name: panel}
+    return Scanner(panels, (screen,), benchmark=benchmark, listed=listed).scan(bar)[0]

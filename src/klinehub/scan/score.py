@@ -1,65 +1,101 @@
-"""The score: weighted factors added up to one signed number, -100 (short) to 100 (long), exactly.
-
-1. The weights of the factors that can be had are scaled so that their sizes sum to 100.
-2. Points = weight * squashed value, cut towards zero to a multiple of 1/64.
-3. Score = the sum of the points.
-
-Multiples of 1/64 up to 100 and their sums are exact in binary, so the points add up to the score in any
-order, to the last bit. The sizes of the points are at most those of the weights, which sum to 100 but for
-rounding far below 1/64; a sum of multiples of 1/64 cannot lie between 100 and 100 + 1/64, so no score
-leaves -100 to 100 and nothing has to be clamped.
-"""
+"""The default score: which factors it is made of, what each weighs, and which side a score takes."""
 
 import math
-from collections.abc import Collection, Mapping
-from fractions import Fraction
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-import numpy as np
-
+from klinehub.domain.timeframe import in_order
 from klinehub.errors import DefinitionError, UnknownName
-from klinehub.factors.library import BY_NAME, STOCK
-from klinehub.panel.memory import F64
+from klinehub.factors.expr import Expr, terms
+from klinehub.factors.points import Part
+from klinehub.factors.stock import stock_factor
 
-GRID: Final = 64.0
-FULL: Final = 100
+# Counted up when a part, its scale or its weight changes, so that results can be told apart.
+VERSION: Final = 2
 # A score nearer to zero than this takes no side.
 SIDE_FROM: Final = 20.0
-
-DEFAULT_WEIGHTS: Final[dict[str, float]] = {item.name: item.weight for item in STOCK}
+# What each part is made of, what it weighs, its scale and its centre.
+_PARTS: Final = {
+    "trend": ("trend", 14.0, 1.5, 0.0),
+    "trend_larger": ("trend", 12.0, 1.5, 0.0),
+    "trend_smaller": ("trend", 8.0, 1.5, 0.0),
+    "macd": ("macd", 8.0, 0.3, 0.0),
+    "rsi": ("rsi", 8.0, 15.0, 50.0),
+    "adx": ("adx_direction", 8.0, 15.0, 0.0),
+    "momentum": ("momentum", 10.0, 0.8, 0.0),
+    "donchian": ("donchian", 10.0, 1.0, 0.0),
+    "volume_z": ("volume_z", 6.0, 2.0, 0.0),
+    "taker_delta": ("taker_delta", 6.0, 0.1, 0.0),
+    "relative_strength": ("relative_strength", 6.0, 1.5, 0.0),
+    "volatility": ("volatility", 4.0, 0.4, 0.0),
+}
+# Parts that read the next larger or smaller timeframe than the scan's own.
+_STEPS: Final = {"trend_larger": 1, "trend_smaller": -1}
+PARTS: Final = tuple(_PARTS)
+DEFAULT_WEIGHTS: Final[dict[str, float]] = {name: weight for name, (_, weight, _, _) in _PARTS.items()}
 
 
 def check_weights(weights: Mapping[str, float]) -> dict[str, float]:
-    """Copy *weights* in the library's order without the zeros; a negative one turns its factor round.
+    """Copy *weights* in the parts' order without the zeros; a negative one turns its part round.
 
-    Raises UnknownName for a factor that does not exist, DefinitionError for a weight that is no number
+    Raises UnknownName for a part that does not exist, DefinitionError for a weight that is no number
     and when nothing is left.
     """
     for name, weight in weights.items():
-        if name not in BY_NAME:
-            raise UnknownName("factor", name, BY_NAME)
+        if name not in _PARTS:
+            raise UnknownName("factor", name, _PARTS)
         if not math.isfinite(weight):
             raise DefinitionError(
                 f"The weight of {name} is {weight}: give a finite number, 0 to leave it out."
             )
-    kept = {name: float(weights[name]) for name in BY_NAME if weights.get(name)}
+    kept = {name: float(weights[name]) for name in _PARTS if weights.get(name)}
     if not kept:
         raise DefinitionError("Every factor has weight 0, so nothing can be scored: weigh at least one.")
     return kept
 
 
-def share_weights(weights: Mapping[str, float], available: Collection[str]) -> dict[str, float]:
-    """Scale the weights of the *available* factors so that their sizes sum to 100; empty if none is."""
-    # Fractions, so that weights that sum to 100 stay as they were typed and huge ones do not overflow.
-    left = {name: Fraction(weight) for name, weight in weights.items() if name in available}
-    total = sum(abs(weight) for weight in left.values())
-    return {name: float(FULL * weight / total) for name, weight in left.items()}
+def default_parts(
+    weights: Mapping[str, float],
+    frames: Collection[str],
+    main: str,
+    *,
+    benchmark: bool,
+    unavailable: Collection[str] = (),
+) -> tuple[Part, ...]:
+    """Give the parts of the score that can be had on timeframe *main* of *frames*.
+
+    Without a *benchmark* nothing can be compared with it; *unavailable* names what is not real here. Raises
+    DefinitionError when nothing is left.
+    """
+    ordered = [frame.name for frame in in_order(tuple(frames))]
+    parts = []
+    for name, weight in weights.items():
+        factor, _, scale, centre = _PARTS[name]
+        place = ordered.index(main) + _STEPS.get(name, 0)
+        if name in unavailable or not 0 <= place < len(ordered):
+            continue
+        expr = stock_factor(factor)()
+        part = Part(name, expr if ordered[place] == main else expr.on(ordered[place]), weight, scale, centre)
+        if benchmark or not part.compares:
+            parts.append(part)
+    if not parts:
+        raise DefinitionError(
+            f"None of the weighted factors ({', '.join(weights)}) can be had from this data: weigh others, "
+            "or add timeframes."
+        )
+    return tuple(parts)
 
 
-def points(weight: float, squashed: F64) -> F64:
-    """Give one factor's part of the score: multiples of 1/64, never larger than its weight; NaN stays."""
-    # Adding 0.0 turns -0.0 into 0.0.
-    return np.asarray(np.trunc(weight * squashed * GRID) / GRID + 0.0, dtype=np.float64)
+def reading(fields: Collection[str]) -> frozenset[str]:
+    """Name the parts that read any of *fields*: those to leave out where a field is not real."""
+    return frozenset(
+        name for name, (factor, *_) in _PARTS.items() if _read(stock_factor(factor)()) & {*fields}
+    )
+
+
+def _read(expr: Expr) -> set[str]:
+    """Name the fields that an expression reads."""
+    return {name for term in terms(expr) for name in term.reads}
 
 
 def side(score: float, *, side_from: float = SIDE_FROM) -> str:
@@ -67,3 +103,8 @@ def side(score: float, *, side_from: float = SIDE_FROM) -> str:
     if abs(score) < side_from or score == 0.0:
         return "flat"
     return "long" if score > 0.0 else "short"
+
+
+def weights_of(parts: Sequence[Part]) -> dict[str, float]:
+    """Give what each part weighs."""
+    return {part.name: part.weight for part in parts}

@@ -12,7 +12,8 @@ import msgspec
 from aiohttp import web
 
 from klinehub.errors import DefinitionError, FeedError, KlinehubError, NoHub
-from klinehub.hub import Hub, Scan
+from klinehub.hub import Hub
+from klinehub.scan.running import Scan
 
 # Verifying a whole market takes as many minutes as its weight needs.
 LONGEST: Final = 1_800.0
@@ -53,8 +54,11 @@ def _routes(hub: Hub, exchange: str) -> web.Application:
 
     async def scan(request: web.Request) -> web.Response:
         least = request.query.get("min_score")
-        found = hub.scan(
-            timeframe=request.query.get("timeframe"), min_score=None if least is None else float(least)
+        found = hub.scanning.asked(
+            where=request.query.get("where"),
+            name=request.query.get("screen"),
+            timeframe=request.query.get("timeframe"),
+            min_score=None if least is None else float(least),
         )
         return _reply(NamedScan(**msgspec.structs.asdict(found), exchange=exchange))
 

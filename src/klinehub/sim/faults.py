@@ -121,16 +121,16 @@ def schedule(rng: np.random.Generator, start: int, end: int) -> list[Fault]:
     chosen = rng.choice(names, number, p=rates / rates.sum())
     focused = mood < _CALM + _FOCUSED
     drawn = [_fault(rng, str(name), start, end, focused) for name in chosen]
-    return sorted(_met(drawn), key=_when)
+    return sorted(_met(drawn, end), key=_when)
 
 
-def _met(faults: list[Fault]) -> list[Fault]:
+def _met(faults: list[Fault], end: int) -> list[Fault]:
     """Let the first restart come in the middle of the first ban: alone they all but never meet."""
     ban = next((fault for fault in faults if fault.kind == "ban"), None)
     restart = next((fault for fault in faults if fault.kind == "restart"), None)
     if ban is None or restart is None:
         return faults
-    at = ban.at + int(1000 * ban.seconds * restart.pick)
+    at = min(ban.at + int(1000 * ban.seconds * restart.pick), end - 1)
     return [fault._replace(at=at) if fault is restart else fault for fault in faults]
 
 

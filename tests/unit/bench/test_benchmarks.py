@@ -17,6 +17,7 @@ from klinehub.bench import (
     footprint,
     heal,
     ingest,
+    parity,
     read,
     scan,
     storm,
@@ -38,7 +39,8 @@ TINY: dict[str, Callable[[], Measurement]] = {
     "ingest": lambda: ingest.measure(1, symbols=6, moments=8, rounds=1, paced=60, rate=2_000),
     "warmup": lambda: warmup.measure(1, symbols=8, bars=20, starts=(30,)),
     "read": lambda: read.measure(1, symbols=5, bars=40, limit=30, reads=20, rounds=2),
-    "scan": lambda: scan.measure(1, symbols=5, bars=300, rounds=2),
+    "scan": lambda: scan.measure(1, symbols=5, bars=80, closes=10, live=2),
+    "parity": lambda: parity.measure(1, symbols=6, cuts=3),
     "three_ways": lambda: three_ways.measure(1, symbols=8, size=8, rounds=2),
     "heal": lambda: heal.measure(1, symbols=4, bars=20),
     "storm": lambda: storm.measure(1, symbols=4, bars=20),
@@ -62,7 +64,7 @@ def test_a_benchmark_gives_a_figure_with_its_unit_and_detail(
 ) -> None:
     taken = measured[name]
     assert taken.value == taken.value
-    assert taken.unit in {"us", "ms", "s", "MB"}
+    assert taken.unit in {"us", "ms", "s", "MB", "values"}
     assert taken.detail
     json.dumps(taken.detail)
 
@@ -134,10 +136,27 @@ def test_larger_batches_take_less_virtual_time(measured: dict[str, Measurement])
     assert sizes["2"]["seconds"] > sizes["8"]["seconds"]
 
 
-def test_reads_are_full_and_a_scan_asks_for_nothing(measured: dict[str, Measurement]) -> None:
+def test_reads_are_full(measured: dict[str, Measurement]) -> None:
     assert measured["read"].detail["full"] is True
-    assert measured["scan"].detail["api_calls"] == 0
-    assert measured["scan"].detail["symbols"] == 5
+
+
+def test_a_scan_is_measured_beside_its_peers(measured: dict[str, Measurement]) -> None:
+    detail = measured["scan"].detail
+    assert (detail["symbols"], detail["timeframes"], detail["factors"]) == (5, 3, 30)
+    assert detail["bar_close_us"]["p50"] > 0
+    assert detail["close_to_result_ms"]["p99"] > 0
+    assert detail["talib_loop_ms"] > 0
+    assert detail["numpy_ms"] > 0
+
+
+def test_live_and_history_are_held_together_and_planted_leaks_are_caught(
+    measured: dict[str, Measurement],
+) -> None:
+    detail = measured["parity"].detail
+    assert detail["comparisons"] > 1_000
+    assert (detail["bit_mismatches"], detail["lookahead_leaks"]) == (0, 0)
+    assert detail["planted_leaks_caught"] == len(detail["planted_leaks"]) == 3
+    assert detail["talib_max_rel"] <= 1e-9
 
 
 @pytest.mark.slow
@@ -192,7 +211,7 @@ def test_the_command_prints_one_document_by_name(
     command.bench(("read", "scan"), show_list=False, as_json=True)
     document = json.loads(capsys.readouterr().out)
     assert list(document) == ["read", "scan"]
-    assert set(document["read"]) == {"value", "unit", "detail", "commit", "seed", "load"}
+    assert set(document["read"]) == {"value", "unit", "commit", "seed", "load", *_entry().detail}
 
 
 def test_the_command_lists_without_measuring(

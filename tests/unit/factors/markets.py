@@ -87,6 +87,10 @@ class Live:
     def closed_bar(self) -> int:
         return self.end
 
+    @property
+    def complete_from(self) -> I64:
+        return np.full(len(self.symbols), max(self._history.first, self.end - self.bars + 1))
+
     def cube(self, bar: int, length: int, rows: I64 | None = None) -> F64:
         kept = self._history.head(self.end).since(self.end - self.bars + 1)
         return kept.cube(bar, length, rows)

@@ -293,7 +293,8 @@ def test_compiled_it_is_the_same_to_the_last_bit(item: Factor) -> None:
     out = np.full((2, 420), np.nan)
     state, age = np.zeros((slots(need), item.size(options), 2)), np.full((slots(need), 2), -1)
     times = np.arange(420) * 60_000.0
-    loop_of(item)(cube, times, market["benchmark"], first, state, age, need, out, *options)
+    given = (cube, times, market["benchmark"], first, first, np.full(2, first))
+    loop_of(item)(*given, state, age, need, np.empty((item.size(options), 1)), out, *options)
     block = slice(need, min(need + 128, 420))
     for row, one in zip(out, (market, tick | {"benchmark": market["benchmark"]}), strict=True):
         plain = run(item, one)

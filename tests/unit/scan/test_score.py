@@ -1,69 +1,58 @@
-import math
+"""The default score: its parts and weights, and which side a score takes."""
 
-import numpy as np
+import math
+from pathlib import Path
+
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from klinehub.errors import DefinitionError, UnknownName
-from klinehub.factors.library import STOCK
-from klinehub.scan.score import DEFAULT_WEIGHTS, check_weights, points, share_weights, side
-
-NAMES = [item.name for item in STOCK]
-weights = st.dictionaries(
-    st.sampled_from(NAMES),
-    st.floats(-1e308, 1e308, allow_nan=False).filter(bool),
-    min_size=1,
+from klinehub.factors.points import share_weights
+from klinehub.factors.stock import stock_factor
+from klinehub.scan.score import (
+    _PARTS,
+    DEFAULT_WEIGHTS,
+    PARTS,
+    check_weights,
+    default_parts,
+    reading,
+    side,
+    weights_of,
 )
 
-
-@given(weights, st.data())
-def test_points_add_up_exactly_in_any_order_and_never_leave_the_scale(
-    chosen: dict[str, float], data: st.DataObject
-) -> None:
-    shared = share_weights(check_weights(chosen), chosen)
-    opinions = st.lists(st.floats(-1.0, 1.0), min_size=len(shared), max_size=len(shared))
-    drawn = data.draw(st.one_of(st.just([1.0] * len(shared)), opinions))
-    parts = [float(points(w, np.array([x]))[0]) for w, x in zip(shared.values(), drawn, strict=True)]
-
-    assert sum(parts) == sum(reversed(parts)) == math.fsum(parts) == float(np.sum(parts))
-    assert abs(sum(parts)) <= 100.0
-    assert all((part * 64.0).is_integer() for part in parts)
-    assert all(abs(part) <= abs(weight) for part, weight in zip(parts, shared.values(), strict=True))
+FRAMES = ("1h", "5m", "15m")
 
 
-@given(weights)
-def test_full_agreement_reaches_the_scale_to_within_a_64th_a_factor(chosen: dict[str, float]) -> None:
-    shared = share_weights(check_weights(chosen), chosen)
-    best = sum(float(points(abs(w), np.array([1.0]))[0]) for w in shared.values())
+def test_the_weights_sum_to_100_and_are_what_the_parts_weigh() -> None:
+    parts = default_parts(DEFAULT_WEIGHTS, FRAMES, "15m", benchmark=True)
 
-    assert 100.0 - len(shared) / 64.0 <= best <= 100.0
-
-
-def test_points_are_cut_towards_zero_without_a_negative_zero_and_nan_stays() -> None:
-    found = points(10.0, np.array([0.99999, -0.99999, -0.0001, np.nan])).tolist()
-
-    assert found[:3] == [9.984375, -9.984375, 0.0]
-    assert math.copysign(1.0, found[2]) == 1.0
-    assert math.isnan(found[3])
+    assert sum(DEFAULT_WEIGHTS.values()) == 100.0
+    assert weights_of(parts) == DEFAULT_WEIGHTS == share_weights(DEFAULT_WEIGHTS, PARTS)
 
 
-def test_the_default_weights_are_shared_among_what_is_available() -> None:
-    assert share_weights(DEFAULT_WEIGHTS, DEFAULT_WEIGHTS) == DEFAULT_WEIGHTS
+def test_parts_of_other_timeframes_read_the_next_larger_and_the_next_smaller() -> None:
+    parts = {one.name: one.expr for one in default_parts(DEFAULT_WEIGHTS, FRAMES, "15m", benchmark=True)}
 
-    left = share_weights(DEFAULT_WEIGHTS, set(DEFAULT_WEIGHTS) - {"taker_delta"})
-
-    assert "taker_delta" not in left
-    assert sum(left.values()) == pytest.approx(100.0, rel=1e-14)
-    assert left["trend"] / left["rsi"] == pytest.approx(14 / 8)
-    assert share_weights(DEFAULT_WEIGHTS, ()) == {}
+    assert parts["trend_larger"] == parts["trend"].on("1h")
+    assert parts["trend_smaller"] == parts["trend"].on("5m")
 
 
-def test_a_negative_weight_turns_its_factor_round_and_counts_by_its_size() -> None:
-    assert share_weights({"trend": 3.0, "rsi": -1.0}, ("trend", "rsi")) == {"trend": 75.0, "rsi": -25.0}
+def test_what_can_not_be_had_is_left_out() -> None:
+    parts = default_parts(DEFAULT_WEIGHTS, ["15m"], "15m", benchmark=False, unavailable=["taker_delta"])
+    gone = {"trend_larger", "trend_smaller", "taker_delta", "relative_strength"}
+
+    assert [one.name for one in parts] == [name for name in PARTS if name not in gone]
+    with pytest.raises(DefinitionError, match=r"\(trend_larger\) can be had"):
+        default_parts({"trend_larger": 1.0}, ["15m"], "15m", benchmark=True)
 
 
-def test_weights_come_in_the_librarys_order_without_the_zeros() -> None:
+def test_the_parts_that_read_a_field_are_known() -> None:
+    assert reading(["taker_quote"]) == {"taker_delta"}
+    assert reading(["benchmark"]) == {"relative_strength"}
+    assert reading(["close"]) == set(PARTS) - {"taker_delta"}
+    assert reading([]) == set()
+
+
+def test_weights_come_in_the_parts_order_without_the_zeros() -> None:
     assert list(check_weights({"rsi": 1, "adx": 0, "trend": 2})) == ["trend", "rsi"]
 
 
@@ -81,3 +70,13 @@ def test_a_side_is_taken_from_the_threshold_on() -> None:
         "short", "short", "flat", "flat", "flat", "long",
     ]  # fmt: skip
     assert [side(x, side_from=0.0) for x in (-0.015625, 0.0, 0.015625)] == ["short", "flat", "long"]
+
+
+def test_the_page_has_the_weights_that_are_used() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "scoring.md").read_text("utf-8")
+    frames = {"trend_larger": "next larger", "trend_smaller": "next smaller"}
+    for name, (factor, weight, scale, centre) in _PARTS.items():
+        link = f"[`{factor}`](factors.md#{stock_factor(factor).family})"
+        cells = (f"`{name}`", link, f"{weight:g}", frames.get(name, "scan's"))
+
+        assert f"| {' | '.join(cells)} | {scale:g} | {centre:g} |" in page

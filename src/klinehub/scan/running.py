@@ -1,0 +1,198 @@
+"""Running scans: the scanners of a live hub, run when their timeframe closes or when somebody asks."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from klinehub.domain.stale import Stale
+from klinehub.feed.decisions import BarClosed, Revision
+from klinehub.panel.view import PanelView
+from klinehub.scan.presets import asked
+from klinehub.scan.scanner import Scanner, ScanResult, default_screen
+from klinehub.scan.schedule import Due, Schedule
+from klinehub.scan.screen import Screen
+
+# Scanners of other timeframes than the default one that are kept for the next question.
+_MOST_KEPT: Final = 8
+
+
+class Scan(msgspec.Struct, frozen=True):
+    """A scan's result with what it took: real seconds, and REST calls made meanwhile (none).
+
+    `stale` says of ranked symbols that are not proven fresh why, and since when. `after` is how many seconds
+    of market time lay between the bar's close and the result, `late` which symbols had not closed it when it
+    was due, `revision` how often it was scanned again since, and `skipped` how many bars were never scanned.
+    """
+
+    result: ScanResult
+    seconds: float
+    api_calls: int
+    stale: Mapping[str, Stale]
+    after: float = 0.0
+    late: tuple[str, ...] = ()
+    revision: int = 0
+    skipped: int = 0
+
+
+class Default(NamedTuple):
+    """What the settings say of the default score; None is the usual."""
+
+    timeframe: str | None = None
+    weights: Mapping[str, float] | None = None
+    unavailable: tuple[str, ...] = ()
+    min_score: float = 0.0
+
+
+class Scanning:
+    """Scans *panels*, for whoever asks and at each close for whoever follows.
+
+    *now* gives the exchange's time in ms, *monotonic* real seconds, *calls* the REST calls made so far and
+    *stale* why symbols are not proven fresh.
+    """
+
+    def __init__(
+        self,
+        panels: Mapping[str, PanelView],
+        default: Default,
+        *,
+        benchmark: str | None,
+        listed: Mapping[str, int],
+        now: Callable[[], int],
+        monotonic: Callable[[], float],
+        calls: Callable[[], int],
+        stale: Callable[[Iterable[str]], dict[str, Stale]],
+    ) -> None:
+        self._panels = panels
+        self._default = default
+        self._benchmark = benchmark
+        self._listed = listed
+        self._now, self._monotonic, self._calls, self._stale = now, monotonic, calls, stale
+        self._followers: dict[Schedule, asyncio.Event] = {}
+        self._ended = False
+        self._kept: dict[str, Scanner] = {}
+        self.default = self._scanner([self._screen(default.timeframe)])
+
+    def warm_up(self) -> None:
+        """Compile what the default scan runs, or load it from the cache."""
+        self.default.warm_up()
+
+    def scan(
+        self, bar: int | None = None, *, timeframe: str | None = None, min_score: float | None = None
+    ) -> Scan:
+        """Rank the market by the default score at a closed bar, by default the newest."""
+        return self._scanned(self._of(timeframe), bar, min_score)[0]
+
+    def asked(
+        self,
+        *,
+        where: str | None = None,
+        name: str | None = None,
+        timeframe: str | None = None,
+        min_score: float | None = None,
+    ) -> Scan:
+        """Rank by a preset of this *name*, or by the default score, where a condition in text holds."""
+        if not where and not name:
+            return self.scan(timeframe=timeframe, min_score=min_score)
+        base = self.default.screens[0] if timeframe is None else self._screen(timeframe)
+        if min_score is not None:
+            base = msgspec.structs.replace(base, min_score=min_score)
+        return self.screened(asked(base, where=where, name=name))
+
+    def screened(self, screen: Screen, bar: int | None = None) -> Scan:
+        """Hold the market against one screen at a closed bar, by default the newest."""
+        if screen is self.default.screens[0]:
+            return self._scanned(self.default, bar)[0]
+        timed = msgspec.structs.replace(screen, timeframe=screen.timeframe or self.default.timeframe)
+        return self._scanned(self._keep(f"{timed.name} {timed.hash}", timed), bar)[0]
+
+    async def scans(self, screens: Sequence[Screen]) -> AsyncGenerator[Scan, None]:
+        """Yield what each screen finds at each close of its timeframe, the default one without any."""
+        scanners = {one.timeframe: one for one in self._grouped(screens)}
+        schedule, wake = Schedule(scanners), asyncio.Event()
+        self._followers[schedule] = wake
+        try:
+            while not self._ended:
+                await wake.wait()
+                wake.clear()
+                while (due := schedule.next()) is not None:
+                    for scan in self._scanned(scanners[due.timeframe], due.bar):
+                        yield _told(scan, due, schedule.skipped)
+        finally:
+            del self._followers[schedule]
+
+    def note(self, closed: Iterable[BarClosed], revised: Iterable[Revision]) -> None:
+        """Tell every follower what the feed has decided."""
+        for schedule, wake in self._followers.items():
+            schedule.note(closed, revised)
+            wake.set()
+
+    def end(self) -> None:
+        """End what every follower gets."""
+        self._ended = True
+        for wake in self._followers.values():
+            wake.set()
+
+    def _grouped(self, screens: Sequence[Screen]) -> list[Scanner]:
+        """Make a scanner for each timeframe that screens ask for."""
+        by_frame: dict[str, list[Screen]] = {}
+        for screen in screens or self.default.screens:
+            by_frame.setdefault(screen.timeframe or self.default.timeframe, []).append(screen)
+        return [
+            self._scanner([msgspec.structs.replace(one, timeframe=name) for one in some])
+            for name, some in by_frame.items()
+        ]
+
+    def _of(self, timeframe: str | None) -> Scanner:
+        """Give the scanner of the default score on a timeframe."""
+        if timeframe is None or timeframe == self.default.timeframe:
+            return self.default
+        return self._keep(timeframe, self._screen(timeframe))
+
+    def _keep(self, key: str, screen: Screen) -> Scanner:
+        """Give the scanner of a screen, from the last time if that is not long ago."""
+        if key not in self._kept:
+            if len(self._kept) >= _MOST_KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[key] = self._scanner([screen])
+            self._kept[key].warm_up()
+        return self._kept[key]
+
+    def _scanned(self, scanner: Scanner, bar: int | None, min_score: float | None = None) -> list[Scan]:
+        """Scan, and say what it took."""
+        calls, started = self._calls(), self._monotonic()
+        results = scanner.scan(bar, min_score=min_score)
+        seconds, calls = self._monotonic() - started, self._calls() - calls
+        frame = self._panels[scanner.timeframe].timeframe
+        now = self._now()
+        return [
+            Scan(
+                result,
+                seconds,
+                calls,
+                self._stale(hit.symbol for hit in result.results),
+                after=max(0, now - frame.close_time(result.bar) - 1) / 1000,
+            )
+            for result in results
+        ]
+
+    def _screen(self, timeframe: str | None) -> Screen:
+        """Give the screen of the default score."""
+        default = self._default
+        return default_screen(
+            self._panels,
+            timeframe,
+            weights=default.weights,
+            benchmark=self._benchmark is not None,
+            unavailable=default.unavailable,
+            min_score=default.min_score,
+        )
+
+    def _scanner(self, screens: Sequence[Screen]) -> Scanner:
+        return Scanner(self._panels, screens, benchmark=self._benchmark, listed=self._listed)
+
+
+def _told(scan: Scan, due: Due, skipped: int) -> Scan:
+    """Add what made the scan due."""
+    return msgspec.structs.replace(scan, late=due.missing, revision=due.revision, skipped=skipped)
