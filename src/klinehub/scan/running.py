@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from klinehub.domain.stale import Stale
+from klinehub.errors import DefinitionError
 from klinehub.feed.decisions import BarClosed, Revision
 from klinehub.panel.view import PanelView
 from klinehub.scan.presets import asked
@@ -24,6 +25,7 @@ class Scan(msgspec.Struct, frozen=True):
     `stale` says of ranked symbols that are not proven fresh why, and since when. `after` is how many seconds
     of market time lay between the bar's close and the result, `late` which symbols had not closed it when it
     was due, `revision` how often it was scanned again since, and `skipped` how many bars were never scanned.
+    `failed` says of screens that were asked for together with this one why they were given up.
     """
 
     result: ScanResult
@@ -34,6 +36,7 @@ class Scan(msgspec.Struct, frozen=True):
     late: tuple[str, ...] = ()
     revision: int = 0
     skipped: int = 0
+    failed: Mapping[str, str] = {}
 
 
 class Default(NamedTuple):
@@ -109,16 +112,18 @@ class Scanning:
 
     async def scans(self, screens: Sequence[Screen]) -> AsyncGenerator[Scan, None]:
         """Yield what each screen finds at each close of its timeframe, the default one without any."""
-        scanners = {one.timeframe: one for one in self._grouped(screens)}
-        schedule, wake = Schedule(scanners), asyncio.Event()
+        groups = {one.timeframe: [one] for one in self._grouped(screens)}
+        schedule, wake, failed = Schedule(groups), asyncio.Event(), dict[str, str]()
         self._followers[schedule] = wake
         try:
             while not self._ended:
                 await wake.wait()
                 wake.clear()
                 while (due := schedule.next()) is not None:
-                    for scan in self._scanned(scanners[due.timeframe], due.bar):
-                        yield _told(scan, due, schedule.skipped)
+                    for scan in self._each(groups[due.timeframe], due.bar, failed):
+                        yield _told(scan, due, schedule.skipped, failed)
+                    if not any(groups.values()):
+                        raise DefinitionError(" ".join(failed.values()))
         finally:
             del self._followers[schedule]
 
@@ -140,9 +145,26 @@ class Scanning:
         for screen in screens or self.default.screens:
             by_frame.setdefault(screen.timeframe or self.default.timeframe, []).append(screen)
         return [
-            self._scanner([msgspec.structs.replace(one, timeframe=name) for one in some])
+            self._fitting(self._scanner([msgspec.structs.replace(one, timeframe=name) for one in some]))
             for name, some in by_frame.items()
         ]
+
+    def _each(self, group: list[Scanner], bar: int, failed: dict[str, str]) -> list[Scan]:
+        """Scan each of a group; a screen that fails is parted from the others, which go on, and given up."""
+        found: list[Scan] = []
+        waiting, kept = list(group), list[Scanner]()
+        while waiting:
+            scanner = waiting.pop(0)
+            try:
+                found += self._scanned(scanner, bar)
+                kept.append(scanner)
+            except DefinitionError as exc:
+                if len(scanner.screens) > 1:
+                    waiting = [*(self._scanner([one]) for one in scanner.screens), *waiting]
+                else:
+                    failed[scanner.screens[0].name] = str(exc)
+        group[:] = kept
+        return found
 
     def _of(self, timeframe: str | None) -> Scanner:
         """Give the scanner of the default score on a timeframe."""
@@ -155,7 +177,7 @@ class Scanning:
         if key not in self._kept:
             if len(self._kept) >= _MOST_KEPT:
                 self._kept.pop(next(iter(self._kept)))
-            self._kept[key] = self._scanner([screen])
+            self._kept[key] = self._fitting(self._scanner([screen]))
             self._kept[key].warm_up()
         return self._kept[key]
 
@@ -189,10 +211,22 @@ class Scanning:
             min_score=default.min_score,
         )
 
+    def _fitting(self, scanner: Scanner) -> Scanner:
+        """Refuse screens that look further back than bars are kept: they would be warming for ever."""
+        for name, rows in scanner.rows.items():
+            kept = self._panels[name].bars
+            if rows > kept and scanner.screens != self.default.screens:
+                raise DefinitionError(
+                    f"{', '.join(one.name for one in scanner.screens)} reads {rows:,} bars of {name}, and "
+                    f"{kept:,} are kept: raise `market.bars`, or take shorter windows."
+                )
+        return scanner
+
     def _scanner(self, screens: Sequence[Screen]) -> Scanner:
         return Scanner(self._panels, screens, benchmark=self._benchmark, listed=self._listed)
 
 
-def _told(scan: Scan, due: Due, skipped: int) -> Scan:
+def _told(scan: Scan, due: Due, skipped: int, failed: Mapping[str, str]) -> Scan:
     """Add what made the scan due."""
-    return msgspec.structs.replace(scan, late=due.missing, revision=due.revision, skipped=skipped)
+    facts = {"late": due.missing, "revision": due.revision, "skipped": skipped, "failed": {**failed}}
+    return msgspec.structs.replace(scan, **facts)

@@ -248,3 +248,36 @@ async def test_a_screen_that_fails_ends_its_own_follower_alone(
     )
     assert len(market.scanning._followers) == 1
     assert {*SYMBOLS} >= {hit.symbol for hit in (await waiting).result.results}
+
+
+async def test_a_screen_that_fails_is_given_up_and_the_others_go_on(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Scanner.scan
+
+    def scan(scanner: Scanner, *given: Any, **named: Any) -> Any:
+        if any(one.name == "broken" for one in scanner.screens):
+            raise DefinitionError("broken() raised ValueError: no.")
+        return plain(scanner, *given, **named)
+
+    monkeypatch.setattr(Scanner, "scan", scan)
+    broken = Screen(name="broken", where=CLOSE < 50)
+    scans = market.scanning.scans((CHEAP, broken))
+    for _ in range(2):
+        waiting = await begun(scans)
+        market.close(market.bar + 1)
+        market.told()
+        found = await waiting
+
+        assert shown(found) == ("cheap", "15m", market.bar)
+        assert found.failed == {"broken": "broken() raised ValueError: no."}
+    await scans.aclose()
+
+
+async def test_a_screen_that_looks_further_back_than_bars_are_kept_is_refused(market: Market) -> None:
+    far = Screen(name="far", where=CLOSE.lag(900) < CLOSE)
+
+    with pytest.raises(DefinitionError, match="far reads 901 bars of 15m, and 400 are kept"):
+        market.scanning.screened(far)
+    with pytest.raises(DefinitionError, match=r"raise `market\.bars`"):
+        await anext(market.scanning.scans((far,)))
