@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from klinehub.errors import UnknownName
 from klinehub.factors.define import Factor
 from klinehub.factors.expr import Expr
@@ -74,19 +76,7 @@ def filtered(text: str, screen: Screen) -> Screen:
     where = condition(text, names(screen.score))
     both = where if screen.where is None else screen.where & where
     columns = {**screen.columns, **_columns(where)}
-    return Screen(
-        name=screen.name,
-        timeframe=screen.timeframe,
-        where=both,
-        columns=columns,
-        order_by=screen.order_by,
-        top=screen.top,
-        score=screen.score,
-        min_score=screen.min_score,
-        side=screen.side,
-        side_from=screen.side_from,
-        cooldown=screen.cooldown,
-    )
+    return msgspec.structs.replace(screen, where=both, columns=columns)
 
 
 def names(parts: tuple[Part, ...]) -> Mapping[str, Factor]:

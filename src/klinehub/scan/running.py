@@ -48,6 +48,23 @@ class Default(NamedTuple):
     min_score: float = 0.0
 
 
+class Rest:
+    """Leaves out hits that were told in the last *bars* bars; those of a bar that is scanned again stay."""
+
+    def __init__(self, bars: int) -> None:
+        self._bars = bars
+        self._told: dict[str, int] = {}
+
+    def of(self, result: ScanResult) -> ScanResult:
+        """Give a result without the hits that are to rest; `signals_found` still counts them."""
+        if not self._bars:
+            return result
+        resting = {symbol for symbol, bar in self._told.items() if bar < result.bar <= bar + self._bars}
+        hits = tuple(hit for hit in result.results if hit.symbol not in resting)
+        self._told.update({hit.symbol: result.bar for hit in hits})
+        return msgspec.structs.replace(result, results=hits)
+
+
 class Scanning:
     """Scans *panels*, for whoever asks and at each close for whoever follows.
 
@@ -114,6 +131,7 @@ class Scanning:
         """Yield what each screen finds at each close of its timeframe, the default one without any."""
         groups = {one.timeframe: [one] for one in self._grouped(screens)}
         schedule, wake, failed = Schedule(groups), asyncio.Event(), dict[str, str]()
+        rest = {one.name: Rest(one.cooldown) for group in groups.values() for one in group[0].screens}
         self._followers[schedule] = wake
         try:
             while not self._ended:
@@ -121,7 +139,8 @@ class Scanning:
                 wake.clear()
                 while (due := schedule.next()) is not None:
                     for scan in self._each(groups[due.timeframe], due.bar, failed):
-                        yield _told(scan, due, schedule.skipped, failed)
+                        told = _told(scan, due, schedule.skipped, failed)
+                        yield msgspec.structs.replace(told, result=rest[scan.result.screen].of(scan.result))
                     if not any(groups.values()):
                         raise DefinitionError(" ".join(failed.values()))
         finally:

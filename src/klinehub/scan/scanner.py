@@ -196,15 +196,16 @@ class Scanner:
         scores = total(parts)[:, 0]
         missing = np.isnan(values["close"])
         warming = ~missing & (np.isnan(scores) | np.isnan(values.get("where", scores * 0.0)))
-        rows = _found(screen, values, scores, ~missing & ~warming, self.engine.order)
+        looked_at = _among(symbols, screen.symbols)
+        rows = _found(screen, values, scores, looked_at & ~missing & ~warming, self.engine.order)
         used = share_weights(weights_of(screen.score), available(screen.score, given)[0]) if given else {}
         return ScanResult(
             timeframe=self.timeframe,
             bar=bar,
             bar_open_time=self._panel.timeframe.open_time(bar),
-            symbols=int(np.count_nonzero(~missing & ~warming)),
-            warming=_named(symbols, warming),
-            missing=_named(symbols, missing),
+            symbols=int(np.count_nonzero(looked_at & ~missing & ~warming)),
+            warming=_named(symbols, looked_at & warming),
+            missing=_named(symbols, looked_at & missing),
             unavailable=(*screen.unavailable, *(one.name for one in screen.score if one.name not in used)),
             weights=used,
             min_score=screen.min_score,
@@ -215,6 +216,11 @@ class Scanner:
             screen=screen.name,
             hash=digest,
         )
+
+
+def _among(symbols: tuple[str, ...], chosen: tuple[str, ...]) -> Flags:
+    """Say which rows are those of the *chosen* symbols; all where none is chosen."""
+    return np.isin(symbols, chosen) if chosen else np.ones(len(symbols), bool)
 
 
 def _found(screen: Screen, values: Mapping[str, F64], scores: F64, known: Flags, order: I64) -> list[int]:

@@ -26,9 +26,9 @@ class Screen(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     A symbol is a hit where *where* holds and, with a score, where its size is at least *min_score* and its
     side is *side*. Hits come in the order of *order_by*, smallest first, or of their score, largest size
-    first; *top* of them are kept. A hit is not told again for *cooldown* bars. *score* are weighted parts;
-    without them there is no score, no side and no contributions; *unavailable* names those that were wanted
-    and can not be had.
+    first; *top* of them are kept. Who follows a screen is told of a hit again only after *cooldown* bars.
+    *symbols* are the only ones looked at, all without any. *score* are weighted parts; without them there is
+    no score, no side and no contributions; *unavailable* names those that were wanted and can not be had.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Screen(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     side: Side | None = None
     side_from: float = SIDE_FROM
     cooldown: int = 0
+    symbols: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what can not be looked for, before any market is there."""
@@ -96,6 +97,7 @@ class Screen(msgspec.Struct, frozen=True, kw_only=True, eq=False):
                 places[term] = len(places)
                 digest.update(repr((term.op, [places[arg] for arg in term.args])).encode() + _told(term))
         rest: tuple[Any, ...] = (self.timeframe, self.top, self.min_score, self.side, self.side_from)
+        rest = (*rest, self.symbols)
         weights = [(part.name, part.weight, part.scale, part.centre) for part in self.score]
         digest.update(repr((rest, weights)).encode())
         return digest.hexdigest()[:12]

@@ -281,3 +281,24 @@ async def test_a_screen_that_looks_further_back_than_bars_are_kept_is_refused(ma
         market.scanning.screened(far)
     with pytest.raises(DefinitionError, match=r"raise `market\.bars`"):
         await anext(market.scanning.scans((far,)))
+
+
+async def test_a_hit_is_told_again_only_after_its_rest(market: Market) -> None:
+    every = Screen(name="every", where=CLOSE > 0, cooldown=2)
+    scans = market.scanning.scans((every,))
+    told = []
+    for step in range(4):
+        waiting = await begun(scans)
+        if step:
+            market.close(market.bar + 1)
+        market.told()
+        found = await waiting
+        told.append(len(found.result.results))
+        assert found.result.signals_found == len(SYMBOLS)
+    waiting = await begun(scans)
+    market.scanning.note([], [Revision("15m", market.bar, "ETHUSDT")])
+    again = await waiting
+
+    assert told == [len(SYMBOLS), 0, 0, len(SYMBOLS)]
+    assert (again.revision, len(again.result.results)) == (1, len(SYMBOLS))
+    await scans.aclose()
