@@ -125,7 +125,7 @@ class Scanning:
         if screen is self.default.screens[0]:
             return self._scanned(self.default, bar)[0]
         timed = msgspec.structs.replace(screen, timeframe=screen.timeframe or self.default.timeframe)
-        return self._scanned(self._keep(f"{timed.name} {timed.hash}", timed), bar)[0]
+        return self._scanned(self._fitting(self._keep(f"{timed.name} {timed.hash}", timed)), bar)[0]
 
     async def scans(self, screens: Sequence[Screen]) -> AsyncGenerator[Scan, None]:
         """Yield what each screen finds at each close of its timeframe, the default one without any."""
@@ -196,7 +196,7 @@ class Scanning:
         if key not in self._kept:
             if len(self._kept) >= _MOST_KEPT:
                 self._kept.pop(next(iter(self._kept)))
-            self._kept[key] = self._fitting(self._scanner([screen]))
+            self._kept[key] = self._scanner([screen])
             self._kept[key].warm_up()
         return self._kept[key]
 
