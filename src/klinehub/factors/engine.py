@@ -28,6 +28,8 @@ from klinehub.panel.memory import F64, I64
 from klinehub.panel.view import PanelView
 
 _LEAVES: Final = frozenset({"factor", "field"})
+# What may be a view of a grid's values.
+_VIEWS: Final = _LEAVES | {"lag", "on"}
 
 
 def usable(frame: Timeframe, main: Timeframe, bar: int) -> int:
@@ -88,7 +90,12 @@ class Engine:
         for step in self.plan.steps:
             if step not in self._done:
                 self._done[step] = self._compute(step)
-        return {name: self._done[root][:, -self._bars :].copy() for name, root in self._roots.items()}
+        return {name: self._given(root) for name, root in self._roots.items()}
+
+    def _given(self, root: Step) -> F64:
+        """Give a term's values to the caller; those that the next bar will overwrite as a copy."""
+        values = self._done[root][:, -self._bars :]
+        return values.copy() if root.term.op in _VIEWS else values
 
     def compile(self) -> None:
         """Compile everything that the plan needs, or load it from the cache; for a thread of its own."""

@@ -13,6 +13,7 @@ leaves -100 to 100 and nothing has to be clamped.
 import math
 from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from klinehub.panel.memory import F64
 
 GRID: Final = 64.0
 FULL: Final = 100
+_REMEMBERED: Final = 256
 
 
 class Part(NamedTuple):
@@ -70,13 +72,25 @@ def share_weights(weights: Mapping[str, float], available: Collection[str]) -> d
 def available(parts: Sequence[Part], values: Sequence[F64]) -> list[tuple[str, ...]]:
     """Name for each bar the parts that count: one that compares with a benchmark of no value does not."""
     gone: dict[str, Flags] = {}
-    for part, value in zip(parts, values, strict=True):
-        if part.compares:
-            gone[part.name] = np.all(np.isnan(value), axis=0)
+    for name, value in zip(_comparing(tuple(parts)), values, strict=True):
+        if name:
+            gone[name] = np.all(np.isnan(value), axis=0)
     bars = values[0].shape[1]
     return [
         tuple(p.name for p in parts if p.name not in gone or not gone[p.name][bar]) for bar in range(bars)
     ]
+
+
+@lru_cache(_REMEMBERED)
+def _comparing(parts: tuple[Part, ...]) -> tuple[str, ...]:
+    """Name the parts that read the benchmark, in their places; the others are empty."""
+    return tuple(part.name if part.compares else "" for part in parts)
+
+
+@lru_cache(_REMEMBERED)
+def _shared(parts: tuple[Part, ...], counted: tuple[str, ...]) -> dict[str, float]:
+    """Share the weights among the parts that count; fractions cost more than all points of a bar."""
+    return share_weights({part.name: part.weight for part in parts}, counted)
 
 
 def points(parts: Sequence[Part], values: Sequence[F64]) -> F64:
@@ -84,9 +98,8 @@ def points(parts: Sequence[Part], values: Sequence[F64]) -> F64:
 
     NaN stays, and where no part counts all are NaN.
     """
-    weights = {part.name: part.weight for part in parts}
-    names = available(parts, values)
-    shared = {some: share_weights(weights, some) for some in set(names)}
+    names, given = available(parts, values), tuple(parts)
+    shared = {some: _shared(given, some) for some in set(names)}
     table = np.array([[shared[some].get(part.name, 0.0) for some in names] for part in parts])
     out = np.empty((len(parts), *values[0].shape))
     for n, part in enumerate(parts):
