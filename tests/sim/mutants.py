@@ -123,8 +123,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "a larger bar counts a part that is still forming",
         "panel/resample.py",
-        "if part > newest or part <= newest - bars or mem.state[p, row, slot] < CLOSED:",
-        "if part > newest or part <= newest - bars or mem.state[p, row, slot] < FORMING:",
+        "if not is_closed(mem, p, row, part):",
+        "if part > mem.newest[p, row] or mem.state[p, row, part % mem.state.shape[2]] < FORMING:",
         ("lost_close", "late_close"),
     ),
     Mutant(

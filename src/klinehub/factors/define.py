@@ -14,10 +14,9 @@ All three are the same function live and on history.
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_type_hints, overload
+from typing import Annotated, Any, Final, Literal, get_args, get_type_hints, overload
 
 import msgspec
-import numba as nb
 import numpy as np
 import numpy.typing as npt
 
@@ -31,7 +30,6 @@ State = Annotated[npt.NDArray[np.float64], "state"]
 Bar = Annotated[float, "bar"]
 
 Number = int | float
-Function = TypeVar("Function", bound=Callable[..., Any])
 # A number, or what gives it from the options.
 Length = int | Callable[..., int]
 Kind = Literal["window", "step", "expression"]
@@ -232,9 +230,3 @@ def _kind(name: str, places: list[str], settings: Mapping[str, Any]) -> Kind:
     raise DefinitionError(
         f"{name}(): give it `Window` fields alone, or one `State` and `Bar` fields, or options alone."
     )
-
-
-def compiled(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - numba's dispatchers have no type
-    """Compile a factor's function; what is already compiled stays."""
-    is_done = hasattr(function, "py_func")
-    return function if is_done else nb.njit(nogil=True, error_model="numpy")(function)

@@ -109,13 +109,17 @@ class Grid:
             return kept
         return np.concatenate((np.full((len(self.symbols), bars - kept.shape[1]), np.nan), kept), axis=1)
 
+    def _needed(self) -> int:
+        """Give how many bars a run over everything takes: those of the values, and what they look back on."""
+        return min(self._deep + self._lookback, max(self.panel.bars, 1))
+
     def _lay_out(self, symbols: tuple[str, ...], bar: int) -> None:
         """Run over everything that is held and needed."""
         self.symbols = symbols
         self._known = self.panel.complete_from[: len(symbols)].copy()
         self._values = np.full((len(self._leaves), len(symbols), self._deep), np.nan)
         self._runs = {leaf: _runs(leaf, len(symbols)) for leaf in self._leaves if leaf.op == "factor"}
-        length = min(self._deep + self._lookback, max(self.panel.bars, 1))
+        length = self._needed()
         self._run(self.panel.cube(bar, length), bar, length)
 
     def _run(self, cube: F64, bar: int, new: int) -> None:
@@ -141,7 +145,7 @@ class Grid:
 
     def _run_again(self, rows: I64, bar: int) -> None:
         """Run some rows over all that is held of them, from the start."""
-        length = min(self._deep + self._lookback, max(self.panel.bars, 1))
+        length = self._needed()
         cube = self.panel.cube(bar, length, rows)
         self._known[rows] = self.panel.complete_from[rows]
         here = _Here(self.panel, cube, bar, self._closes(bar, length), self._known[rows])

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from klinehub.domain.kline import CLOSED
 from klinehub.feed.decisions import BarClosed, Decisions, Revision
 from klinehub.feed.roster import Roster
 from klinehub.panel.memory import I64
@@ -58,10 +57,7 @@ class Closing:
 
     def _lacking(self, t: int, bar: int) -> I64:
         """Give the rows that have not closed *bar*, symbols listed after it left out."""
-        timeframe, memory = self._ring.timeframes[t], self._ring.memory
-        rows = self._roster.expecting(timeframe, bar)
-        closed = memory.state[t, rows, bar % self._ring.bars] >= CLOSED
-        newest = memory.newest[t, rows]
-        held = (newest >= bar) & (newest - self._ring.bars < bar) & closed
-        lacking: I64 = rows[~held & (memory.first[t, rows] <= bar)]
+        rows = self._roster.expecting(self._ring.timeframes[t], bar)
+        is_listed = self._ring.memory.first[t, rows] <= bar
+        lacking: I64 = rows[is_listed & ~self._ring.closed(t, rows, bar)]
         return lacking

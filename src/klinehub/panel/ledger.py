@@ -5,8 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from klinehub.domain.kline import CLOSED
-from klinehub.panel.memory import I64, Memory
+from klinehub.panel.memory import I64, Memory, is_closed
 
 
 class Gap(NamedTuple):
@@ -29,7 +28,7 @@ def _scan(mem: Memory, t: int, rows: I64, wanted: int, upto: I64, out: I64) -> i
         oldest = max(last - wanted + 1, newest - bars + 1, mem.first[t, row])
         start = -1
         for index in range(oldest, last + 1):
-            missing = index > newest or mem.state[t, row, index % bars] < CLOSED
+            missing = not is_closed(mem, t, row, index)
             if missing and start < 0:
                 start = index
             if start >= 0 and (not missing or index == last):

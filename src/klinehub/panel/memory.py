@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from klinehub.domain.kline import ROW_WORDS
+from klinehub.domain.kline import CLOSED, ROW_WORDS
 from klinehub.domain.timeframe import DAY, Timeframe
 
 I64 = npt.NDArray[np.int64]
@@ -135,6 +135,13 @@ def bar_open(index: int, length: int, offset: int) -> int:
     of_era = y - era * 400
     day = (153 * m + 2) // 5 + 365 * of_era + of_era // 4 - of_era // 100
     return (era * 146_097 + day - 719_468) * DAY
+
+
+@kernel
+def is_closed(mem: Memory, t: int, row: int, index: int) -> bool:
+    """Say whether the bar of this index is held and closed; its slot may hold an older one."""
+    bars, newest = mem.state.shape[2], mem.newest[t, row]
+    return bool(newest - bars < index <= newest and mem.state[t, row, index % bars] >= CLOSED)
 
 
 @kernel

@@ -10,7 +10,17 @@
 from typing import Final
 
 from klinehub.domain.kline import CLOSED, EMPTY, FORMING, ROW_WORDS, VERIFIED
-from klinehub.panel.memory import I64, OPEN_TIME, TRADES, Memory, bar_index, bar_open, copy_words, kernel
+from klinehub.panel.memory import (
+    I64,
+    OPEN_TIME,
+    TRADES,
+    Memory,
+    bar_index,
+    bar_open,
+    copy_words,
+    is_closed,
+    kernel,
+)
 
 # What a write meant; flags add up.
 QUIET: Final = 0
@@ -128,12 +138,10 @@ def load_rows(mem: Memory, t: int, row: int, rows: I64, asked: int) -> int:
 @kernel
 def verify_bar(mem: Memory, t: int, row: int, words: I64) -> int:
     """Compare a closed bar with a second answer: 1 equal (now verified), 0 different, -1 not closed here."""
-    bars = mem.state.shape[2]
     index = bar_index(words[OPEN_TIME], mem.grid[t, 0], mem.grid[t, 1])
-    newest = mem.newest[t, row]
-    slot = index % bars
-    if index > newest or index <= newest - bars or mem.state[t, row, slot] < CLOSED:
+    if not is_closed(mem, t, row, index):
         return -1
+    slot = index % mem.state.shape[2]
     for w in range(ROW_WORDS):
         if mem.cells[t, row, slot, w] != words[w]:
             return 0

@@ -8,7 +8,6 @@ from klinehub.domain.kline import CLOSED, EMPTY, KLINE_WORDS, ROW, ROW_WORDS, Ex
 from klinehub.domain.stale import Reason, Stale
 from klinehub.domain.timeframe import Timeframe
 from klinehub.errors import UnknownName
-from klinehub.panel.block import Block
 from klinehub.panel.ledger import Gap, gaps
 from klinehub.panel.memory import F64, I64
 from klinehub.panel.read import closed_bar, complete_from, copy_block, copy_klines, newest_closed
@@ -91,10 +90,6 @@ class Panel:
         copy_block(self._mem, self._t, chosen, bar, out)
         return out
 
-    def block(self, bar: int, length: int) -> Block:
-        """Copy the *length* bars of all symbols that end at absolute index *bar*, as float arrays."""
-        return Block(*self.cube(bar, length))
-
     def stale(self, symbol: str) -> Stale | None:
         """Give why *symbol* is not proven fresh and since when; None when it is fresh."""
         reason, since = (int(word) for word in self._mem.stale[self.row(symbol)])
@@ -103,13 +98,6 @@ class Panel:
     def newest_closed(self, symbol: str) -> int:
         """Give the absolute index of a symbol's newest closed bar, -1 when it has none."""
         return int(newest_closed(self._mem, self._t, self.row(symbol)))
-
-    def closed_at(self, bar: int) -> I64:
-        """Give the rows whose bar with absolute index *bar* is closed."""
-        count, bars = len(self._ring.symbols), self._ring.bars
-        newest = self._mem.newest[self._t, :count]
-        held = (newest >= bar) & (newest - bars < bar)
-        return np.flatnonzero(held & (self._mem.state[self._t, :count, bar % bars] >= CLOSED))
 
     def gaps(self, rows: I64, *, wanted: int, upto: int) -> list[Gap]:
         """List the runs of missing bars of these rows among the *wanted* bars up to index *upto*."""

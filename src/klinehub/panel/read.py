@@ -1,5 +1,8 @@
 """Reading: kernels that copy bars out of the ring in the form users and factors want."""
 
+import numpy as np
+import numpy.typing as npt
+
 from klinehub.domain.kline import CLOSED, EMPTY
 from klinehub.panel.memory import (
     CLOSE,
@@ -17,6 +20,7 @@ from klinehub.panel.memory import (
     VOLUME,
     Memory,
     bar_open,
+    is_closed,
     kernel,
     power_of_ten,
     to_float,
@@ -26,10 +30,9 @@ from klinehub.panel.memory import (
 @kernel
 def newest_closed(mem: Memory, t: int, row: int) -> int:
     """Give the absolute index of a row's newest closed bar, -1 when there is none."""
-    bars = mem.state.shape[2]
     newest = mem.newest[t, row]
-    for index in range(newest, max(newest - bars, -1), -1):
-        if mem.state[t, row, index % bars] >= CLOSED:
+    for index in range(newest, max(newest - mem.state.shape[2], -1), -1):
+        if is_closed(mem, t, row, index):
             return index
     return -1
 
@@ -80,13 +83,12 @@ def copy_block(mem: Memory, t: int, rows: I64, last: int, out: F64) -> None:
     for r in range(rows.shape[0]):
         row = rows[r]
         base, quote = power_of_ten(mem.decimals[row, 1]), power_of_ten(mem.decimals[row, 2])
-        newest = mem.newest[t, row]
         for at in range(out.shape[2]):
             index = last - out.shape[2] + 1 + at
-            slot = index % bars
-            if index < 0 or index > newest or index <= newest - bars or mem.state[t, row, slot] < CLOSED:
+            if index < 0 or not is_closed(mem, t, row, index):
                 out[:, r, at] = float("nan")
                 continue
+            slot = index % bars
             cell, cell_f = mem.cells[t, row, slot], mem.floats[t, row, slot]
             out[0, r, at], out[1, r, at] = cell_f[OPEN], cell_f[HIGH]
             out[2, r, at], out[3, r, at] = cell_f[LOW], cell_f[CLOSE]
@@ -95,6 +97,13 @@ def copy_block(mem: Memory, t: int, rows: I64, last: int, out: F64) -> None:
             out[6, r, at] = float(cell[TRADES])
             out[7, r, at] = to_float(cell[TAKER_BASE], base)
             out[8, r, at] = to_float(cell[TAKER_QUOTE], quote)
+
+
+@kernel
+def mark_closed(mem: Memory, t: int, rows: I64, index: int, out: npt.NDArray[np.bool_]) -> None:
+    """Fill *out* [rows] with whether each row's bar of this index is closed."""
+    for r in range(rows.shape[0]):
+        out[r] = is_closed(mem, t, rows[r], index)
 
 
 @kernel
@@ -117,6 +126,6 @@ def complete_from(mem: Memory, t: int, out: I64) -> None:
         newest = mem.newest[t, row]
         out[row] = newest + 1
         for index in range(max(newest - bars + 1, 0), newest + 1):
-            if mem.state[t, row, index % bars] >= CLOSED:
+            if is_closed(mem, t, row, index):
                 out[row] = 0 if mem.first[t, row] >= index else index
                 break

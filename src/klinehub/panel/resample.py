@@ -28,6 +28,7 @@ from klinehub.panel.memory import (
     bar_index,
     bar_open,
     copy_words,
+    is_closed,
     kernel,
 )
 from klinehub.panel.merge import CLOSED_NOW, CONFLICT, GAP, QUIET, advance, merge_closed, put
@@ -56,16 +57,15 @@ def gather(mem: Memory, t: int, row: int, index: int, before: int) -> bool:
     while there is no part yet.
     """
     p = mem.grid[t, PARENT]
-    bars, newest = mem.state.shape[2], mem.newest[p, row]
     into, into_f = mem.parts[t, row], mem.parts_f[t, row]
     into[:] = 0
     mem.parts_next[t, row] = -1
     opens = bar_open(index, mem.grid[t, 0], mem.grid[t, 1])
     start = max(bar_index(opens, mem.grid[p, 0], mem.grid[p, 1]), mem.first[p, row])
     for part in range(start, before):
-        slot = part % bars
-        if part > newest or part <= newest - bars or mem.state[p, row, slot] < CLOSED:
+        if not is_closed(mem, p, row, part):
             return False
+        slot = part % mem.state.shape[2]
         if part == start:
             copy_words(into, mem.cells[p, row, slot])
             into[OPEN_TIME] = opens
@@ -83,7 +83,7 @@ def close_larger(mem: Memory, t: int, row: int, part_open: int) -> int:
     after = bar_open(index + 1, mem.grid[t, 0], mem.grid[t, 1])
     last = bar_index(after, mem.grid[p, 0], mem.grid[p, 1]) - 1
     newest = mem.newest[p, row]
-    if newest < last or (newest == last and mem.state[p, row, last % mem.state.shape[2]] < CLOSED):
+    if newest < last or (newest == last and not is_closed(mem, p, row, last)):
         return QUIET
     if not gather(mem, t, row, index, last + 1):
         return GAP
@@ -98,16 +98,16 @@ def rebuild(mem: Memory, t: int, row: int, index: int) -> bool:
 
     A bar that is not held, not closed, or whose parts are not all held any more stays as it is.
     """
-    p, bars = mem.grid[t, PARENT], mem.state.shape[2]
+    p = mem.grid[t, PARENT]
     mem.parts_next[t, row] = -1
-    slot, newest = index % bars, mem.newest[t, row]
-    if index > newest or index <= newest - bars or mem.state[t, row, slot] < CLOSED:
+    if not is_closed(mem, t, row, index):
         return False
     after = bar_index(bar_open(index + 1, mem.grid[t, 0], mem.grid[t, 1]), mem.grid[p, 0], mem.grid[p, 1])
     whole = gather(mem, t, row, index, after)
     mem.parts_next[t, row] = -1
     if not whole:
         return False
+    slot = index % mem.state.shape[2]
     for w in range(ROW_WORDS):
         if mem.cells[t, row, slot, w] != mem.parts[t, row, w]:
             put(mem, t, row, index, mem.parts[t, row], CLOSED)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from klinehub.factors.define import Factor
-from klinehub.factors.expr import BARS
+from klinehub.panel.view import PLANES
 
 Series = npt.NDArray[np.float64]
 Market = Mapping[str, Series]
@@ -46,7 +46,7 @@ def a_market(seed: int = 1, bars: int = 500, price: float = 100.0) -> dict[str, 
 def still(bars: int = 500, price: float = 60000.1, volume: float = 0.0) -> dict[str, Series]:
     """One symbol whose price never moves."""
     fields = {name: np.full(bars, price) for name in (*PRICES, "benchmark")}
-    return {name: np.full(bars, volume) for name in BARS} | fields
+    return {name: np.full(bars, volume) for name in PLANES} | fields
 
 
 def scaled(market: Market, factor: float) -> dict[str, Series]:
@@ -80,7 +80,7 @@ def one_tick(seed: int = 1, bars: int = 300, price: float = 60000.1, tick: float
     first, close = level[:-1], level[1:]
     moved = {"open": first, "close": close}
     moved |= {"high": np.maximum(first, close) + wick[0], "low": np.minimum(first, close) - wick[1]}
-    counted = {name: np.where(traded, market[name], 0.0) for name in BARS[4:]}
+    counted = {name: np.where(traded, market[name], 0.0) for name in PLANES[4:]}
     return {**moved, **counted, "benchmark": market["benchmark"]}
 
 

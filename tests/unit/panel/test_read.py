@@ -13,6 +13,7 @@ from klinehub.errors import UnknownName
 from klinehub.panel.merge import merge_closed, merge_forming
 from klinehub.panel.panel import Panel
 from klinehub.panel.ring import Ring
+from klinehub.panel.view import PLANES
 
 MINUTE: Final = timeframe("1m")
 START: Final = 28_333_335
@@ -164,7 +165,7 @@ def test_a_block_has_no_number_where_there_is_no_closed_bar(
     update(ring, bars[8])
     close(ring, *bars[:6], row=0)
 
-    block = panel.block(START + 8, 10)
+    block = panel.cube(START + 8, 10)
 
     lacks = np.full((3, 10), fill_value=True)
     lacks[1, 1:5] = lacks[1, 6:9] = False
@@ -172,29 +173,30 @@ def test_a_block_has_no_number_where_there_is_no_closed_bar(
     for field in block:
         assert field.shape == (3, 10)
         assert np.array_equal(np.isnan(field), lacks)
-    assert block.close[1, 1:5].tolist() == [bar.close / 100 for bar in bars[:4]]
-    assert block.taker_quote[0, 1:7].tolist() == [
+    assert block[PLANES.index("close"), 1, 1:5].tolist() == [bar.close / 100 for bar in bars[:4]]
+    assert block[PLANES.index("taker_quote"), 0, 1:7].tolist() == [
         float(Decimal(bar.taker_quote).scaleb(-5)) for bar in bars[:6]
     ]
-    assert block.trades[1, 6] == bars[5].trades
+    assert block[PLANES.index("trades"), 1, 6] == bars[5].trades
 
 
 def test_a_block_older_than_the_ring_is_empty(ring: Ring, panel: Panel, bars: list[Bar]) -> None:
     close(ring, *bars)
 
-    assert np.isnan(panel.block(START + 50 - BARS - 1, 5).close).all()
-    assert np.isnan(panel.block(START + 50 - BARS, 5).close[1]).tolist() == [True] * 4 + [False]
-    assert np.isnan(panel.block(START + 60, 5).close).all()
+    assert np.isnan(panel.cube(START + 50 - BARS - 1, 5)).all()
+    assert np.isnan(panel.cube(START + 50 - BARS, 5)[0, 1]).tolist() == [True] * 4 + [False]
+    assert np.isnan(panel.cube(START + 60, 5)).all()
 
 
 def test_which_rows_have_closed_a_bar(ring: Ring, panel: Panel, bars: list[Bar]) -> None:
     close(ring, *bars[:30])
     close(ring, *bars[:9], row=0)
     update(ring, bars[9], row=2)
+    rows = np.arange(3)
 
-    assert panel.closed_at(START + 8).tolist() == [0]
-    assert panel.closed_at(START + 29).tolist() == [1]
-    assert panel.closed_at(START + 9).tolist() == []
+    assert np.flatnonzero(ring.closed(0, rows, START + 8)).tolist() == [0]
+    assert np.flatnonzero(ring.closed(0, rows, START + 29)).tolist() == [1]
+    assert not ring.closed(0, rows, START + 9).any()
     assert panel.closed_bar == START + 29
 
 
