@@ -35,7 +35,7 @@ class Rest:
     """Answers REST requests from a source and counts their weight.
 
     A `tap`, where there is one, gets each request with the way to answer it, and answers as it likes.
-    Weight is counted by `clock`, whatever the source's own clock says.
+    Weight is counted and answers are dated by `clock`, whatever the source's own clock says.
     """
 
     def __init__(self, source: Source, tally: Tally) -> None:
@@ -58,7 +58,7 @@ class Rest:
         now = self.clock.now()
         address = request.remote or "127.0.0.1"
         # Exchange time: the server would tell the machine's own.
-        used, headers = 0, {"Date": formatdate(self.source.clock.now() / 1000, usegmt=True)}
+        used, headers = 0, {"Date": formatdate(now / 1000, usegmt=True)}
         try:
             used = self.tally.spend(address, weight_of(request.path, request.query), now).used
             body, status = self._body(request), 200

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 from functools import cache, partial
 from typing import Final
 
@@ -136,9 +137,10 @@ class RestTrouble:
         return await handler(request)
 
     def _replica(self, fault: Fault) -> Effect:
-        """Answer klines as the market was some time ago."""
+        """Answer klines as the market was some time ago, dated then as by a cache, or now as by a replica."""
         rng = self._dice(fault)
         most = LAG_TOLD if fault.size < 0.6 else LAG_UNTOLD
+        is_cache = fault.pick < 0.5
 
         async def answer(handler: Handler, request: web.Request) -> web.StreamResponse:
             lag = int(rng.random() * most)
@@ -149,7 +151,10 @@ class RestTrouble:
             exchange = self._exchange
             behind = Rest(MarketSource(exchange.market, self._clock.shifted(-lag)), exchange.tally)
             behind.clock = self._clock
-            return behind.answer(request)
+            given = behind.answer(request)
+            if is_cache:
+                given.headers["Date"] = formatdate((self._clock.now() - lag) / 1000, usegmt=True)
+            return given
 
         return answer
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -217,6 +218,22 @@ def test_a_replica_tells_old_rows_as_they_were_and_counts_in_the_minute_of_now()
         assert all(row == true[row[0]] for row in rows if row[0] in true and row[0] != newest)
         assert used == list(range(1, 9))
         assert rig.scene.served.exchange.rest.tap is not None
+
+    rigged(act)
+
+
+@pytest.mark.parametrize("is_cache", [True, False])
+def test_a_cache_dates_an_answer_when_it_was_made_and_a_replica_when_it_is_sent(is_cache: bool) -> None:  # noqa: FBT001
+    async def act(rig: Rig) -> None:
+        await rig.follow("BTCUSDT")
+        await rig.to_minute(40)
+        rig.begin("stale_replica", 100, size=0.1, pick=0.1 if is_cache else 0.9)
+        ages = []
+        for _ in range(20):
+            now = rig.clock.now()
+            dated = (await rig.ask("/fapi/v1/klines", symbol="BTCUSDT", interval="1m", limit=1))[2]["date"]
+            ages.append(now - 1000 * parsedate_to_datetime(dated).timestamp())
+        assert (max(ages) > 5_000) == is_cache
 
     rigged(act)
 
