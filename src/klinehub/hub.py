@@ -9,7 +9,7 @@
 import asyncio
 import resource
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -21,8 +21,9 @@ from klinehub.domain.clock import Clock
 from klinehub.domain.kline import CLOSED, Klines, Scale
 from klinehub.domain.listing import Listing
 from klinehub.domain.stale import Reason, Stale
+from klinehub.domain.ticker import Ticker
 from klinehub.domain.timeframe import Timeframe, in_order
-from klinehub.errors import DataError, DefinitionError, UnknownName
+from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed import binance
 from klinehub.feed.account import Account
 from klinehub.feed.asking import Progress
@@ -35,14 +36,18 @@ from klinehub.feed.listing_changes import changes, wanted
 from klinehub.feed.live import Live
 from klinehub.feed.network import endpoint
 from klinehub.feed.rest import RestClient
+from klinehub.feed.subscribers import Subscribers
 from klinehub.feed.timing import Timing
 from klinehub.feed.use import Use
 from klinehub.feed.warmup import Plan, Summary, plan, rows_needed, warm_up
 from klinehub.panel.merge import PROOF
 from klinehub.panel.panel import Panel
 from klinehub.panel.ring import Ring
+from klinehub.scan.choosing import Choosing, Told, hours_of
 from klinehub.scan.plain import Scans
+from klinehub.scan.pools import Market, Merged, everyone
 from klinehub.scan.running import Default, Scan, Scanning
+from klinehub.scan.scanner import Universe
 from klinehub.scan.screen import Screen
 from klinehub.scan.universe import benchmark, universe
 from klinehub.settings import HubSettings
@@ -50,8 +55,6 @@ from klinehub.settings import HubSettings
 if TYPE_CHECKING:
     import pandas as pd
 
-# Closes that a subscriber has not taken yet; a slower one is cut, because a close is never left out.
-MOST_PENDING: Final = 256
 # Bars kept beyond those asked for, so that a full history survives while new bars arrive.
 SLACK: Final = 14
 # Corrections that are kept for a look at them; all are counted.
@@ -94,6 +97,7 @@ class Hub(Scans):
         self.listings: dict[str, Listing] = {}
         # Since when each symbol trades, as scanners read it.
         self._listed: dict[str, int] = {}
+        self.tickers: dict[str, Ticker] = {}
         self.turnover: dict[str, float] = {}
         self.symbols: tuple[str, ...] = ()
         self.summary: Summary | None = None
@@ -105,11 +109,12 @@ class Hub(Scans):
         self._on_progress = on_progress
         self._group = asyncio.TaskGroup()
         self._tasks: list[asyncio.Task[None]] = []
-        self._subscribers: list[asyncio.Queue[BarClosed | None]] = []
+        self._subscribers = Subscribers()
         self.ring: Ring
         self.core: Core
         self.live: Live
         self.scanning: Scanning
+        self.choosing: Choosing
 
     def __repr__(self) -> str:
         """Show what is held, for example `<Hub 550 symbols, 1m 5m 15m 1h, 3/3 streams up>`."""
@@ -144,9 +149,7 @@ class Hub(Scans):
         finally:
             if self.symbols and hasattr(self, "scanning"):
                 self.scanning.end()
-            for queue in list(self._subscribers):
-                if not _put(queue, None):
-                    self._subscribers.remove(queue)
+            self._subscribers.end()
             await self.rest.close()
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
@@ -161,10 +164,13 @@ class Hub(Scans):
             await self._open_streams()
         await self._past_proof()
         await self._warm_up()
+        if self.settings.choose:
+            self.choosing.begin(self.tickers or await self._ask_tickers())
         if self.settings.streams:
             self.core.go_live(self.now())
             self.live.look()
             self.live.keep(self._spawn)
+            self._spawn(self.choosing.keep())
 
     async def _open_streams(self) -> None:
         """Subscribe before history is asked for, so that no close falls between the two."""
@@ -215,13 +221,14 @@ class Hub(Scans):
                     raise UnknownName("symbol", symbol, self.listings)
             self.symbols = tuple(dict.fromkeys(settings.symbols))
             return
-        body = await self.rest.get(binance.TICKER_24H, {}, weight=binance.TICKER_24H_WEIGHT)
-        self.turnover = binance.parse_turnover(body)
+        self.tickers = await self._ask_tickers()
+        self.turnover = {name: one.quote_volume for name, one in self.tickers.items()}
         self.symbols = universe(
             listings,
             self.turnover,
             quote=settings.quote,
             min_turnover=settings.min_turnover,
+            include=settings.rules.pins if settings.choose else (),
             exclude=settings.exclude,
             limit=settings.most_symbols,
             tradifi=settings.tradifi,
@@ -231,6 +238,11 @@ class Hub(Scans):
                 f"No trading perpetual of {settings.quote} has a turnover of {settings.min_turnover:,.0f}: "
                 "lower `min_turnover` or choose another `quote`."
             )
+
+    async def _ask_tickers(self) -> dict[str, Ticker]:
+        """Read the last 24 hours of every symbol."""
+        weight = binance.TICKER_24H_WEIGHT
+        return binance.parse_tickers(await self.rest.get(binance.TICKER_24H, {}, weight=weight))
 
     def _lay_out(self) -> None:
         """Make the ring, the core, the scanner and the live shell for the chosen symbols."""
@@ -272,10 +284,7 @@ class Hub(Scans):
         """Keep corrections and pass closes on to every subscriber."""
         self.corrections.extend(decisions.corrected)
         self.scanning.note(decisions.closed, decisions.revised)
-        for event in decisions.closed:
-            for queue in list(self._subscribers):
-                if not _put(queue, event):
-                    self._subscribers.remove(queue)
+        self._subscribers.tell(decisions.closed)
 
     def _on_doubt(self, fits: bool) -> None:  # noqa: FBT001 - a callback
         """Tell the core whether the clock can be trusted, once there is a core."""
@@ -300,6 +309,7 @@ class Hub(Scans):
         added = tuple(symbol for symbol in come if symbol not in self.ring.rows)[:room]
         if returned or added:
             self._follow(returned + added)
+        self.choosing.relisted()
 
     def _follow(self, added: tuple[str, ...]) -> None:
         """Take symbols in while the hub is live: a row, their streams, their history."""
@@ -372,8 +382,7 @@ class Hub(Scans):
     def get_stats(self) -> dict[str, int | float | str]:
         """Count what the hub holds and has done; memory in bytes as the operating system sees it."""
         reads = self.hits + self.misses
-        state = self.ring.memory.state
-        counts, stale = self.core.counts, self._stale_of(self.symbols)
+        state, stale = self.ring.memory.state, self._stale_of(self.symbols)
         reasons = Counter(one.reason for one in stale.values())
         return {
             "symbols": len(self.symbols),
@@ -384,28 +393,10 @@ class Hub(Scans):
             "hits": self.hits,
             "misses": self.misses,
             "hit_rate": self.hits / reads if reads else 0.0,
-            "updates": counts.updates,
-            "closes": counts.closes,
-            "late_closes": self.core.closing.late,
-            "set_aside": counts.set_aside,
-            "conflicts": counts.conflicts,
-            "corrections": counts.corrections,
-            "doubted_bars": len(self.core.doubts),
-            "confirmed_gaps": len(self.core.repair.absent),
-            "audited_bars": counts.audited,
-            "audited_different": counts.different,
-            "repaired": self.live.repaired,
-            "missing_bars": sum(gap.end - gap.start + 1 for gap in self.core.missing(self.now())),
             "stale_symbols": len(stale),
             "stale_reasons": ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()),
             "stale_since": min((one.since for one in stale.values()), default=0),
-            "sockets": len(self.live.seats),
-            "sockets_up": self.live.seats_up,
-            "reconnects": self.live.reconnects,
-            "clock_jumps": self.timing.jumps,
-            "rest_closed": self.gate.closed(self.now()),
-            "rest_calls": self.gate.calls,
-            "rest_weight": self.gate.spent,
+            **self.live.stats(),
             "panel_bytes": self.ring.bytes,
             "resident_bytes": resident_bytes(),
         }
@@ -431,25 +422,42 @@ class Hub(Scans):
             monotonic=self.clock.monotonic,
             calls=lambda: self.gate.calls,
             stale=self._stale_of,
+            universe=self._universe,
+        )
+        record = None if settings.record is None else Path(settings.record)
+        told = Told(self.now, self._market, self._ask_tickers)
+        self.choosing = Choosing(settings.rules, told, self.clock, record)
+
+    def _market(self, tickers: Mapping[str, Ticker]) -> Market:
+        """Give what a universe is chosen from: what is followed."""
+        settings = self.settings
+        hourly = self._panels.get("1h")
+        return Market(
+            {name: self.listings[name] for name in self.symbols},
+            tickers,
+            {} if hourly is None else hours_of(hourly, settings.rules.hours_read),
+            quote=settings.quote,
+            tradifi=settings.tradifi,
+            exclude=settings.exclude,
         )
 
-    async def closes(self) -> AsyncGenerator[BarClosed, None]:
+    @property
+    def merged(self) -> Merged:
+        """The universe that scans look at: what the rules chose, or everything that is followed."""
+        settings, now = self.settings, self.now()
+        rules, market = settings.rules, self._market(self.tickers)
+        return self.choosing.merged or everyone(rules, market, now, named=bool(settings.symbols))
+
+    def _universe(self) -> Universe | None:
+        merged = self.choosing.merged
+        return None if merged is None else Universe(merged.time, merged.symbols)
+
+    def closes(self) -> AsyncGenerator[BarClosed, None]:
         """Yield each bar that closes from now on, larger timeframes first at one instant.
 
         Raises DataError when the caller falls so far behind that one would have to be left out.
         """
-        queue: asyncio.Queue[BarClosed | None] = asyncio.Queue(MOST_PENDING)
-        self._subscribers.append(queue)
-        try:
-            while (event := await queue.get()) is not None:
-                yield event
-            if queue not in self._subscribers:
-                raise DataError(
-                    f"The reader fell {MOST_PENDING} closes behind and was cut: read again from the panel."
-                )
-        finally:
-            if queue in self._subscribers:
-                self._subscribers.remove(queue)
+        return self._subscribers.closes()
 
     async def verify(self, progress: Callable[[Progress], None] = lambda _: None) -> Verified:
         """Compare every closed bar in memory with REST, within the budget; equal ones become verified."""
@@ -467,17 +475,6 @@ class Hub(Scans):
         return msgspec.structs.replace(
             found, audited=counts.audited, found=counts.different, corrected=counts.corrections
         )
-
-
-def _put(queue: "asyncio.Queue[BarClosed | None]", event: BarClosed | None) -> bool:
-    """Add an event; where there is no room the queue is emptied and ended, and False is given."""
-    if not queue.full():
-        queue.put_nowait(event)
-        return True
-    while not queue.empty():
-        queue.get_nowait()
-    queue.put_nowait(None)
-    return False
 
 
 def resident_bytes() -> int:

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from klinehub.domain.universe_rules import Rules
 from klinehub.errors import DefinitionError
 from klinehub.feed import binance
 
@@ -35,6 +36,8 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     exchange's `weight_limit` a minute is spent, None lifts it; the part `audit` of the limit compares bars
     with REST again, for ever. `native` streams every timeframe; without `streams` the hub is warmed up and
     then left as it is. `fallback_urls` are tried when `stream_url` stays silent, None derives them from it.
+    With `choose` scans look only at those of the symbols that `rules` choose, and the file `record` keeps
+    who was chosen when.
     """
 
     rest_url: str = binance.REST_URL
@@ -61,6 +64,9 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     weights: Mapping[str, float] | None = None
     unavailable: tuple[str, ...] = ()
     min_score: float = 0.0
+    choose: bool = False
+    rules: Rules = Rules()
+    record: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers that no hub can be run with."""

@@ -40,6 +40,28 @@ def test_a_scan_without_a_hub_fetches_just_what_it_reads(run: Run, at: list[str]
     assert "36 requests" in done.err
 
 
+def test_a_scan_of_the_universe_looks_at_what_the_rules_choose(
+    run: Run, at: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "klinehub.toml"
+    file.write_text(f'[universe]\nrecord = "{tmp_path}/universe.jsonl"\nmost = 5\npins = ["XRPUSDT"]\n')
+    table, chosen = (
+        run("universe", "--config", str(file), *at),
+        run("universe", "--json", "--config", str(file), *at),
+    )
+    scan = run("scan", "--once", "--universe", "--json", "--config", str(file), *at)
+
+    symbols = set(json.loads(chosen.out)["symbols"])
+    assert (table.code, chosen.code, scan.code, len(symbols)) == (0, 0, 0, 5)
+    assert "XRPUSDT" in symbols
+    assert "5 symbols at" in table.out
+    result = json.loads(scan.out)["result"]
+    recorded = [json.loads(line) for line in (tmp_path / "universe.jsonl").read_text().splitlines()]
+    assert {hit["symbol"] for hit in result["results"]} <= {one["symbol"] for one in recorded}
+    assert result["universe"] == recorded[0]["time"]
+    assert (result["symbols"], len(recorded)) == (5, 5)
+
+
 def test_verify_finds_no_difference(run: Run, at: list[str]) -> None:
     done = run("verify", "--json", "--most", "4", "--bars", "60", *at)
 

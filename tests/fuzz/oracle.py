@@ -12,6 +12,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from klinehub.domain.ticker import Ticker
+
 _NUMERAL: Final = re.compile(r"([+-]?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?", re.ASCII)
 _PLAIN: Final = re.compile(r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?", re.ASCII)
 _WHOLE: Final = re.compile(r"0|[1-9][0-9]*", re.ASCII)
@@ -194,6 +196,17 @@ def _row(line: Any, *, agreed: bool) -> Row | None:
     return Row(due, open_time, trades, tuple(kept[:4]), tuple(kept[4:]))
 
 
+def _ticker(entry: Any) -> tuple[float, float | None, int | None]:
+    """Give what a 24 h ticker's entry says: turnover, change and time; a change of None was not told."""
+    change = float(entry["priceChangePercent"]) if "priceChangePercent" in entry else None
+    return float(entry["quoteVolume"]), change, _integer(entry["closeTime"]) if "closeTime" in entry else 0
+
+
+def _plain(ticker: Ticker) -> tuple[float, float | None, int | None]:
+    change = ticker.change_percent
+    return ticker.quote_volume, None if math.isnan(change) else change, ticker.close_time
+
+
 def read_answer(body: bytes, reader: str, value: Any) -> bool:
     """Tell whether *value*, which *reader* has made of a body, is what the body says."""
     try:
@@ -208,11 +221,13 @@ def read_answer(body: bytes, reader: str, value: Any) -> bool:
         case "parse_answer":
             same = whole["id"] == str(value.id) or _integer(whole["id"]) == value.id
             fine = same and (whole.get("error") is None) == (value.error is None)
-        case "parse_trade_times":
-            fine = {entry["symbol"]: _integer(entry["time"]) for entry in whole} == value
-        case "parse_turnover":
-            told = {entry["symbol"]: float(entry["quoteVolume"]) for entry in whole}
-            fine = told == value and all(math.isfinite(one) and one >= 0 for one in value.values())
+        case "parse_last_trades":
+            trades = {entry["symbol"]: (_integer(entry["time"]), float(entry["price"])) for entry in whole}
+            fine = trades == value and all(0 <= one.price < math.inf for one in value.values())
+        case "parse_tickers":
+            told = {entry["symbol"]: _ticker(entry) for entry in whole}
+            fine = told == {name: _plain(one) for name, one in value.items()}
+            fine = fine and all(0 <= one.quote_volume < math.inf for one in value.values())
         case _:
             names = [(one["symbol"], one["status"]) for one in whole["symbols"]]
             fine = names == [(one.symbol, one.status) for one in value]

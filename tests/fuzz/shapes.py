@@ -163,8 +163,11 @@ def _answer(dice: Dice) -> bytes:
     way = dice.below(8)
     if way < 3:
         number = usual(dice) if dice.below(3) else adversarial(dice)
-        kept = (f'"quoteVolume":"{number}"', f'"time":{TIME + dice.wide(40)}', f'"time":{dice.wide(70)}')
-        pairs = [f'"symbol":"{dice.pick(NAMES)}"', dice.pick(kept), f'"count":{dice.wide(40)}']
+        time = f"{TIME + dice.wide(40)}" if dice.below(2) else f"{dice.wide(70)}"
+        day = [f'"quoteVolume":"{number}"', f'"priceChangePercent":"{usual(dice)}"', f'"closeTime":{time}']
+        last = [f'"price":"{number}"', f'"time":{time}']
+        told = (day, last)[dice.below(2)]
+        pairs = [f'"symbol":"{dice.pick(NAMES)}"', *told, f'"count":{dice.wide(40)}']
         lines = [joined(dice, _varied(dice, list(pairs))) for _ in range(dice.below(3))]
         return joined(dice, lines, "[", "]").encode("utf-8", "surrogateescape")
     if way == 3:

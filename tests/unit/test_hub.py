@@ -9,7 +9,8 @@ import pytest
 from klinehub.domain.clock import Clock
 from klinehub.errors import DefinitionError, UnknownName, Unreachable
 from klinehub.feed.decisions import BarClosed, Decisions
-from klinehub.hub import MOST_PENDING, Hub, resident_bytes
+from klinehub.feed.subscribers import MOST_PENDING
+from klinehub.hub import Hub, resident_bytes
 from klinehub.settings import HubSettings
 from klinehub.sim.loop import SimLoop, SimNetwork, run
 
@@ -93,7 +94,7 @@ async def test_a_subscriber_that_leaves_is_forgotten() -> None:
     await waiting
     await reader.aclose()
 
-    assert hub._subscribers == []
+    assert len(hub._subscribers) == 0
     hub._take(close(1))
 
 

@@ -1,7 +1,8 @@
 """`scan`, `klines`, `status` and `verify`: from a running hub, or from the exchange where there is none."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +16,7 @@ from klinehub.app.library import system_account, system_clock, system_network
 from klinehub.app.own import own_frames, own_screen
 from klinehub.app.run import open_hub, run
 from klinehub.dialect.render import twelve_fields
+from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import Timeframe, timeframe
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed import binance
@@ -149,11 +151,9 @@ async def klines(given: Mapping[str, Any]) -> None:
     show.out.print(table)
 
 
-async def _ask_klines(
-    config: Config, symbol: str, frame: Timeframe, limit: int
-) -> Sequence[Sequence[str | int]]:
-    """Ask the exchange for closed bars of one symbol; an unknown symbol is answered with the nearest."""
-    clock = system_clock()
+@asynccontextmanager
+async def asking(config: Config, clock: Clock) -> AsyncIterator[tuple[RestClient, WeightGate]]:
+    """Open REST for a command that needs no hub, within the budget that all hubs of the machine share."""
     gate = WeightGate(
         clock,
         limit=config.hub.weight_limit,
@@ -164,6 +164,17 @@ async def _ask_klines(
     network = system_network(config.proxy)
     rest = RestClient(config.hub.rest_url, network, gate, clock, timeout=config.hub.timeout)
     try:
+        yield rest, gate
+    finally:
+        await rest.close()
+
+
+async def _ask_klines(
+    config: Config, symbol: str, frame: Timeframe, limit: int
+) -> Sequence[Sequence[str | int]]:
+    """Ask the exchange for closed bars of one symbol; an unknown symbol is answered with the nearest."""
+    clock = system_clock()
+    async with asking(config, clock) as (rest, gate):
         listed = binance.parse_listings(await rest.get(binance.EXCHANGE_INFO, {}, weight=1))
         names = {listing.symbol for listing in listed}
         if symbol not in names:
@@ -173,8 +184,6 @@ async def _ask_klines(
         # Beside the open bar, one that closed a moment ago is not yet proven.
         fetch = Fetch(symbol, frame.name, None, min(limit + 2, binance.MOST_ROWS))
         exact, answer = await ask_klines(rest, fetch)
-    finally:
-        await rest.close()
     return twelve_fields(proven(frame, exact, timing.proof(answer)), frame)[-limit:]
 
 

@@ -108,6 +108,15 @@ def status(**given: object) -> None:
 
 
 @cli.command()
+@options.reach_options
+def universe(**given: object) -> None:
+    """The symbols that are worth a scan, and why: of a running hub, or chosen once by the rules."""
+    from klinehub.app.universe import universe as work
+
+    _wait(work(given))
+
+
+@cli.command()
 @options.hub_options
 def verify(**given: object) -> None:
     """Compare every closed bar in memory with REST, within the request budget."""

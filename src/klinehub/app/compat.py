@@ -5,17 +5,14 @@ is entered, so these names wait, count or read; none makes a request. A `client`
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from klinehub import hub
-from klinehub.domain.timeframe import DAY
 from klinehub.errors import UnknownName
 from klinehub.scan.plain import PlainScan
-from klinehub.scan.pools import PIN, Member, Merged
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,12 +124,12 @@ class KnownHub(hub.Hub):
         return self.live.seats_up
 
     def get_merged_universe(self) -> tuple[list[str], dict[str, Any]]:
-        """Give the symbols that the hub follows, largest turnover first, and what is known of them.
+        """Give the symbols that scans look at, largest turnover first, and what is known of them.
 
         The latter has `symbols`, `metadata` by symbol, `elite`, `overlay` and `time` (ms UTC), and the counts
         `total_count`, `elite_count`, `overlay_count` and `overlap_count`. The caches are always valid.
         """
-        merged = self._merged()
+        merged = self.merged
         both = set(merged.elite) & set(merged.overlay)
         metadata = {
             **merged.as_dict(),
@@ -222,26 +219,6 @@ class KnownHub(hub.Hub):
             if frame not in self.ring.number:
                 raise UnknownName("timeframe", frame, self.ring.number)
         return names, frames
-
-    def _merged(self) -> Merged:
-        """Give the hub's symbols as a universe: those that were asked for by name are its pins."""
-        now, pinned = self.now(), bool(self.settings.symbols)
-        members = {
-            symbol: Member(
-                symbol=symbol,
-                pools=(PIN,) if pinned else (),
-                why=("asked for by name" if pinned else f"turnover {self.turnover.get(symbol, 0.0):,.0f}",),
-                rank=rank,
-                turnover=self.turnover.get(symbol, 0.0),
-                change_percent=None,
-                age_days=max(0, now - self.listings[symbol].onboard_time) / DAY,
-                stability=math.nan,
-                day_surge=None,
-                hour_surge=None,
-            )
-            for rank, symbol in enumerate(self.symbols, 1)
-        }
-        return Merged(now, self.symbols, members, {})
 
 
 def _analyzed(found: PlainScan, min_score: float) -> _Found:

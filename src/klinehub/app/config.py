@@ -2,11 +2,13 @@
 
 import tomllib
 from collections.abc import Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from klinehub.domain.universe_rules import Rules
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.settings import HubSettings
 
@@ -29,7 +31,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             raise DefinitionError(f"`scan.top` is {self.top}: a table has at least 1 row.")
 
 
-# Each table of the file: its keys, and the field of Config (or of its hub settings) that each one sets.
+# Each table of the file: its keys, and the field of Config, its hub settings or their rules that each sets.
 TABLES: Final[dict[str, dict[str, str]]] = {
     "exchange": {
         "name": "exchange",
@@ -57,17 +59,23 @@ TABLES: Final[dict[str, dict[str, str]]] = {
         "min_score": "min_score",
         "top": "top",
     },
+    "universe": {
+        "choose": "choose",
+        "record": "record",
+        **{name: f"rules.{name}" for name in Rules.__struct_fields__},
+    },
     "network": {key: key for key in ("proxy", "timeout", "batch", "streams_per_socket")},
     "output": {"tz": "tz"},
 }
-_LISTS: Final = frozenset({"timeframes", "symbols", "exclude", "unavailable", "fallback_urls"})
+_LISTS: Final = frozenset({"timeframes", "symbols", "exclude", "unavailable", "fallback_urls", "pins"})
+_RULES: Final = "rules."
 
 
 def defaults() -> dict[str, object]:
     """Give each setting's default by its dotted key, in the order of the tables."""
     nothing = Config()
     return {
-        f"{table}.{key}": getattr(nothing if field in Config.__struct_fields__ else nothing.hub, field)
+        f"{table}.{key}": attrgetter(field)(nothing if field in Config.__struct_fields__ else nothing.hub)
         for table, keys in TABLES.items()
         for key, field in keys.items()
     }
@@ -87,12 +95,16 @@ def load(
     values |= {dotted: value for dotted, value in (options or {}).items() if value is not None}
     own: dict[str, object] = {}
     hub: dict[str, object] = {}
+    rules: dict[str, object] = {}
     for dotted, value in values.items():
         table, _, key = dotted.partition(".")
         field = TABLES[table][key]
-        (own if field in Config.__struct_fields__ else hub)[field] = value
+        if field.startswith(_RULES):
+            rules[field.removeprefix(_RULES)] = value
+        else:
+            (own if field in Config.__struct_fields__ else hub)[field] = value
     try:
-        return msgspec.convert({**own, "hub": hub}, Config, strict=False)
+        return msgspec.convert({**own, "hub": {**hub, "rules": rules}}, Config, strict=False)
     except msgspec.ValidationError as exc:
         raise DefinitionError(f"A setting does not fit: {_placed(str(exc))}.") from exc
 

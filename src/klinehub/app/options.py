@@ -28,6 +28,7 @@ SETTINGS: Final = {
     "min_turnover": "market.min_turnover",
     "bars": "market.bars",
     "native": "market.native",
+    "universe": "universe.choose",
     "timeframe": "scan.timeframe",
     "min_score": "scan.min_score",
     "top": "scan.top",
@@ -58,6 +59,9 @@ _HUB: Final = (
     click.option("--most", type=int, metavar="N", help="At most N symbols, those with the largest turnover."),
     click.option("--quote", metavar="ASSET", help="The quote asset of the market; USDT."),
     click.option("--min-turnover", type=float, metavar="X", help="Leave out symbols below X in 24 hours."),
+    click.option(
+        "--universe", is_flag=True, default=None, help="Scan only what the rules of the universe choose."
+    ),
     click.option("--bars", type=int, metavar="N", help="How many closed bars to keep of each series; 498."),
     click.option(
         "--native", is_flag=True, default=None, help="Stream every timeframe instead of the smallest."

@@ -6,15 +6,11 @@ import msgspec
 class Ticker(msgspec.Struct, frozen=True):
     """A symbol's last 24 hours, rolling; money is in the quote asset, NaN is what was not told.
 
-    `change_percent` is the last price against that of 24 hours ago; `trades` is their number; `close_time`
-    is the end of the 24 hours in ms UTC of exchange time.
+    `change_percent` is the last price against that of 24 hours ago; `close_time` is the end of the 24 hours
+    in ms UTC of exchange time.
     """
 
     symbol: str
     quote_volume: float
     change_percent: float
-    last_price: float
-    high_price: float
-    low_price: float
-    trades: int
     close_time: int

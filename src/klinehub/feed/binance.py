@@ -1,5 +1,6 @@
 """Binance USDⓈ-M as a feed sees it: addresses, paths, weights, stream names and the listing's shape."""
 
+import math
 import sys
 from collections.abc import Iterable
 from typing import Annotated, Final
@@ -7,7 +8,9 @@ from typing import Annotated, Final
 import msgspec
 
 from klinehub.domain.listing import NO_DELIVERY, Listing
+from klinehub.domain.ticker import Ticker
 from klinehub.errors import FeedError
+from klinehub.feed.decisions import LastTrade
 
 REST_URL: Final = "https://fapi.binance.com"
 # Klines travel on the /market route; the unrouted address still connects, and stays silent.
@@ -81,10 +84,13 @@ class _ExchangeInfo(msgspec.Struct, rename="camel"):
 class _Ticker(msgspec.Struct, rename="camel"):
     symbol: str
     quote_volume: Annotated[float, msgspec.Meta(ge=0, le=sys.float_info.max)]
+    price_change_percent: Annotated[float, msgspec.Meta(ge=-100, le=sys.float_info.max)] = math.nan
+    close_time: Annotated[int, msgspec.Meta(ge=0, le=MOST_TIME)] = 0
 
 
 class _Price(msgspec.Struct):
     symbol: str
+    price: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,30}(\.[0-9]{1,30})?\Z")]
     time: Annotated[int, msgspec.Meta(ge=-MOST_TIME, le=MOST_TIME)]
 
 
@@ -132,18 +138,21 @@ def parse_listings(body: bytes) -> list[Listing]:
         ) from exc
 
 
-def parse_turnover(body: bytes) -> dict[str, float]:
-    """Read a 24hr ticker body of all symbols: quote volume by symbol."""
+def parse_tickers(body: bytes) -> dict[str, Ticker]:
+    """Read a 24hr ticker body of all symbols: the last 24 hours by symbol."""
     try:
-        return {ticker.symbol: ticker.quote_volume for ticker in _tickers(body)}
+        return {
+            one.symbol: Ticker(one.symbol, one.quote_volume, one.price_change_percent, one.close_time)
+            for one in _tickers(body)
+        }
     except _UNREADABLE as exc:
         raise FeedError(f"The 24 h tickers could not be read ({exc}). Check `exchange.rest_url`.") from exc
 
 
-def parse_trade_times(body: bytes) -> dict[str, int]:
-    """Read a price ticker body of all symbols: exchange time in ms of the last trade by symbol."""
+def parse_last_trades(body: bytes) -> dict[str, LastTrade]:
+    """Read a price ticker body of all symbols: the last trade by symbol."""
     try:
-        return {price.symbol: price.time for price in _prices(body)}
+        return {one.symbol: LastTrade(one.time, float(one.price)) for one in _prices(body)}
     except _UNREADABLE as exc:
         raise FeedError(f"The last prices could not be read ({exc}). Check `exchange.rest_url`.") from exc
 

@@ -144,6 +144,31 @@ class Live:
         """How often a connection was lost, or could not be opened."""
         return sum(seat.reconnects for seat in self.seats)
 
+    def stats(self) -> dict[str, int | str]:
+        """Count what the streams and REST have brought, what was mended and what it took."""
+        core, counts, now = self.core, self.core.counts, self._gate.now()
+        return {
+            "updates": counts.updates,
+            "closes": counts.closes,
+            "late_closes": core.closing.late,
+            "set_aside": counts.set_aside,
+            "conflicts": counts.conflicts,
+            "corrections": counts.corrections,
+            "doubted_bars": len(core.doubts),
+            "confirmed_gaps": len(core.repair.absent),
+            "audited_bars": counts.audited,
+            "audited_different": counts.different,
+            "repaired": self.repaired,
+            "missing_bars": sum(gap.end - gap.start + 1 for gap in core.missing(now)),
+            "sockets": len(self.seats),
+            "sockets_up": self.seats_up,
+            "reconnects": self.reconnects,
+            "clock_jumps": self.timing.jumps,
+            "rest_closed": self._gate.closed(now),
+            "rest_calls": self._gate.calls,
+            "rest_weight": self._gate.spent,
+        }
+
     def _names(self, symbols: Iterable[str]) -> list[str]:
         return [binance.stream_name(s, tf.name) for tf in self.core.streamed for s in symbols]
 
@@ -245,7 +270,7 @@ class Live:
     async def _ask_prices(self) -> None:
         weight = binance.PRICES_WEIGHT
         answer = await self._rest.ask(binance.PRICES, {}, weight=weight, use=Use.PROBE)
-        self.core.on_prices(binance.parse_trade_times(answer.body), self.timing.proof(answer))
+        self.core.on_prices(binance.parse_last_trades(answer.body), self.timing.proof(answer))
 
     async def _ask(self, queue: asyncio.Queue[Fetch]) -> None:
         """Carry out requests one by one; a repair that fails is found missing again by a later timer."""

@@ -169,6 +169,22 @@ def refresh(rules: Rules, market: Market, now: int, before: Merged | None = None
     return Refresh(merged, _changes(rules, market, before, merged, said))
 
 
+def everyone(rules: Rules, market: Market, now: int, *, named: bool) -> Merged:
+    """Give every symbol of a market as a universe without pools; those that were *named* are its pins."""
+    tickers = {name: _recent(market.tickers.get(name), now) for name in market.listings}
+    order = sorted(market.listings, key=lambda name: (-_turnover(tickers[name]), name))
+    activity = _activity(rules, market, [(name, _turnover(tickers[name])) for name in order])
+    members = {
+        name: replace(
+            _member(market.listings[name], tickers[name], rank, now, own),
+            pools=(PIN,) if named else (),
+            why=("asked for by name" if named else "every symbol that is followed",),
+        )
+        for rank, (name, own) in enumerate(zip(order, activity, strict=True), 1)
+    }
+    return Merged(now, tuple(members), members, {})
+
+
 def _check(rules: Rules, market: Market, now: int, *, first: bool) -> None:
     """Refuse a market that cannot be judged, and at first pins that do not exist."""
     if not market.listings:

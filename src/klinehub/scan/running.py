@@ -11,7 +11,7 @@ from klinehub.errors import DefinitionError
 from klinehub.feed.decisions import BarClosed, Revision
 from klinehub.panel.view import PanelView
 from klinehub.scan.presets import asked
-from klinehub.scan.scanner import Scanner, ScanResult, default_screen
+from klinehub.scan.scanner import Scanner, ScanResult, Universe, default_screen
 from klinehub.scan.schedule import Due, Schedule
 from klinehub.scan.screen import Screen
 
@@ -68,8 +68,8 @@ class Rest:
 class Scanning:
     """Scans *panels*, for whoever asks and at each close for whoever follows.
 
-    *now* gives the exchange's time in ms, *monotonic* real seconds, *calls* the REST calls made so far and
-    *stale* why symbols are not proven fresh.
+    *now* gives the exchange's time in ms, *monotonic* real seconds, *calls* the REST calls made so far,
+    *stale* why symbols are not proven fresh and *universe* which ones are looked at, None for all.
     """
 
     def __init__(
@@ -83,12 +83,14 @@ class Scanning:
         monotonic: Callable[[], float],
         calls: Callable[[], int],
         stale: Callable[[Iterable[str]], dict[str, Stale]],
+        universe: Callable[[], Universe | None] = lambda: None,
     ) -> None:
         self._panels = panels
         self._default = default
         self._benchmark = benchmark
         self._listed = listed
         self._now, self._monotonic, self._calls, self._stale = now, monotonic, calls, stale
+        self._universe = universe
         self._followers: dict[Schedule, asyncio.Event] = {}
         self._ended = False
         self._kept: dict[str, Scanner] = {}
@@ -203,7 +205,7 @@ class Scanning:
     def _scanned(self, scanner: Scanner, bar: int | None, min_score: float | None = None) -> list[Scan]:
         """Scan, and say what it took."""
         calls, started = self._calls(), self._monotonic()
-        results = scanner.scan(bar, min_score=min_score)
+        results = scanner.scan(bar, min_score=min_score, universe=self._universe())
         seconds, calls = self._monotonic() - started, self._calls() - calls
         frame = self._panels[scanner.timeframe].timeframe
         now = self._now()

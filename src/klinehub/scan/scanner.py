@@ -10,7 +10,7 @@ needs, and gives the same numbers without it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -51,7 +51,8 @@ class ScanResult(msgspec.Struct, frozen=True):
     `symbols` counts those that could be judged; of `warming` something is not known yet, and `missing` lack
     the bar itself. `signals_found` counts all hits, also those that `top` cut from `results`. `weights` are
     those used (sizes sum to 100); `unavailable` parts took no part. `version` and `hash` tell definitions
-    apart.
+    apart. `universe` is when (exchange time in ms) the universe was chosen that was looked at, None where
+    that is every symbol.
     """
 
     timeframe: str
@@ -68,6 +69,14 @@ class ScanResult(msgspec.Struct, frozen=True):
     screen: str = DEFAULT
     version: int = VERSION
     hash: str = ""
+    universe: int | None = None
+
+
+class Universe(NamedTuple):
+    """The symbols that scans look at, and when (exchange time in ms) they were chosen."""
+
+    time: int
+    symbols: Collection[str]
 
 
 def default_timeframe(frames: Collection[str]) -> str:
@@ -171,10 +180,13 @@ class Scanner:
         """Compile what a scan runs, or load it from the cache; for a thread beside the first fetches."""
         self.engine.compile()
 
-    def scan(self, bar: int | None = None, *, min_score: float | None = None) -> tuple[ScanResult, ...]:
+    def scan(
+        self, bar: int | None = None, *, min_score: float | None = None, universe: Universe | None = None
+    ) -> tuple[ScanResult, ...]:
         """Hold every symbol against every screen at absolute *bar*, by default the newest closed one.
 
-        *min_score* stands in for that of the screens.
+        *min_score* stands in for that of the screens. Of a *universe* only its symbols can be hits; ranks and
+        z-scores are taken over all that the panels hold.
         """
         at = self._panel.closed_bar if bar is None else bar
         values = {name: column[:, 0] for name, column in self.engine.at(at).items()}
@@ -184,11 +196,14 @@ class Scanner:
                 self._hashes[number],
                 at,
                 {key: values[f"{number} {key}"] for key in keys},
+                universe,
             )
             for number, (screen, keys) in enumerate(zip(self.screens, self._keys, strict=True))
         )
 
-    def _result(self, screen: Screen, digest: str, bar: int, values: Mapping[str, F64]) -> ScanResult:
+    def _result(
+        self, screen: Screen, digest: str, bar: int, values: Mapping[str, F64], universe: Universe | None
+    ) -> ScanResult:
         """Find a screen's hits among the values that were computed for it."""
         symbols = self.engine.symbols
         given = [values[f"part {part.name}"][:, None] for part in screen.score]
@@ -196,7 +211,9 @@ class Scanner:
         scores = total(parts)[:, 0]
         missing = np.isnan(values["close"])
         warming = ~missing & (np.isnan(scores) | np.isnan(values.get("where", scores * 0.0)))
-        looked_at = _among(symbols, screen.symbols)
+        # Symbols that a screen names are looked at whatever the universe is: somebody holds them.
+        among = screen.symbols or (None if universe is None else universe.symbols)
+        looked_at = np.ones(len(symbols), bool) if among is None else np.isin(symbols, list(among))
         rows = _found(screen, values, scores, looked_at & ~missing & ~warming, self.engine.order)
         used = share_weights(weights_of(screen.score), available(screen.score, given)[0]) if given else {}
         return ScanResult(
@@ -215,12 +232,8 @@ class Scanner:
             ),
             screen=screen.name,
             hash=digest,
+            universe=None if universe is None or screen.symbols else universe.time,
         )
-
-
-def _among(symbols: tuple[str, ...], chosen: tuple[str, ...]) -> Flags:
-    """Say which rows are those of the *chosen* symbols; all where none is chosen."""
-    return np.isin(symbols, chosen) if chosen else np.ones(len(symbols), bool)
 
 
 def _found(screen: Screen, values: Mapping[str, F64], scores: F64, known: Flags, order: I64) -> list[int]:
@@ -265,11 +278,13 @@ def compute(
     *,
     benchmark: str | None = None,
     listed: Mapping[str, int] | None = None,
+    universe: Universe | None = None,
 ) -> ScanResult:
     """Hold a screen against recorded bars, without a hub: the numbers that a live one would have given.
 
     *panel* is one timeframe's or several by name, *bar* the absolute index to look at, by default the newest;
-    *benchmark* is the symbol that factors compare with, *listed* since when (ms) symbols trade.
+    *benchmark* is the symbol that factors compare with, *listed* since when (ms) symbols trade. *universe* is
+    who was in the universe then, everybody without one.
     """
     panels = panel if isinstance(panel, Mapping) else {panel.timeframe.name: panel}
-    return Scanner(panels, (screen,), benchmark=benchmark, listed=listed).scan(bar)[0]
+    return Scanner(panels, (screen,), benchmark=benchmark, listed=listed).scan(bar, universe=universe)[0]

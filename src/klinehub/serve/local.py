@@ -19,7 +19,7 @@ from klinehub.scan.running import Scan
 LONGEST: Final = 1_800.0
 SOON: Final = 5.0
 Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
-PATHS: Final = ("status", "klines", "scan", "verify")
+PATHS: Final = ("status", "klines", "scan", "verify", "universe")
 
 
 def _reply(value: object) -> web.Response:
@@ -65,6 +65,9 @@ def _routes(hub: Hub, exchange: str) -> web.Application:
     async def verify(_: web.Request) -> web.Response:
         return _reply(await hub.verify())
 
+    async def universe(_: web.Request) -> web.Response:
+        return _reply({**hub.merged.as_dict(), "failure": hub.choosing.failure})
+
     @web.middleware
     async def tell(request: web.Request, handler: Serve) -> web.StreamResponse:
         try:
@@ -74,7 +77,7 @@ def _routes(hub: Hub, exchange: str) -> web.Application:
             return web.json_response(body, status=400)
 
     app = web.Application(middlewares=[tell])
-    for path, handle in zip(PATHS, (status, klines, scan, verify), strict=True):
+    for path, handle in zip(PATHS, (status, klines, scan, verify, universe), strict=True):
         app.router.add_get(f"/{path}", handle)
     return app
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from klinehub.app.config import TABLES, load
+from klinehub.domain.universe_rules import Rules
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.settings import HubSettings
 
@@ -49,11 +50,27 @@ def test_klinehub_toml_of_the_folder_is_read_without_being_named(
     assert load(None, {}).hub.bars == 100
 
 
-def test_every_hub_setting_has_one_key_but_for_streams_which_commands_decide() -> None:
+def test_every_hub_setting_and_rule_has_one_key_but_for_streams_which_commands_decide() -> None:
     fields = [field for keys in TABLES.values() for field in keys.values()]
 
     assert len(fields) == len(set(fields))
-    assert set(HubSettings.__struct_fields__) - set(fields) == {"streams"}
+    assert set(HubSettings.__struct_fields__) - set(fields) == {"streams", "rules"}
+    rules = {field.removeprefix("rules.") for field in fields if field.startswith("rules.")}
+    assert rules == set(Rules.__struct_fields__)
+
+
+def test_the_rules_of_the_universe_are_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("[universe]\nchoose = true\nelite_turnover = 5e6\nelite_turnover_keep = 4e6\n")
+
+    hub = load(path, {"KLINEHUB_UNIVERSE_PINS": "BTCUSDT,ETHUSDT", "KLINEHUB_UNIVERSE_MOST": "none"}).hub
+
+    assert (hub.choose, hub.rules.elite_turnover, hub.rules.most) == (True, 5e6, None)
+    assert hub.rules.pins == ("BTCUSDT", "ETHUSDT")
+    with pytest.raises(DefinitionError, match=r"`universe\.elite_turnover_keep` is 7e\+06"):
+        load(None, {"KLINEHUB_UNIVERSE_ELITE_TURNOVER": "5e6"})
+    with pytest.raises(DefinitionError, match=r"universe\.elite_hours"):
+        load(None, {"KLINEHUB_UNIVERSE_ELITE_HOURS": "many"})
 
 
 def test_a_share_of_none_lifts_the_limit() -> None:

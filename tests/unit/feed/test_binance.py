@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from klinehub.domain.listing import NO_DELIVERY
+from klinehub.domain.ticker import Ticker
 from klinehub.errors import FeedError
 from klinehub.feed.binance import (
     UNSUBSCRIBE,
@@ -20,8 +22,8 @@ from klinehub.feed.binance import (
     packed,
     parse_answer,
     parse_listings,
+    parse_tickers,
     parse_time,
-    parse_turnover,
     stream_name,
     subscribe_messages,
 )
@@ -122,14 +124,19 @@ def test_a_body_that_is_no_listing_is_refused(body: bytes) -> None:
         parse_listings(body)
 
 
-def test_turnover_and_time_are_read() -> None:
-    body = b'[{"symbol":"A","quoteVolume":"12.5","count":3},{"symbol":"B","quoteVolume":"0"}]'
+def test_tickers_and_time_are_read() -> None:
+    body = (
+        b'[{"symbol":"A","quoteVolume":"12.5","count":3,"priceChangePercent":"-1.25","closeTime":7},'
+        b'{"symbol":"B","quoteVolume":"0"}]'
+    )
+    told = parse_tickers(body)
 
-    assert parse_turnover(body) == {"A": 12.5, "B": 0.0}
+    assert told["A"] == Ticker("A", 12.5, -1.25, 7)
+    assert (told["B"].quote_volume, math.isnan(told["B"].change_percent)) == (0.0, True)
     assert parse_time(b'{"serverTime":1700000000000}') == 1_700_000_000_000
     for broken in (b"", b"{}", b'[{"symbol":"A"}]', b'"x"'):
         with pytest.raises(FeedError, match="rest_url"):
-            parse_turnover(broken)
+            parse_tickers(broken)
         with pytest.raises(FeedError, match="rest_url"):
             parse_time(broken)
 

@@ -243,6 +243,26 @@ def test_who_was_quiet_from_the_start_is_proved_by_what_rest_loaded_and_prices()
     assert (watch.steps, watch.fetches) == ([], [])
 
 
+def test_a_newest_bar_that_does_not_end_at_the_last_price_is_a_replica_s_that_lags() -> None:
+    watch = Watch()
+    watch.begin()
+    watch.now += TICK
+    watch.trade("A")
+    watch.price["A"] = 99.5
+    for _ in range(20):
+        watch.now += TICK
+        watch.hear("B", "C")
+        watch.load("A")
+        watch.prices()
+        watch.check()
+    assert watch.reason("A") is Reason.SILENT
+
+    watch.price["A"] = 0.0
+    watch.prices()
+    watch.check()
+    assert watch.reasons() == FRESH
+
+
 def test_a_symbol_that_prices_do_not_list_is_not_proved_by_them() -> None:
     watch = Watch()
     watch.begin()

@@ -36,7 +36,7 @@ def listing(
 
 
 def ticker(symbol: str, turnover: float, change: float = 0.0, time: int = NOW) -> Ticker:
-    return Ticker(symbol, turnover, change, 1.0, 1.0, 1.0, 10, time)
+    return Ticker(symbol, turnover, change, time)
 
 
 def market(
