@@ -31,7 +31,7 @@ _CLOSE: Final = (
 )
 BEFORE, AFTER = ((_CLOSE % (NOW, name, TIME, name)).encode() for name in NEIGHBOURS)
 # What reads the bodies that hold no klines, and the answers to our own messages.
-ANSWERS: Final = ("parse_listings", "parse_tickers", "parse_time", "parse_last_trades", "parse_answer")
+ANSWERS: Final = ("parse_listings", "parse_tickers", "parse_time", "parse_trade_times", "parse_answer")
 # In the order in which they import each other.
 _UNDER_TEST: Final = (numerals, body, wire, slow, core, binance)
 

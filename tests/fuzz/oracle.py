@@ -221,9 +221,8 @@ def read_answer(body: bytes, reader: str, value: Any) -> bool:
         case "parse_answer":
             same = whole["id"] == str(value.id) or _integer(whole["id"]) == value.id
             fine = same and (whole.get("error") is None) == (value.error is None)
-        case "parse_last_trades":
-            trades = {entry["symbol"]: (_integer(entry["time"]), float(entry["price"])) for entry in whole}
-            fine = trades == value and all(0 <= one.price < math.inf for one in value.values())
+        case "parse_trade_times":
+            fine = {entry["symbol"]: _integer(entry["time"]) for entry in whole} == value
         case "parse_tickers":
             told = {entry["symbol"]: _ticker(entry) for entry in whole}
             fine = told == {name: _plain(one) for name, one in value.items()}

@@ -10,7 +10,6 @@ import msgspec
 from klinehub.domain.listing import NO_DELIVERY, Listing
 from klinehub.domain.ticker import Ticker
 from klinehub.errors import FeedError
-from klinehub.feed.decisions import LastTrade
 
 REST_URL: Final = "https://fapi.binance.com"
 # Klines travel on the /market route; the unrouted address still connects, and stays silent.
@@ -90,7 +89,6 @@ class _Ticker(msgspec.Struct, rename="camel"):
 
 class _Price(msgspec.Struct):
     symbol: str
-    price: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,30}(\.[0-9]{1,30})?\Z")]
     time: Annotated[int, msgspec.Meta(ge=-MOST_TIME, le=MOST_TIME)]
 
 
@@ -149,10 +147,10 @@ def parse_tickers(body: bytes) -> dict[str, Ticker]:
         raise FeedError(f"The 24 h tickers could not be read ({exc}). Check `exchange.rest_url`.") from exc
 
 
-def parse_last_trades(body: bytes) -> dict[str, LastTrade]:
-    """Read a price ticker body of all symbols: the last trade by symbol."""
+def parse_trade_times(body: bytes) -> dict[str, int]:
+    """Read a price ticker body of all symbols: exchange time in ms of the last trade by symbol."""
     try:
-        return {one.symbol: LastTrade(one.time, float(one.price)) for one in _prices(body)}
+        return {price.symbol: price.time for price in _prices(body)}
     except _UNREADABLE as exc:
         raise FeedError(f"The last prices could not be read ({exc}). Check `exchange.rest_url`.") from exc
 

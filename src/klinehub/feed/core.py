@@ -19,7 +19,7 @@ from klinehub.domain.kline import Exact
 from klinehub.domain.stale import Reason
 from klinehub.errors import DataError
 from klinehub.feed.closing import Closing
-from klinehub.feed.decisions import Correction, Decisions, Fetch, LastTrade
+from klinehub.feed.decisions import Correction, Decisions, Fetch
 from klinehub.feed.directory import directory
 from klinehub.feed.doubts import Doubts
 from klinehub.feed.listing_changes import Changes
@@ -155,8 +155,8 @@ class Core:
         elif fetch.use is Use.REPAIR and not self._doubted(t, row, fetch, now):
             self.repair.failed(t, row, now, soon=soon)
 
-    def on_prices(self, traded: Mapping[str, LastTrade], asked: int) -> None:
-        """Take over each symbol's last trade, as REST knew it at exchange time *asked*."""
+    def on_prices(self, traded: Mapping[str, int], asked: int) -> None:
+        """Take over when each symbol last traded (exchange time in ms), as REST knew it at *asked*."""
         self.liveness.on_prices(traded, asked)
 
     def on_seat(self, seat: int, now: int, *, up: bool) -> None:

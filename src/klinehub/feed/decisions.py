@@ -37,13 +37,6 @@ class Correction(NamedTuple):
     time: int
 
 
-class LastTrade(NamedTuple):
-    """The last trade of a symbol: exchange time in ms, and its price."""
-
-    time: int
-    price: float
-
-
 class Fetch(NamedTuple):
     """A range of bars to ask for by REST: *limit* bars from *start* (ms), the newest when it is None."""
 

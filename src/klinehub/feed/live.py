@@ -270,7 +270,7 @@ class Live:
     async def _ask_prices(self) -> None:
         weight = binance.PRICES_WEIGHT
         answer = await self._rest.ask(binance.PRICES, {}, weight=weight, use=Use.PROBE)
-        self.core.on_prices(binance.parse_last_trades(answer.body), self.timing.proof(answer))
+        self.core.on_prices(binance.parse_trade_times(answer.body), self.timing.proof(answer))
 
     async def _ask(self, queue: asyncio.Queue[Fetch]) -> None:
         """Carry out requests one by one; a repair that fails is found missing again by a later timer."""

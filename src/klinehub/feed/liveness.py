@@ -2,7 +2,7 @@
 
 1. A symbol is fresh while its stream has told a kline, or was proved quiet, in the last few seconds.
    Sockets and acknowledgements prove nothing: the exchange acknowledges streams that do not exist.
-2. One light request tells the last trade of every symbol (`ticker/price`: in a recorded body of 519 rows
+2. One light request tells of every symbol when it last traded (`ticker/price`: in a recorded body of 519 rows
    the times lie 0 s to 15 months back, half of them over 9 s). Who has told that trade is quiet, and proved.
 3. A stream that owes a trade made since it was subscribed is stale. It is subscribed anew, then given a new
    socket; a socket whose streams are all silent takes another route. Meanwhile closed bars come by REST.
@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from klinehub.domain.stale import Reason
-from klinehub.feed.decisions import Decisions, Fetch, LastTrade, Renew, Reroute, Resubscribe
+from klinehub.feed.decisions import Decisions, Fetch, Renew, Reroute, Resubscribe
 from klinehub.feed.roster import Roster
 from klinehub.feed.use import Use
-from klinehub.panel.memory import CLOSE, F64, I64
+from klinehub.panel.memory import I64
+from klinehub.panel.merge import LAG
 from klinehub.panel.ring import Ring
 
 # All in ms of real time; market time may run faster.
@@ -37,7 +38,6 @@ SEAT_STEP: Final = 10_000
 SEAT_AGAIN: Final = 60_000
 # Single streams asked about at a time; more wait for the next look.
 MOST_PROBES: Final = 20
-_NO_TRADE: Final = LastTrade(-1, 0.0)
 
 Flags = npt.NDArray[np.bool_]
 
@@ -140,12 +140,11 @@ class Liveness:
             self._proved[t, row] = max(int(self._proved[t, row]), asked)
         self._lacks[t, row] = False
 
-    def on_prices(self, traded: Mapping[str, LastTrade], asked: int) -> None:
-        """Judge every stream by its symbol's last trade, as REST knew it at exchange time *asked*."""
+    def on_prices(self, traded: Mapping[str, int], asked: int) -> None:
+        """Judge every stream by when its symbol last traded, as REST knew at exchange time *asked*."""
         rows = self._roster.rows
         self._prices_known = max(self._prices_known, asked)
-        trades = [traded.get(self._ring.symbols[row], _NO_TRADE) for row in rows.tolist()]
-        last, price = np.array([one.time for one in trades]), np.array([one.price for one in trades])
+        last = np.array([traded.get(self._ring.symbols[row], -1) for row in rows.tolist()], np.int64)
         tells = int(TELLS_WITHIN * self._pace)
         for t in self._streamed:
             since = self._since[t, rows]
@@ -156,12 +155,13 @@ class Liveness:
             self._untold[t, rows] = untold
             owes = (untold > 0) & (untold < asked - tells)
             self._owed[t, rows] = np.where(owes, untold, 0)
-            # A replica that lags has told a newest bar, but not one that ends at the last price.
-            is_whole = self._last_prices(t, rows) == price
-            held = np.maximum(self._known()[t, rows], np.where(is_whole, self._loaded[t, rows], 0))
+            known, loaded = self._known()[t, rows], self._loaded[t, rows]
+            # What a replica has told may end before the last trade, as long ago as it lags.
+            held = np.maximum(known, loaded - LAG)
             quiet = rows[(last >= 0) & (last <= held) & ~owes & (asked >= self._tried[t, rows] + 2 * tells)]
             self._proved[t, quiet] = np.maximum(self._proved[t, quiet], asked)
-            self._lacks[t, rows] = (last > held) & (untold < asked - tells)
+            worth_asking = (last > loaded) | (asked >= last + LAG)
+            self._lacks[t, rows] = (last > held) & worth_asking & (untold < asked - tells)
 
     def check(self, now: int, gaps: Iterable[int], into: Decisions) -> None:
         """Judge every stream at exchange time *now* and write who is stale; rows with *gaps* are."""
@@ -256,12 +256,6 @@ class Liveness:
         self._since[which], self._owed[which], self._untold[which] = now, 0, 0
         if not proven:
             self._tried[which] = now
-
-    def _last_prices(self, t: int, rows: I64) -> F64:
-        """Give the price at which the newest bar that is kept of each row ends so far."""
-        memory = self._ring.memory
-        closes: F64 = memory.floats[t, rows, memory.newest[t, rows] % self._ring.bars, CLOSE]
-        return closes
 
     def _known(self) -> I64:
         """Give up to which exchange time each stream is known to have told everything."""

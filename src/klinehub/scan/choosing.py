@@ -17,8 +17,9 @@ from klinehub.domain.universe_rules import Rules
 from klinehub.errors import KlinehubError
 from klinehub.panel.memory import F64
 from klinehub.panel.view import PLANES, PanelView
+from klinehub.scan.lines import append_lines, read_lines
 from klinehub.scan.pools import Market, Merged, due, next_due, refresh
-from klinehub.scan.universe_history import Change, History, append, read
+from klinehub.scan.universe_history import Change, History
 
 # Real seconds after which a choice that failed is tried again, and the longest wait for a pool's time.
 _AGAIN: Final = 60.0
@@ -40,7 +41,7 @@ class Choosing:
         self.rules = rules
         self.merged: Merged | None = None
         self.failure = ""
-        self.history: History = History() if record is None else read(record)
+        self.history: History = History(() if record is None else read_lines(record, Change))
         self._told = told
         self._clock = clock
         self._record = record
@@ -88,7 +89,7 @@ class Choosing:
     def _take(self, merged: Merged, changes: Sequence[Change]) -> None:
         """Record what changed and take the choice over."""
         if self._record is not None:
-            append(self._record, changes)
+            append_lines(self._record, changes)
         for change in changes:
             self.history.record(change)
         self.merged, self.failure = merged, ""

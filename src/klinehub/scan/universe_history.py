@@ -10,7 +10,6 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable
 from operator import attrgetter
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -116,39 +115,3 @@ class History:
         else:
             del self._entries[oldest.symbol]
         self.since = oldest.time if self.since is None else max(self.since, oldest.time)
-
-
-def read(path: Path) -> History:
-    """Read a file of changes, one JSON object a line; one that is not there yet holds none.
-
-    A last line that was cut while it was written is dropped from the file. Raises DataError for any other
-    line that is no change.
-    """
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        return History()
-    except OSError as exc:
-        raise DataError(f"{path} cannot be read ({exc.strerror}): check `universe.record`.") from exc
-    whole = text[: text.rfind(b"\n") + 1]
-    try:
-        history = History(msgspec.json.decode(line, type=Change) for line in whole.splitlines())
-        if len(whole) < len(text):
-            path.write_bytes(whole)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise DataError(f"{path} is no record of a universe ({exc}): move it away.") from exc
-    except OSError as exc:
-        raise DataError(f"{path} cannot be written ({exc.strerror}): check `universe.record`.") from exc
-    return history
-
-
-def append(path: Path, changes: Iterable[Change]) -> None:
-    """Add changes to a file, in one write; raises DataError when it cannot be written."""
-    lines = b"".join(msgspec.json.encode(change) + b"\n" for change in changes)
-    if not lines:
-        return
-    try:
-        with path.open("ab") as file:
-            file.write(lines)
-    except OSError as exc:
-        raise DataError(f"{path} cannot be written ({exc.strerror}): check `universe.record`.") from exc

@@ -32,7 +32,7 @@ from klinehub.domain.stale import Reason
 from klinehub.domain.timeframe import timeframe
 from klinehub.errors import DataError
 from klinehub.feed.core import GRACE, Core
-from klinehub.feed.decisions import Decisions, Fetch, LastTrade, Resubscribe, Revision
+from klinehub.feed.decisions import Decisions, Fetch, Resubscribe, Revision
 from klinehub.feed.doubts import AGAIN, CONFIRMED_AFTER
 from klinehub.feed.liveness import OVERDUE
 from klinehub.feed.repair import RETRY, SURE
@@ -269,12 +269,11 @@ def test_a_clock_that_fits_all_the_time_makes_nobody_stale() -> None:
 def test_prices_make_a_core_ask_about_streams_that_say_nothing() -> None:
     core = a_core()
     core.on_seat(0, START - 10_000, up=True)
-    old = dict.fromkeys(NAMES, LastTrade(START - 60_000, 0.0))
-    core.on_prices(old, START + 9_000)
+    core.on_prices(dict.fromkeys(NAMES, START - 60_000), START + 9_000)
     core.on_timer(START + 9_500)
     assert [stale(core, name)[0] for name in NAMES] == [Reason.FRESH] * 3
 
-    core.on_prices({**old, "B": LastTrade(START + 11_000, 0.0)}, START + 15_000)
+    core.on_prices({**dict.fromkeys(NAMES, START - 60_000), "B": START + 11_000}, START + 15_000)
     tell(core, [frame(truth(name, 0, 0)[0], name, closed=False) for name in "AC"], START + 15_500)
     core.liveness.heard(0, START + 15_500, START + 15_500)
     decisions = core.on_timer(START + 15_500)

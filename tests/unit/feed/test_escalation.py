@@ -21,6 +21,7 @@ from klinehub.feed.liveness import (
     UNPROVEN,
 )
 from klinehub.feed.use import Use
+from klinehub.panel.merge import LAG
 
 
 def test_a_dead_stream_of_a_symbol_that_trades_all_the_time_is_subscribed_anew_too() -> None:
@@ -69,8 +70,9 @@ def test_a_stream_that_owed_on_the_socket_before_owes_no_more_on_the_next() -> N
 
     watch.now += 100
     watch.liveness.on_seat(0, watch.now, up=True)
+    watch.go(LAG, talking=("B", "C"), priced=True)
     watch.load("A")
-    watch.go(2 * TELLS_WITHIN + PRICES_EVERY, talking=("B", "C"), priced=True)
+    watch.go(2 * PRICES_EVERY, talking=("B", "C"), priced=True)
     assert watch.reasons() == FRESH
     assert len(watch.steps) == 1
 
@@ -93,22 +95,29 @@ def test_a_trade_made_while_nothing_was_subscribed_is_loaded_by_a_probe_and_then
     watch.liveness.on_seat(0, watch.now, up=False)
     watch.now += 4_000
     watch.trade("A")
+    traded = watch.now
     watch.now += 1_000
     watch.liveness.on_seat(0, watch.now, up=True)
     watch.now += 2 * TELLS_WITHIN
     watch.hear("B", "C")
     watch.prices()
     watch.check()
+    probe = Fetch("A", "1m", None, 2, Use.PROBE)
     assert watch.reasons() == [Reason.LOST, Reason.FRESH, Reason.FRESH]
-    assert watch.fetches == [(watch.now, Fetch("A", "1m", None, 2, Use.PROBE))]
+    assert watch.fetches == [(watch.now, probe)]
 
     watch.load("A")
-    watch.now += 100
-    watch.prices()
-    watch.check()
+    watch.go(traded + LAG - watch.now, talking=("B", "C"), priced=True)
+    assert watch.fetches[1:] == []
+    watch.go(2 * PRICES_EVERY, talking=("B", "C"), priced=True)
+    assert watch.reasons() == [Reason.LOST, Reason.FRESH, Reason.FRESH]
+    assert [fetch for _, fetch in watch.fetches[1:]] == [probe]
+
+    watch.load("A")
+    watch.go(2 * PRICES_EVERY, talking=("B", "C"), priced=True)
     assert watch.reasons() == FRESH
     watch.go(60_000, talking=("B", "C"), priced=True)
-    assert len(watch.fetches) == 1
+    assert len(watch.fetches) == 2
 
 
 @pytest.mark.parametrize("pace", [1, 60])
@@ -337,6 +346,8 @@ def test_a_stream_subscribed_anew_is_not_proved_quiet_before_it_had_the_time_to_
     watch.begin()
     owing(watch, 2_000)
     assert watch.steps == [(watch.now, Resubscribe(0, ("A",)))]
+    # As if REST had known for a minute that nobody traded since.
+    watch.traded["A"] -= LAG
     watch.load("A")
     watch.now += 2 * TELLS_WITHIN - 1
     watch.hear("B", "C")
@@ -435,10 +446,10 @@ def rare(watch: Watch, ms: int, *, every: int, healed_by: type[Step] | None = No
 def test_a_rare_symbol_whose_stream_was_subscribed_anew_is_proved_without_its_next_trade() -> None:
     watch = Watch()
     watch.begin()
-    reasons = rare(watch, 30_000, every=60_000)
+    reasons = rare(watch, 119_000, every=120_000)
 
     assert Reason.SILENT in reasons[:20]
-    assert set(reasons[30:]) == {Reason.FRESH}
+    assert set(reasons[(LAG + 10_000) // TICK :]) == {Reason.FRESH}
     assert [step for _, step in watch.steps] == [Resubscribe(0, ("A",))]
 
 

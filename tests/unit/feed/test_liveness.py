@@ -22,6 +22,7 @@ from klinehub.feed.liveness import (
     UNPROVEN,
 )
 from klinehub.feed.use import Use
+from klinehub.panel.merge import LAG
 from klinehub.panel.ring import Ring
 
 
@@ -243,21 +244,21 @@ def test_who_was_quiet_from_the_start_is_proved_by_what_rest_loaded_and_prices()
     assert (watch.steps, watch.fetches) == ([], [])
 
 
-def test_a_newest_bar_that_does_not_end_at_the_last_price_is_a_replica_s_that_lags() -> None:
+def test_what_rest_loaded_proves_nobody_quiet_who_traded_just_before_since_a_replica_may_lag() -> None:
     watch = Watch()
     watch.begin()
     watch.now += TICK
     watch.trade("A")
-    watch.price["A"] = 99.5
-    for _ in range(20):
-        watch.now += TICK
-        watch.hear("B", "C")
+    traded = watch.now
+    while watch.now < traded + LAG:
         watch.load("A")
         watch.prices()
         watch.check()
+        watch.now += TICK
+        watch.hear("B", "C")
     assert watch.reason("A") is Reason.SILENT
 
-    watch.price["A"] = 0.0
+    watch.load("A")
     watch.prices()
     watch.check()
     assert watch.reasons() == FRESH

@@ -8,7 +8,7 @@ from tests.unit.feed.telling import FRAMES, NAMES, START
 from tests.unit.panel.model import SCALE
 
 from klinehub.domain.stale import Reason
-from klinehub.feed.decisions import Decisions, Fetch, LastTrade, Step
+from klinehub.feed.decisions import Decisions, Fetch, Step
 from klinehub.feed.liveness import (
     Liveness,
 )
@@ -42,8 +42,6 @@ class Watch:
         self.fetches: list[tuple[int, Fetch]] = []
         self.asked: list[int] = []
         self.traded = dict.fromkeys(self.names, LONG_AGO)
-        # At what price; bars that were never written end at 0.
-        self.price: dict[str, float] = {}
         for number, seat in enumerate(seats):
             for timeframe in self.ring.streamed:
                 self.liveness.assign(number, seat, timeframe.name)
@@ -72,8 +70,7 @@ class Watch:
     def prices(self, *, ago: int = 0, without: Iterable[str] = ()) -> None:
         """Answer when each symbol last traded, as it was some ms ago."""
         asked = self.now - ago
-        told = {name: time for name, time in self.traded.items() if name not in set(without)}
-        traded = {name: LastTrade(time, self.price.get(name, 0.0)) for name, time in told.items()}
+        traded = {name: time for name, time in self.traded.items() if name not in set(without)}
         self.liveness.on_prices(traded, asked)
 
     def trade(self, *names: str) -> None:

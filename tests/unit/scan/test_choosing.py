@@ -14,12 +14,13 @@ from klinehub.domain.listing import Listing
 from klinehub.domain.ticker import Ticker
 from klinehub.domain.timeframe import timeframe
 from klinehub.domain.universe_rules import Rules
-from klinehub.errors import DataError, DefinitionError, FeedError
+from klinehub.errors import DefinitionError, FeedError
 from klinehub.panel.history import History as Panel
 from klinehub.panel.view import PLANES
 from klinehub.scan.choosing import Choosing, Told, hours_of
+from klinehub.scan.lines import read_lines
 from klinehub.scan.pools import Market
-from klinehub.scan.universe_history import Change, append, read
+from klinehub.scan.universe_history import Change
 from klinehub.sim.loop import SimLoop
 
 RULES: Final = Rules()
@@ -135,29 +136,9 @@ def test_a_record_outlives_a_restart_and_tells_what_changed_meanwhile(tmp_path: 
 
     played(first)
     played(second, NOW + HOUR)
-    assert [(one.symbol, one.entered) for one in read(file).records] == [
+    assert [(one.symbol, one.entered) for one in read_lines(file, Change)] == [
         ("BTCUSDT", True), ("ETHUSDT", True), ("ETHUSDT", False), ("SOLUSDT", True),
     ]  # fmt: skip
-
-
-def test_a_line_that_was_cut_is_dropped_and_another_broken_one_is_told(tmp_path: Path) -> None:
-    file = tmp_path / "universe.jsonl"
-    append(file, [Change(1, "BTCUSDT", entered=True, why="elite"), Change(2, "ÄUSDT", entered=True, why="")])
-    whole = file.read_bytes()
-    for cut in range(1, len(whole.splitlines()[1]) + 1):
-        file.write_bytes(whole[:-cut])
-        history = read(file)
-        assert history.at(2) == ("BTCUSDT",)
-        append(file, [Change(2, "ETHUSDT", entered=True, why="")])
-        assert read(file).at(2) == ("BTCUSDT", "ETHUSDT")
-
-    file.write_bytes(b'{"time":1}\n')
-    with pytest.raises(DataError, match="move it away"):
-        read(file)
-    with pytest.raises(DataError, match=r"universe\.record"):
-        read(tmp_path)
-    with pytest.raises(DataError, match=r"universe\.record"):
-        append(tmp_path / "none" / "file", [Change(1, "A", entered=True, why="")])
 
 
 def test_a_market_in_which_nothing_can_be_chosen_is_refused_at_the_start() -> None:
