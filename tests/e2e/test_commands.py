@@ -211,6 +211,34 @@ def test_a_running_hub_answers_other_commands_and_leaves_cleanly(
     assert run("status").code == 1
 
 
+def test_watching_begins_and_ends_cleanly_and_says_what_is_wrong_before_anything_is_asked(
+    run: Run, at: list[str], tmp_path: Path
+) -> None:
+    nothing, typo = run("watch", *at), run("watch", "BTCUSDT", "--when", "rsj > 70", *at)
+    assert (nothing.code, "Nothing to watch" in nothing.err) == (2, True)
+    assert (typo.code, "Did you mean 'rsi'?" in typo.err, "warm-up" in typo.err) == (2, True, False)
+
+    command = [*KLINEHUB, "watch", "BTCUSDT", "--when", "close > 0", "--every-bar", "--timeframe", "1m", *at]
+    with subprocess.Popen(
+        [*command, "--journal", "hits.jsonl"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=environment(tmp_path),
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+
+    assert (process.returncode, "Traceback" in errors) == (130, False)
+    assert "1m  watch  BTCUSDT" in line
+    (hit,) = [json.loads(one) for one in (tmp_path / "hits.jsonl").read_text().splitlines()]
+    assert (hit["symbol"], hit["screen"]) == ("BTCUSDT", "watch")
+    assert "watch" in run("journal", "hits.jsonl").out
+
+
 def test_help_needs_neither_numba_nor_the_hub() -> None:
     code = "import sys, klinehub.app.cli; print({'numba', 'numpy', 'klinehub.hub'} & set(sys.modules))"
 

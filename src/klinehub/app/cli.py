@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
@@ -71,6 +72,38 @@ def scan(**given: object) -> None:
     from klinehub.app.ask import scan as work
 
     _wait(work(given))
+
+
+@cli.command()
+@click.argument("held", nargs=-1, metavar="[SYMBOL]...")
+@click.option("--when", metavar="EXPR", help="Tell when this comes to hold, as 'rsi_1h > 70'.")
+@click.option("--flip", is_flag=True, help="Tell when the trend changes its side.")
+@click.option("--stop", type=float, metavar="PRICE", help="Tell when the close comes near this price.")
+@click.option("--ranges", type=float, default=2.0, show_default=True, help="How many average true ranges.")
+@click.option("--every-bar", is_flag=True, help="Tell it at each bar at which it holds.")
+@click.option(
+    "--journal", type=click.Path(path_type=Path), metavar="FILE", help="Write hits and what came after."
+)
+@click.option(
+    "--horizons", default="1,4,16,96", show_default=True, help="After how many bars, for the journal."
+)
+@click.option("--timeframe", metavar="TF", help="Look at the closed bars of this timeframe.")
+@options.reach_options
+def watch(**given: object) -> None:
+    """Held symbols and screens of klinehub.toml, at each close: a line for each hit."""
+    from klinehub.app.watch import watch as work
+
+    _wait(work(given))
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path), metavar="FILE")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def journal(**given: object) -> None:
+    """What the price did after the hits that `watch --journal FILE` wrote down."""
+    from klinehub.app.journal import journal as work
+
+    work(given)
 
 
 @cli.command()

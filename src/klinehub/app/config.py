@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from klinehub.app.screens import ScreenText, WatchText
 from klinehub.domain.universe_rules import Rules
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.settings import HubSettings
@@ -17,13 +18,18 @@ PREFIX: Final = "KLINEHUB_"
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """All settings of a command; `hub` are those of the hub, `tz` is an IANA zone such as Europe/Berlin."""
+    """All settings of a command; `hub` are those of the hub, `tz` is an IANA zone such as Europe/Berlin.
+
+    `screens` and `watch` are tables by name, in the file alone.
+    """
 
     exchange: str = "binance-usdm"
     hub: HubSettings = HubSettings()
     proxy: str | None = None
     top: int = 20
     tz: str = "UTC"
+    screens: Mapping[str, ScreenText] = {}
+    watch: Mapping[str, WatchText] = {}
 
     def __post_init__(self) -> None:
         """Refuse a table without rows."""
@@ -69,6 +75,8 @@ TABLES: Final[dict[str, dict[str, str]]] = {
 }
 _LISTS: Final = frozenset({"timeframes", "symbols", "exclude", "unavailable", "fallback_urls", "pins"})
 _RULES: Final = "rules."
+# Tables of tables, whose names are the user's.
+_NAMED: Final = ("screens", "watch")
 
 
 def defaults() -> dict[str, object]:
@@ -98,7 +106,7 @@ def load(
     rules: dict[str, object] = {}
     for dotted, value in values.items():
         table, _, key = dotted.partition(".")
-        field = TABLES[table][key]
+        field = dotted if dotted in _NAMED else TABLES[table][key]
         if field.startswith(_RULES):
             rules[field.removeprefix(_RULES)] = value
         else:
@@ -127,10 +135,13 @@ def _of_file(path: Path) -> dict[str, object]:
         raise DefinitionError(f"{path} is not valid TOML: {exc}.") from exc
     values: dict[str, object] = {}
     for table, keys in read.items():
-        if table not in TABLES:
-            raise UnknownName(f"table in {path}", table, TABLES)
+        if table not in TABLES and table not in _NAMED:
+            raise UnknownName(f"table in {path}", table, [*TABLES, *_NAMED])
         if not isinstance(keys, dict):
             raise DefinitionError(f"{path}: {table!r} has to be a table, written [{table}].")
+        if table in _NAMED:
+            values[table] = keys
+            continue
         for key, value in keys.items():
             values[_known(f"setting in {path}", table, key)] = value
     return values

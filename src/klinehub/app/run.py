@@ -49,12 +49,19 @@ async def run(given: Mapping[str, Any], screen: Screen | None = None) -> None:
         frames = own_frames(config.hub.timeframes, screen)
         hub_settings = msgspec.structs.replace(config.hub, timeframes=frames)
         config = msgspec.structs.replace(config, hub=hub_settings)
+    async with live_hub(config) as hub:
+        await watch(hub, config, config.exchange, as_json=given["as_json"], screen=screen)
+
+
+@asynccontextmanager
+async def live_hub(config: Config) -> AsyncIterator[Hub]:
+    """Warm a hub up and keep it live, the only one here, and let other commands ask it."""
     await _alone()
     with show.steps("warm-up") as progress:
         hub = open_hub(config, progress)
         async with hub, _opened(hub, config.exchange):
             progress.close()
-            await watch(hub, config, config.exchange, as_json=given["as_json"], screen=screen)
+            yield hub
 
 
 async def _alone() -> None:

@@ -21,7 +21,6 @@ from klinehub.feed.decisions import Decisions, Fetch, Renew, Reroute, Resubscrib
 from klinehub.feed.roster import Roster
 from klinehub.feed.use import Use
 from klinehub.panel.memory import I64
-from klinehub.panel.merge import LAG
 from klinehub.panel.ring import Ring
 
 # All in ms of real time; market time may run faster.
@@ -30,6 +29,8 @@ UNPROVEN: Final = 6_000  # a symbol that nothing proved fresh for this long is s
 SEAT_UNPROVEN: Final = 3_500  # the same where all streams of a socket are silent
 UNJUDGED: Final = 2_000  # what was judged longer ago says nothing: the process stood still
 TELLS_WITHIN: Final = 1_500  # a stream tells a trade at the latest after this
+# An answer of REST may end so long before it was asked for, and its Date does not say so: a replica lags.
+LAGS: Final = 30_000
 AHEAD: Final = 1_000
 PRICES_EVERY: Final = 2_000
 PROBE_AGAIN: Final = 5_000
@@ -156,11 +157,10 @@ class Liveness:
             owes = (untold > 0) & (untold < asked - tells)
             self._owed[t, rows] = np.where(owes, untold, 0)
             known, loaded = self._known()[t, rows], self._loaded[t, rows]
-            # What a replica has told may end before the last trade, as long ago as it lags.
-            held = np.maximum(known, loaded - LAG)
+            held = np.maximum(known, loaded - LAGS)
             quiet = rows[(last >= 0) & (last <= held) & ~owes & (asked >= self._tried[t, rows] + 2 * tells)]
             self._proved[t, quiet] = np.maximum(self._proved[t, quiet], asked)
-            worth_asking = (last > loaded) | (asked >= last + LAG)
+            worth_asking = (last > loaded) | (asked >= last + LAGS)
             self._lacks[t, rows] = (last > held) & worth_asking & (untold < asked - tells)
 
     def check(self, now: int, gaps: Iterable[int], into: Decisions) -> None:

@@ -1,7 +1,7 @@
 """The journal: hits as they came, and what the price did after them, kept as each horizon comes due."""
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -27,6 +27,12 @@ class Entry(msgspec.Struct, frozen=True):
     returns: Mapping[int, float | None] = {}
 
 
+def latest(entries: Iterable[Entry]) -> list[Entry]:
+    """Give each hit once, as it was written last, in the order in which they came."""
+    found = {(one.screen, one.hash, one.timeframe, one.bar, one.symbol): one for one in entries}
+    return list(found.values())
+
+
 class Journal:
     """Keeps the last *most* hits; each is asked for its price again after every one of *horizons* bars."""
 
@@ -39,6 +45,17 @@ class Journal:
         self._most = most
         # The bars written down, newest last: a revision of one adds nothing to the journal.
         self._seen: dict[tuple[str, str], int] = {}
+
+    @classmethod
+    def of(cls, entries: Sequence[Entry], horizons: Sequence[int] = HORIZONS) -> "Journal":
+        """Go on with a journal that was kept before: what is not due yet is asked for again."""
+        found = cls(horizons)
+        for entry in entries:
+            done = set(found.horizons) <= set(entry.returns)
+            (found._done if done else found._open).append(entry)
+            key = (entry.screen, entry.timeframe)
+            found._seen[key] = max(found._seen.get(key, -1), entry.bar)
+        return found
 
     @property
     def entries(self) -> tuple[Entry, ...]:

@@ -10,6 +10,7 @@ from klinehub.domain.stale import Reason
 from klinehub.feed.decisions import Fetch, Renew, Reroute, Resubscribe, Step
 from klinehub.feed.liveness import (
     AHEAD,
+    LAGS,
     MOST_PROBES,
     NEXT_STEP,
     OVERDUE,
@@ -21,7 +22,6 @@ from klinehub.feed.liveness import (
     UNPROVEN,
 )
 from klinehub.feed.use import Use
-from klinehub.panel.merge import LAG
 
 
 def test_a_dead_stream_of_a_symbol_that_trades_all_the_time_is_subscribed_anew_too() -> None:
@@ -70,7 +70,7 @@ def test_a_stream_that_owed_on_the_socket_before_owes_no_more_on_the_next() -> N
 
     watch.now += 100
     watch.liveness.on_seat(0, watch.now, up=True)
-    watch.go(LAG, talking=("B", "C"), priced=True)
+    watch.go(LAGS, talking=("B", "C"), priced=True)
     watch.load("A")
     watch.go(2 * PRICES_EVERY, talking=("B", "C"), priced=True)
     assert watch.reasons() == FRESH
@@ -107,7 +107,7 @@ def test_a_trade_made_while_nothing_was_subscribed_is_loaded_by_a_probe_and_then
     assert watch.fetches == [(watch.now, probe)]
 
     watch.load("A")
-    watch.go(traded + LAG - watch.now, talking=("B", "C"), priced=True)
+    watch.go(traded + LAGS - watch.now, talking=("B", "C"), priced=True)
     assert watch.fetches[1:] == []
     watch.go(2 * PRICES_EVERY, talking=("B", "C"), priced=True)
     assert watch.reasons() == [Reason.LOST, Reason.FRESH, Reason.FRESH]
@@ -347,7 +347,7 @@ def test_a_stream_subscribed_anew_is_not_proved_quiet_before_it_had_the_time_to_
     owing(watch, 2_000)
     assert watch.steps == [(watch.now, Resubscribe(0, ("A",)))]
     # As if REST had known for a minute that nobody traded since.
-    watch.traded["A"] -= LAG
+    watch.traded["A"] -= LAGS
     watch.load("A")
     watch.now += 2 * TELLS_WITHIN - 1
     watch.hear("B", "C")
@@ -449,7 +449,7 @@ def test_a_rare_symbol_whose_stream_was_subscribed_anew_is_proved_without_its_ne
     reasons = rare(watch, 119_000, every=120_000)
 
     assert Reason.SILENT in reasons[:20]
-    assert set(reasons[(LAG + 10_000) // TICK :]) == {Reason.FRESH}
+    assert set(reasons[(LAGS + 10_000) // TICK :]) == {Reason.FRESH}
     assert [step for _, step in watch.steps] == [Resubscribe(0, ("A",))]
 
 

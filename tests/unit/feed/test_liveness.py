@@ -12,6 +12,7 @@ from klinehub.domain.stale import Reason
 from klinehub.feed.decisions import Fetch, Renew, Reroute, Resubscribe
 from klinehub.feed.liveness import (
     AHEAD,
+    LAGS,
     NEXT_STEP,
     OVERDUE,
     PRICES_EVERY,
@@ -22,7 +23,6 @@ from klinehub.feed.liveness import (
     UNPROVEN,
 )
 from klinehub.feed.use import Use
-from klinehub.panel.merge import LAG
 from klinehub.panel.ring import Ring
 
 
@@ -250,7 +250,7 @@ def test_what_rest_loaded_proves_nobody_quiet_who_traded_just_before_since_a_rep
     watch.now += TICK
     watch.trade("A")
     traded = watch.now
-    while watch.now < traded + LAG:
+    while watch.now < traded + LAGS:
         watch.load("A")
         watch.prices()
         watch.check()
