@@ -338,18 +338,23 @@ class Hub(Scans):
             raise DefinitionError(f"A limit of {limit} bars is none: give 0 or more.")
         out = self.panel(timeframe).klines(symbol, limit, forming=forming)
         out.stale = self.stale(symbol)
-        if out.size >= limit:
+        self._count(out.size, limit)
+        return out
+
+    def _count(self, found: int, limit: int) -> None:
+        """Count a read as a hit of the cache, or as a miss where it held fewer bars than asked for."""
+        if found >= limit:
             self.hits += 1
         else:
             self.misses += 1
-        return out
 
     def get_klines(self, symbol: str, timeframe: str, limit: int = 300) -> list[list[int | str]]:
         """Give the last *limit* closed bars as REST prints them: 12 fields, numbers as text."""
         panel = self.panel(timeframe)
         last = panel.newest_closed(symbol)
-        exact = panel.exact(symbol, start=last - limit + 1, end=last)
-        return twelve_fields(exact, panel.timeframe)
+        rows = twelve_fields(panel.exact(symbol, start=last - limit + 1, end=last), panel.timeframe)
+        self._count(len(rows), limit)
+        return rows
 
     async def get_multi_timeframe_data(
         self, symbol: str, timeframes: Sequence[str], limit: int = 50

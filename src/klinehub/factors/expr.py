@@ -35,7 +35,7 @@ INFIX: Final = {op: op for op in ("+", "-", "*", "/", "<", "<=", ">", ">=")} | {
 }
 PREFIX: Final = {"neg": "-", "not": "not "}
 # What has no size of its own.
-ORDERS: Final = frozenset({"<", "<=", ">", ">=", "eq", "ne"})
+COMPARISONS: Final = frozenset({"<", "<=", ">", ">=", "eq", "ne"})
 
 
 class Expr:
@@ -169,7 +169,7 @@ class Expr:
 
     def where(self, condition: object, other: object = math.nan) -> "Expr":
         """Give the value where *condition* holds, elsewhere *other* (by default unknown)."""
-        return _element("where", condition, self, other)
+        return _element("where", decisive(const(condition)), self, other)
 
     def lag(self, bars: int = 1) -> "Expr":
         """Give the value of so many bars before, on the timeframe that it is computed on."""
@@ -241,6 +241,27 @@ def terms(expr: Expr) -> list[Expr]:
     return list(found)
 
 
+def short(expr: Expr) -> str:
+    """Write the beginning of an expression."""
+    text = repr(expr)
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def decisive(expr: Expr) -> Expr:
+    """Give an expression back that holds or does not; raises DefinitionError for a number."""
+    left = [expr]
+    while left:
+        term = left.pop()
+        if term.op in {"&", "|", "not", "lag", "on"}:
+            left += reversed(term.args)
+        elif not (term.op in COMPARISONS or term.op == "known" or term in {const(1), const(0)}):
+            shown = short(term)
+            raise DefinitionError(
+                f"`{shown}` is a number, not a condition: write when it passes, as `{shown} > 0`."
+            )
+    return expr
+
+
 def written(expr: Expr) -> str:
     """Write an expression in the language of the filter box; `parse` reads it back."""
     texts: dict[Expr, str] = {}
@@ -280,7 +301,7 @@ def _number(value: float) -> str:
 def _ordered(op: str, left: Expr, right: object) -> Expr:
     """Make a comparison of two sizes."""
     other = const(right)
-    if left.op in ORDERS or other.op in ORDERS:
+    if left.op in COMPARISONS or other.op in COMPARISONS:
         raise DefinitionError(
             f"({left!r}) {op} ({other!r}): a comparison is true or false and has no size. Write "
             "`(20 < rsi) & (rsi < 80)` for a chain."
@@ -294,5 +315,5 @@ def _element(op: str, *args: object) -> Expr:
 
 
 def _section(op: str, value: Expr, where: object, *params: float) -> Expr:
-    """Make a term that is computed over all symbols of a bar."""
-    return Expr(op, (value,) if where is None else (value, const(where)), params)
+    """Make a term that is computed over all symbols of a bar, or over those for which *where* holds."""
+    return Expr(op, (value,) if where is None else (value, decisive(const(where))), params)

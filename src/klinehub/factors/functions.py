@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from klinehub.errors import DefinitionError
-from klinehub.factors.expr import FIELDS, MOST_DEPTH, Expr
+from klinehub.factors.expr import FIELDS, MOST_DEPTH, Expr, short
 
 
 class Function(NamedTuple):
@@ -24,12 +24,6 @@ def made(name: str, args: list[Expr]) -> Expr:
     if function.least <= len(args) <= function.most:
         return function.make(*args)
     raise DefinitionError(f"{name}() can not take {len(args)} arguments: write `{function.usage}`.")
-
-
-def short(expr: Expr) -> str:
-    """Write the beginning of an expression."""
-    text = repr(expr)
-    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _extreme(op: str, first: Expr, *others: Expr) -> Expr:

@@ -18,8 +18,8 @@ from typing import Final, NamedTuple
 from klinehub.domain.timeframe import TIMEFRAMES, timeframe
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.factors.define import Factor, Number
-from klinehub.factors.expr import FIELDS, MOST_DEPTH, Expr, const, field
-from klinehub.factors.functions import CONSTANTS, FUNCTIONS, made, short
+from klinehub.factors.expr import COMPARISONS, FIELDS, MOST_DEPTH, Expr, const, decisive, field
+from klinehub.factors.functions import CONSTANTS, FUNCTIONS, made
 from klinehub.factors.words import Word, number, placed, words
 
 
@@ -54,7 +54,6 @@ INFIX: Final[dict[str, tuple[Level, Callable[[Expr, Expr], Expr]]]] = {
 }
 PREFIX: Final = {"not": Level.NOT, "~": Level.NOT, "!": Level.NOT, "-": Level.MINUS}
 ORDERS: Final = frozenset({"<", "<=", ">", ">="})
-COMPARISONS: Final = ORDERS | {"eq", "ne"}
 # Longer names are cut in messages; a whole number up to this is given to a factor as it is.
 LONGEST_NAME: Final = 40
 MOST_WHOLE: Final = 2**63
@@ -76,21 +75,6 @@ def parse(text: str, factors: Mapping[str, Factor]) -> Expr:
 def condition(text: str, factors: Mapping[str, Factor]) -> Expr:
     """Read an expression that holds or does not, as a filter needs; a number is refused."""
     return decisive(parse(text, factors))
-
-
-def decisive(expr: Expr) -> Expr:
-    """Give an expression back that holds or does not; raises DefinitionError for a number."""
-    left = [expr]
-    while left:
-        term = left.pop()
-        if term.op in {"&", "|", "not", "lag", "on"}:
-            left += reversed(term.args)
-        elif not (term.op in COMPARISONS or term.op == "known" or term in {const(1), const(0)}):
-            shown = short(term)
-            raise DefinitionError(
-                f"`{shown}` is a number, not a condition: write when it passes, as `{shown} > 0`."
-            )
-    return expr
 
 
 class _Waiting(NamedTuple):

@@ -9,8 +9,7 @@ import msgspec
 from klinehub.domain.timeframe import timeframe as known_timeframe
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.factors.define import Factor
-from klinehub.factors.expr import Expr, field, terms
-from klinehub.factors.language import decisive
+from klinehub.factors.expr import Expr, decisive, field, terms
 from klinehub.factors.loops import fingerprint
 from klinehub.factors.points import Part, score
 from klinehub.scan.score import SIDE_FROM

@@ -82,6 +82,8 @@ def test_and_or_not_and_chains_are_refused_with_the_way_to_write_them(wrong: Cal
         (lambda: field("close").winsorize(0.5), "between 0 and 0.5"),
         (lambda: field("close") + "5", "can not be computed with"),
         (lambda: field("close").rank(where="x"), "can not be computed with"),
+        (lambda: field("close").rank(where=field("volume")), "`volume > 0`"),
+        (lambda: field("close").where(field("volume") + 1), "is a number, not a condition"),
     ],
 )
 def test_what_can_not_be_computed_is_refused_when_it_is_written(

@@ -45,7 +45,8 @@ COMPARED: Final = frozenset({"<", "<=", ">", ">=", "eq", "ne"})
 
 def grown(inner: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
     ordered = inner.filter(lambda one: one.op not in COMPARED)
-    where = st.none() | inner
+    holds = inner.map(Expr.known) | st.builds(Expr.eq, inner, inner)
+    where = st.none() | holds
     shares = st.floats(0, 0.5, exclude_min=True, exclude_max=True)
     frames = st.sampled_from(sorted(TIMEFRAMES))
     return st.one_of(
@@ -61,7 +62,7 @@ def grown(inner: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
         st.builds(lambda how, one: how(one), st.sampled_from([Expr.abs, Expr.sqrt, Expr.known]), inner),
         st.builds(Expr.lag, inner, st.integers(0, MOST_LAG)),
         st.builds(Expr.on, inner, frames),
-        st.builds(Expr.where, inner, inner, inner),
+        st.builds(Expr.where, inner, holds, inner),
         st.builds(
             lambda how, one, cond: how(one, cond), st.sampled_from([Expr.rank, Expr.zscore]), inner, where
         ),
@@ -80,9 +81,9 @@ def test_what_an_expression_writes_is_read_back_to_it(expr: Expr) -> None:
 
 
 def test_the_deepest_expression_is_read_back() -> None:
-    expr = CLOSE
-    for level in range(MOST_DEPTH - 1):
-        expr = (expr + 1, expr.abs(), expr.rank(expr) if level < 6 else ~expr)[level % 3]
+    expr = CLOSE.rank(CLOSE.known())
+    for level in range(MOST_DEPTH - expr.depth):
+        expr = (expr + 1, expr.abs(), ~expr)[level % 3]
 
     assert expr.depth == MOST_DEPTH
     assert expr == read(repr(expr))
@@ -164,8 +165,8 @@ def called(draw: st.DrawFn, inner: st.SearchStrategy[Written]) -> Written:
                 Written(f"abs({x.text})", x.expr.abs(), ATOM),
                 Written(f"on({x.text}, 1M)", x.expr.on("1M"), ATOM),
                 Written(f"lag({x.text})", x.expr.lag(), ATOM),
-                Written(f"rank( {x.text},{y.text} )", x.expr.rank(y.expr), ATOM),
-                Written(f"where({x.text}, {y.text})", y.expr.where(x.expr), ATOM),
+                Written(f"rank( {x.text},known({y.text}) )", x.expr.rank(y.expr.known()), ATOM),
+                Written(f"where(known({x.text}), {y.text})", y.expr.where(x.expr.known()), ATOM),
                 Written(f"winsorize({x.text}, 1%)", x.expr.winsorize(0.01), ATOM),
                 Written(f"(({x.text}))", x.expr, ATOM),
             ]
