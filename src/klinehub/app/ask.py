@@ -20,7 +20,7 @@ from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import Timeframe, timeframe
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed import binance
-from klinehub.feed.asking import ask_klines, proven
+from klinehub.feed.asking import ask_klines
 from klinehub.feed.audit import Verified
 from klinehub.feed.binance import MOST_ROWS
 from klinehub.feed.budget import WeightGate
@@ -28,6 +28,7 @@ from klinehub.feed.decisions import Fetch
 from klinehub.feed.network import endpoint
 from klinehub.feed.rest import RestClient
 from klinehub.feed.timing import Timing
+from klinehub.panel.merge import proven
 from klinehub.scan.presets import asked
 from klinehub.scan.running import Scan
 from klinehub.scan.scanner import default_screen, default_timeframe, rows_of

@@ -4,16 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from klinehub.domain.kline import Exact
-from klinehub.domain.timeframe import Timeframe, timeframe
+from klinehub.domain.timeframe import timeframe
 from klinehub.errors import Banned, Blocked, DataError, FeedError, ProxyError
 from klinehub.feed import binance
 from klinehub.feed.body import parse_klines
 from klinehub.feed.decisions import Fetch
 from klinehub.feed.rest import Answer, RestClient
-from klinehub.panel.merge import PROOF
 
 
 class Progress(NamedTuple):
@@ -45,13 +42,6 @@ async def ask_klines(rest: RestClient, fetch: Fetch) -> tuple[Exact, Answer]:
     if times.size > fetch.limit or (times.size and fetch.start is not None and times[0] < fetch.start):
         raise DataError(f"An answer holds other {fetch.timeframe} klines than asked for; it is set aside.")
     return exact, answer
-
-
-def proven(frame: Timeframe, exact: Exact, asked: int) -> Exact:
-    """Give the bars that an answer asked for at exchange time *asked* (ms) proves closed."""
-    times = exact.rows["open_time"].tolist()
-    closed = [frame.close_time(frame.index(time)) + PROOF <= asked for time in times]
-    return Exact(exact.rows[np.array(closed, bool)], exact.scale)
 
 
 async def in_parallel(

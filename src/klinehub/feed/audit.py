@@ -6,9 +6,10 @@ from typing import NamedTuple
 import msgspec
 
 from klinehub.feed import binance
-from klinehub.feed.asking import Progress, ask_klines, in_parallel, proven
+from klinehub.feed.asking import Progress, ask_klines, in_parallel
 from klinehub.feed.decisions import Fetch
 from klinehub.feed.rest import Answer, RestClient
+from klinehub.panel.merge import proven
 from klinehub.panel.ring import Ring
 
 

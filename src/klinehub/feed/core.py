@@ -32,7 +32,7 @@ from klinehub.feed.use import Use
 from klinehub.feed.wire import BAD, REPORT_WORDS, UNUSUAL, WIDER, ingest
 from klinehub.panel.ledger import Gap
 from klinehub.panel.memory import I64, PARENT, U8
-from klinehub.panel.merge import CLOSED_NOW, CONFLICT, PROOF
+from klinehub.panel.merge import CLOSED_NOW, CONFLICT, PROOF, proven
 from klinehub.panel.ring import Ring
 
 # A close that the stream did not bring within this time is asked for by REST.
@@ -284,15 +284,10 @@ class Core:
         before = self._unclosed(t, row, exact)
         self.ring.load(t, row, exact, asked)
         self._settle_range(t, row, before, into)
-        checked, different = self.ring.verify(t, row, self._proven(t, exact, asked))
+        checked, different = self.ring.verify(t, row, proven(self.ring.timeframes[t], exact, asked))
         self.counts.audited += checked
         self.counts.different += len(different)
         self._compare(t, row, exact, asked, different, into, now)
-
-    def _proven(self, t: int, exact: Exact, asked: int) -> Exact:
-        timeframe = self.ring.timeframes[t]
-        ends = [timeframe.close_time(timeframe.index(int(time))) for time in exact.rows["open_time"]]
-        return Exact(exact.rows[np.array(ends, np.int64) + PROOF <= asked], exact.scale)
 
     def _compare(
         self, t: int, row: int, exact: Exact, asked: int, different: list[int], into: Decisions, now: int

@@ -9,7 +9,10 @@
 
 from typing import Final
 
-from klinehub.domain.kline import CLOSED, EMPTY, FORMING, ROW_WORDS, VERIFIED
+import numpy as np
+
+from klinehub.domain.kline import CLOSED, EMPTY, FORMING, ROW_WORDS, VERIFIED, Exact
+from klinehub.domain.timeframe import Timeframe
 from klinehub.panel.memory import (
     I64,
     OPEN_TIME,
@@ -35,6 +38,13 @@ PROOF: Final = 2_000
 # A row that knows less than the stream told is believed all the same this long after the close: no replica
 # lags so far behind, so the stream has told something that was not true.
 LAG: Final = 60_000
+
+
+def proven(frame: Timeframe, exact: Exact, asked: int) -> Exact:
+    """Give the bars that an answer asked for at exchange time *asked* (ms) proves closed."""
+    times = exact.rows["open_time"].tolist()
+    closed = [frame.close_time(frame.index(time)) + PROOF <= asked for time in times]
+    return Exact(exact.rows[np.array(closed, bool)], exact.scale)
 
 
 @kernel

@@ -8,11 +8,11 @@ from tests.unit.feed.telling import at, rows
 
 from klinehub.domain.timeframe import timeframe
 from klinehub.errors import DataError
-from klinehub.feed.asking import ask_klines, proven
+from klinehub.feed.asking import ask_klines
 from klinehub.feed.decisions import Fetch
 from klinehub.feed.rest import Answer, RestClient
 from klinehub.feed.use import Use
-from klinehub.panel.merge import PROOF
+from klinehub.panel.merge import PROOF, proven
 
 LINE = b'[1791241200000,"1.5","2.0","1.0","1.7","3.25",1791241259999,"4.5",7,"1.25","2.5","0"]'
 
