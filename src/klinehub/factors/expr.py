@@ -17,13 +17,14 @@ from typing import Any, Final, NoReturn
 
 from klinehub.domain.timeframe import timeframe
 from klinehub.errors import DefinitionError, UnknownName
-from klinehub.panel.view import PLANES
+from klinehub.panel.view import WIDE
 
 MOST_DEPTH: Final = 200
 MOST_NODES: Final = 10_000
 MOST_LAG: Final = 1_000
-# The fields that factors read by name: those of a bar, its open time (ms), and the benchmark's close.
-READABLE: Final = (*PLANES, "open_time", "benchmark")
+# The fields that factors read by name: those of a bar and beside it, its open time (ms), and the benchmark's
+# close.
+READABLE: Final = (*WIDE, "open_time", "benchmark")
 # Expressions also know how long a symbol has been listed at a bar's close, in ms.
 FIELDS: Final = (*READABLE, "age")
 # How operations are written: those between their arguments, and those before.

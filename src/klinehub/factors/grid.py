@@ -18,7 +18,7 @@ from klinehub.factors.expr import Expr
 from klinehub.factors.loops import BLOCK, anchor, loop_of, slots
 from klinehub.factors.plan import lookback
 from klinehub.panel.memory import F64, I64
-from klinehub.panel.view import PLANES, PanelView
+from klinehub.panel.view import BESIDE, PLANES, WIDE, PanelView
 
 # From here on a grid is rather laid out anew than brought up to date.
 FAR: Final = 1_000
@@ -57,6 +57,7 @@ class Grid:
         self.upto = _NEVER
         self._leaves = tuple(bars)
         self._deep = max(bars.values())
+        self._beside = _beside(panel, self._leaves)
         self._benchmark = benchmark
         self._listed = {} if listed is None else listed
         windows = [lookback(leaf) for leaf in bars if leaf.op == "factor" and _factor(leaf).kind == "window"]
@@ -92,7 +93,7 @@ class Grid:
             changed = np.flatnonzero(changes != self._changes)
             returned = self._returned() if self._missing.size else self._missing
             if new:
-                self._run(self.panel.cube(bar, new + self._behind), bar, new)
+                self._run(self.panel.cube(bar, new + self._behind, beside=self._beside), bar, new)
             rows = np.union1d(changed, returned)
             if self._row_of_benchmark() in rows:
                 rows = np.arange(len(symbols))
@@ -120,7 +121,7 @@ class Grid:
         self._values = np.full((len(self._leaves), len(symbols), self._deep), np.nan)
         self._runs = {leaf: _runs(leaf, len(symbols)) for leaf in self._leaves if leaf.op == "factor"}
         length = self._needed()
-        self._run(self.panel.cube(bar, length), bar, length)
+        self._run(self.panel.cube(bar, length, beside=self._beside), bar, length)
 
     def _run(self, cube: F64, bar: int, new: int) -> None:
         """Run every leaf over the *new* last bars of a cube that ends at *bar*."""
@@ -146,7 +147,7 @@ class Grid:
     def _run_again(self, rows: I64, bar: int) -> None:
         """Run some rows over all that is held of them, from the start."""
         length = self._needed()
-        cube = self.panel.cube(bar, length, rows)
+        cube = self.panel.cube(bar, length, rows, beside=self._beside)
         self._known[rows] = self.panel.complete_from[rows]
         here = _Here(self.panel, cube, bar, self._closes(bar, length), self._known[rows])
         names = tuple(self.symbols[row] for row in rows)
@@ -209,8 +210,8 @@ class _Here:
         """Give a field's values at the *new* last bars."""
         name = str(leaf.params[0])
         shape = (self.cube.shape[1], new)
-        if name in PLANES:
-            plane: F64 = self.cube[PLANES.index(name), :, -new:]
+        if name in WIDE:
+            plane: F64 = self.cube[WIDE.index(name), :, -new:]
             return plane
         if name == "age":
             since = np.array([float(listed.get(symbol, np.nan)) for symbol in symbols])
@@ -219,6 +220,18 @@ class _Here:
             return ages
         row = self.times if name == "open_time" else self.closes
         return np.broadcast_to(row[-new:], shape)
+
+
+def _beside(panel: PanelView, leaves: Sequence[Expr]) -> tuple[str, ...]:
+    """List the fields beside the klines that leaves read; raises DefinitionError for one that is not kept."""
+    for leaf in leaves:
+        for name in leaf.reads:
+            if name in BESIDE and name not in panel.beside:
+                raise DefinitionError(
+                    f"{leaf!r} reads {name}, which is not kept: switch `{BESIDE[name]}` on, or give it to "
+                    "the History."
+                )
+    return tuple(name for name in BESIDE if any(name in leaf.reads for leaf in leaves))
 
 
 def _factor(leaf: Expr) -> Factor:

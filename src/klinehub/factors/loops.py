@@ -25,7 +25,7 @@ import numpy as np
 
 from klinehub.errors import DefinitionError
 from klinehub.factors.define import Factor
-from klinehub.panel.view import PLANES
+from klinehub.panel.view import WIDE
 
 # A recursive value is the run from the start of its block, less the warm-up.
 BLOCK: Final = 128
@@ -95,9 +95,10 @@ _loops: dict[Factor, Callable[..., None]] = {}
 def loop_of(factor: Factor) -> Callable[..., None]:
     """Give the compiled loop of a factor, from memory, from disk, or made now (about half a second).
 
-    It takes (cube [9, symbols, bars], open times [bars], benchmark's closes [bars], index of the first bar,
-    index to run from, index from which on each symbol is known [symbols], state [slots, size, symbols], age
-    [slots, symbols], bars needed before, scratch [size, 1], out [symbols, last bars wanted], *options).
+    It takes (cube [planes as in WIDE, symbols, bars], open times [bars], benchmark's closes [bars], index of
+    the first bar, index to run from, index from which on each symbol is known [symbols], state [slots, size,
+    symbols], age [slots, symbols], bars needed before, scratch [size, 1], out [symbols, last bars wanted],
+    *options).
     """
     if factor not in _loops:
         _loops[factor] = _made(factor)
@@ -131,8 +132,8 @@ def source_of(factor: Factor) -> str:
 
 def _place(field: str) -> str:
     """Give where a field's bars of symbol s lie."""
-    if field in PLANES:
-        return f"cube[{PLANES.index(field)}, s]"
+    if field in WIDE:
+        return f"cube[{WIDE.index(field)}, s]"
     return {"open_time": "times", "benchmark": "benchmark"}[field]
 
 

@@ -1,31 +1,50 @@
 """Recorded bars: a panel that does not change, for notebooks, replays and tests."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 
 from klinehub.domain.timeframe import Timeframe
-from klinehub.errors import DefinitionError
+from klinehub.errors import DefinitionError, UnknownName
 from klinehub.panel.memory import F64, I64
-from klinehub.panel.view import PLANES
+from klinehub.panel.view import BESIDE, PLANES, WIDE
+
+_CLOSE: Final = PLANES.index("close")
 
 
 class History:
     """Closed bars of one timeframe in memory, from absolute index *first* on.
 
-    *planes* is float64 [9, symbols, bars] in the order of PLANES, NaN where a symbol has no bar.
+    *planes* is float64 [9, symbols, bars] in the order of PLANES, NaN where a symbol has no bar. *beside* are
+    fields that were told beside the klines, each float64 [symbols, bars], NaN where nothing was told.
     """
 
-    def __init__(self, timeframe: Timeframe, symbols: Sequence[str], first: int, planes: F64) -> None:
+    def __init__(
+        self,
+        timeframe: Timeframe,
+        symbols: Sequence[str],
+        first: int,
+        planes: F64,
+        beside: Mapping[str, F64] | None = None,
+    ) -> None:
         if planes.ndim != len(("plane", "symbol", "bar")) or planes.shape[:2] != (len(PLANES), len(symbols)):
             raise DefinitionError(
                 f"Bars of {len(symbols)} symbols have the shape ({len(PLANES)}, {len(symbols)}, bars), "
                 f"not {planes.shape}."
             )
+        for name, values in (beside or {}).items():
+            if name not in BESIDE:
+                raise UnknownName("field beside the klines", name, BESIDE)
+            if values.shape != planes.shape[1:]:
+                raise DefinitionError(
+                    f"{name} has the shape {values.shape} and the bars {planes.shape[1:]}: give one for each."
+                )
         self.timeframe = timeframe
         self.symbols = tuple(symbols)
         self.first = first
         self.planes = planes
+        self.told = dict(beside or {})
         self.changes: I64 = np.zeros(len(symbols), np.int64)
 
     def __repr__(self) -> str:
@@ -47,22 +66,40 @@ class History:
         """From which absolute index on each row [symbols] is known: a bar that lacks since then is a hole."""
         return np.full(len(self.symbols), self.first)
 
-    def cube(self, bar: int, length: int, rows: I64 | None = None) -> F64:
-        """Copy the *length* bars that end at index *bar*: float64 [9, rows, length], NaN for none."""
-        chosen = self.planes if rows is None else self.planes[:, rows]
-        out = np.full((len(PLANES), chosen.shape[1], length), np.nan)
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Which fields are kept beside the klines."""
+        return tuple(self.told)
+
+    def cube(self, bar: int, length: int, rows: I64 | None = None, *, beside: Sequence[str] = ()) -> F64:
+        """Copy the *length* bars that end at index *bar*: float64 [9, rows, length], NaN for none.
+
+        With fields of *beside* the planes are those of WIDE, NaN in those that were not asked for.
+        """
+        chosen = slice(None) if rows is None else rows
+        count = len(self.symbols) if rows is None else rows.size
+        out = np.full((len(WIDE) if beside else len(PLANES), count, length), np.nan)
         start = bar - length + 1
         low, high = max(start, self.first), min(bar, self.closed_bar)
         if low <= high:
-            out[:, :, low - start : high - start + 1] = chosen[:, :, low - self.first : high - self.first + 1]
+            here, there = slice(low - start, high - start + 1), slice(low - self.first, high - self.first + 1)
+            out[: len(PLANES), :, here] = self.planes[:, chosen, there]
+            for name in beside:
+                out[WIDE.index(name), :, here] = self.told[name][chosen, there]
+            # Where there is no kline nothing is shown beside it, as in a panel.
+            out[len(PLANES) :, np.isnan(out[_CLOSE])] = np.nan
         return out
 
     def head(self, bar: int) -> "History":
         """Give the same bars up to absolute index *bar*, as they were known when it had closed."""
         count = max(0, min(self.bars, bar - self.first + 1))
-        return History(self.timeframe, self.symbols, self.first, self.planes[:, :, :count])
+        return self._part(self.first, slice(count))
 
     def since(self, bar: int) -> "History":
         """Give the same bars from absolute index *bar* on."""
         skip = max(0, min(self.bars, bar - self.first))
-        return History(self.timeframe, self.symbols, self.first + skip, self.planes[:, :, skip:])
+        return self._part(self.first + skip, slice(skip, None))
+
+    def _part(self, first: int, kept: slice) -> "History":
+        told = {name: values[:, kept] for name, values in self.told.items()}
+        return History(self.timeframe, self.symbols, first, self.planes[:, :, kept], told)

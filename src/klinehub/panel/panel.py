@@ -1,5 +1,6 @@
 """The panel: the read side of one timeframe."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from klinehub.errors import UnknownName
 from klinehub.panel.ledger import Gap, gaps
 from klinehub.panel.memory import F64, I64
 from klinehub.panel.read import closed_bar, complete_from, copy_block, copy_klines, newest_closed
-from klinehub.panel.view import PLANES
+from klinehub.panel.view import PLANES, WIDE
 
 if TYPE_CHECKING:
     from klinehub.panel.ring import Ring
@@ -74,7 +75,14 @@ class Panel:
     @property
     def changes(self) -> I64:
         """How often each row [symbols] was changed other than by a bar at its end."""
-        return self._mem.changes[self._t, : len(self._ring.symbols)].copy()
+        count, beside = len(self._ring.symbols), self._ring.beside
+        changes = self._mem.changes[self._t, :count].copy()
+        return changes if beside is None else changes + beside.kept.changes[self._t, :count]
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Which fields are kept beside the klines."""
+        return () if self._ring.beside is None else self._ring.beside.fields
 
     @property
     def complete_from(self) -> I64:
@@ -83,11 +91,18 @@ class Panel:
         complete_from(self._mem, self._t, out)
         return out
 
-    def cube(self, bar: int, length: int, rows: I64 | None = None) -> F64:
-        """Copy the *length* bars that end at index *bar*: float64 [9, rows, length], NaN for none."""
+    def cube(self, bar: int, length: int, rows: I64 | None = None, *, beside: Sequence[str] = ()) -> F64:
+        """Copy the *length* bars that end at index *bar*: float64 [9, rows, length], NaN for none.
+
+        With fields of *beside* the planes are those of WIDE, NaN in those that were not asked for.
+        """
         chosen = np.arange(len(self._ring.symbols), dtype=np.int64) if rows is None else rows
-        out = np.empty((len(PLANES), chosen.size, length))
+        out = np.empty((len(WIDE) if beside else len(PLANES), chosen.size, length))
         copy_block(self._mem, self._t, chosen, bar, out)
+        out[len(PLANES) :] = np.nan
+        if self._ring.beside is not None:
+            for name in beside:
+                self._ring.beside.read(self._t, name, chosen, bar, out[WIDE.index(name)])
         return out
 
     def stale(self, symbol: str) -> Stale | None:

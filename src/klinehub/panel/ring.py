@@ -9,6 +9,7 @@ import numpy.typing as npt
 from klinehub.domain.kline import CLOSED, ROW, ROW_WORDS, VERIFIED, Exact, Scale
 from klinehub.domain.timeframe import DAY, Timeframe
 from klinehub.errors import DataError
+from klinehub.panel.beside import Beside
 from klinehub.panel.memory import (
     I64,
     PARENT,
@@ -47,7 +48,7 @@ class Ring:
 
     *timeframes* are in ascending order; those in *native* are streamed by the exchange, the others
     are built from the next smaller one. *rows* is the most symbols it can hold, *bars* how many bars
-    of each it keeps.
+    of each it keeps, *beside* the fields that are kept beside the klines.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Ring:
         bars: int,
         native: Sequence[Timeframe] = (),
         buffer: U8 | None = None,
+        beside: Sequence[str] = (),
     ) -> None:
         self.timeframes = tuple(timeframes)
         self.bars = bars
@@ -72,7 +74,8 @@ class Ring:
             self.memory.grid[self.number[timeframe.name], PARENT] = -1
         parents = self.memory.grid[:, PARENT]
         self.streamed = tuple(tf for tf, parent in zip(self.timeframes, parents, strict=True) if parent < 0)
-        self.bytes = needed
+        self.beside = Beside(self.memory, beside) if beside else None
+        self.bytes = needed + (self.beside.bytes if self.beside else 0)
         self._closed = np.full(len(timeframes), -1, np.int64)
 
     def __repr__(self) -> str:

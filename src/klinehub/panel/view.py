@@ -1,12 +1,25 @@
 """What factors read of a panel, wherever its bars come from."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 from klinehub.domain.timeframe import Timeframe
 from klinehub.panel.memory import F64, I64
 
 # The planes of a cube, in order.
-PLANES = ("open", "high", "low", "close", "volume", "quote_volume", "trades", "taker_base", "taker_quote")
+PLANES: Final = (
+    *("open", "high", "low", "close"),
+    *("volume", "quote_volume", "trades", "taker_base", "taker_quote"),
+)
+# What may be kept beside the klines, and the setting that has it kept.
+BESIDE: Final = {
+    "mark_price": "market.marks",
+    "index_price": "market.marks",
+    "funding_rate": "market.marks",
+    "open_interest": "market.open_interest",
+}
+# The planes of a cube with what is kept beside: each has its place, whether it was asked for or not.
+WIDE: Final = (*PLANES, *BESIDE)
 
 
 class PanelView(Protocol):
@@ -34,5 +47,12 @@ class PanelView(Protocol):
     def complete_from(self) -> I64:
         """From which absolute index on each row [symbols] is known: a bar that lacks since then is a hole."""
 
-    def cube(self, bar: int, length: int, rows: I64 | None = None) -> F64:
-        """Copy the *length* bars that end at index *bar*: float64 [9, rows, length], NaN for none."""
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Which fields are kept beside the klines, of those in BESIDE."""
+
+    def cube(self, bar: int, length: int, rows: I64 | None = None, *, beside: Sequence[str] = ()) -> F64:
+        """Copy the *length* bars that end at index *bar*: float64 [9, rows, length], NaN for none.
+
+        With fields of *beside* the planes are those of WIDE, NaN in those that were not asked for.
+        """

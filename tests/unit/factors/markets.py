@@ -1,5 +1,6 @@
 """Made-up markets for factors: gaps, late listings, delistings, two timeframes, and a live view of them."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -91,6 +92,10 @@ class Live:
     def complete_from(self) -> I64:
         return np.full(len(self.symbols), max(self._history.first, self.end - self.bars + 1))
 
-    def cube(self, bar: int, length: int, rows: I64 | None = None) -> F64:
+    @property
+    def beside(self) -> tuple[str, ...]:
+        return self._history.beside
+
+    def cube(self, bar: int, length: int, rows: I64 | None = None, *, beside: Sequence[str] = ()) -> F64:
         kept = self._history.head(self.end).since(self.end - self.bars + 1)
-        return kept.cube(bar, length, rows)
+        return kept.cube(bar, length, rows, beside=beside)
