@@ -171,6 +171,8 @@ class Hub(Scans):
             self.live.look()
             self.live.keep(self._spawn)
             self._spawn(self.choosing.keep())
+        elif self.live.market_data is not None:
+            await self.live.market_data.once()
 
     async def _open_streams(self) -> None:
         """Subscribe before history is asked for, so that no close falls between the two."""
@@ -253,6 +255,7 @@ class Hub(Scans):
             rows=len(self.symbols) + settings.spare,
             bars=rows + SLACK,
             native=self.timeframes if settings.native else (),
+            beside=settings.beside,
         )
         self._panels = {tf.name: self.ring.panel(tf.name) for tf in self.timeframes}
         for symbol in self.symbols:
@@ -278,6 +281,7 @@ class Hub(Scans):
             sink=self._take,
             relist=self._relist,
             jitter=self._jitter,
+            poll=settings.open_interest,
         )
 
     def _take(self, decisions: Decisions) -> None:

@@ -8,6 +8,7 @@ import msgspec
 from klinehub.domain.universe_rules import Rules
 from klinehub.errors import DefinitionError
 from klinehub.feed import binance
+from klinehub.feed.market_data import INTEREST_FIELD, MARK_FIELDS
 
 DEFAULT_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h")
 
@@ -25,6 +26,7 @@ LIMITS: Final[dict[str, tuple[float, float]]] = {
     "timeout": (0.1, 600),
     "min_score": (0, 100),
     "audit": (0, 1),
+    "open_interest": (0, 86_400),
 }
 
 
@@ -38,6 +40,8 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     then left as it is. `fallback_urls` are tried when `stream_url` stays silent, None derives them from it.
     With `choose` scans look only at those of the symbols that `rules` choose, and the file `record` keeps
     who was chosen when.
+    `marks` keeps mark price, index price and funding beside the klines; `open_interest` that of each symbol,
+    asked for every so many seconds, 0 for never.
     """
 
     rest_url: str = binance.REST_URL
@@ -67,6 +71,13 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     choose: bool = False
     rules: Rules = Rules()
     record: str | None = None
+    marks: bool = False
+    open_interest: float = 0.0
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The fields that are kept beside the klines."""
+        return (*(MARK_FIELDS if self.marks else ()), *((INTEREST_FIELD,) if self.open_interest else ()))
 
     def __post_init__(self) -> None:
         """Refuse numbers that no hub can be run with."""

@@ -96,7 +96,22 @@ def _market(seed: int, symbols: int) -> dict[str, History]:
         bars[:, row, : at if row % 4 == 1 else 0] = np.nan
         bars[:, row, at : at + (0, 0, 3, BARS)[row % 4]] = np.nan
     names = [f"S{n:03d}USDT" for n in rng.permutation(symbols)]
-    return {"15m": History(BASE, names, FIRST, bars), "1h": _hours(names, bars)}
+    return {"15m": History(BASE, names, FIRST, bars, _told(seed, close)), "1h": _hours(names, bars)}
+
+
+def _told(seed: int, close: F64) -> dict[str, F64]:
+    """Make what is told beside the bars: from somewhere on, and with holes."""
+    rng = np.random.default_rng([seed, 1])
+    begun = rng.random(close.shape) > 0.02
+    begun[:, : BARS // 4] = False
+    noise = rng.normal(0.0, 1e-4, (3, *close.shape))
+    told = {
+        "mark_price": close * (1.0 + noise[0]),
+        "index_price": close * (1.0 + noise[1]),
+        "funding_rate": noise[2],
+        "open_interest": np.exp(np.cumsum(10.0 * noise[0], axis=1)),
+    }
+    return {name: np.where(begun, values, np.nan) for name, values in told.items()}
 
 
 def _hours(names: list[str], bars: F64) -> History:
@@ -150,10 +165,13 @@ def _leaks(panels: Panels, whole: Mapping[str, F64] | None, plant: Callable[[], 
     for cut in (511, 701, 901, 902, 903, 950):
         bars = panels["15m"].planes.copy()
         bars[:, :, cut + 1 :] *= rng.uniform(0.5, 1.5, bars[:, :, cut + 1 :].shape)
+        told = {name: values.copy() for name, values in panels["15m"].told.items()}
+        for values in told.values():
+            values[:, cut + 1 :] *= rng.uniform(0.5, 1.5, values[:, cut + 1 :].shape)
         hours = panels["1h"].planes.copy()
         hours[:, :, (cut + 1) // 4 :] *= rng.uniform(0.5, 1.5, hours[:, :, (cut + 1) // 4 :].shape)
         changed = {
-            "15m": History(BASE, panels["15m"].symbols, FIRST, bars),
+            "15m": History(BASE, panels["15m"].symbols, FIRST, bars, told),
             "1h": History(HOUR, panels["1h"].symbols, FIRST // 4, hours),
         }
         after = _values(changed, BARS)

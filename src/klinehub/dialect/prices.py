@@ -80,6 +80,18 @@ def mark_price(mark: Mark, now: int) -> dict[str, Any]:
     }
 
 
+def funding_info(mark: Mark) -> dict[str, Any]:
+    """Give the entry of fundingInfo for one symbol."""
+    return {
+        "symbol": mark.listing.symbol,
+        "adjustedFundingRateCap": "0.02000000",
+        "adjustedFundingRateFloor": "-0.02000000",
+        "fundingIntervalHours": mark.hours,
+        "disclaimer": False,
+        "updateTime": None,
+    }
+
+
 def _status(ticker: Ticker) -> dict[str, Any]:
     """Give the pair and the kind of margin, which all-market streams carry since the two were merged."""
     return {"ps": ticker.listing.pair, "st": 1}
@@ -142,3 +154,8 @@ def mark_event(mark: Mark, now: int) -> dict[str, Any]:
         "T": mark.next_funding,
         "st": 1,
     }
+
+
+def coin_margined_event(mark: Mark, now: int) -> dict[str, Any]:
+    """Give the markPriceUpdate of the contract on the same asset that is margined in it."""
+    return {**mark_event(mark, now), "s": f"{mark.listing.base_asset}USD_PERP", "st": 2}

@@ -16,7 +16,7 @@ from klinehub.dialect.params import (
     legal_symbol,
     mandatory,
 )
-from klinehub.dialect.prices import day_ticker, mark_price, price_ticker
+from klinehub.dialect.prices import day_ticker, funding_info, mark_price, price_ticker
 from klinehub.dialect.render import rows_json
 from klinehub.dialect.source import Source
 from klinehub.dialect.tally import Refused, Tally
@@ -140,6 +140,11 @@ class Rest:
         """Give mark price and funding of a symbol or of all that trade."""
         return self._each(query, self._mark)
 
+    def fundings(self, _: Mapping[str, str]) -> bytes:
+        """Give the funding intervals of the perpetuals that trade."""
+        marks = (self.source.mark(one.symbol) for one in self.source.listings() if one.trading)
+        return msgspec.json.encode([funding_info(mark) for mark in marks if mark and mark.next_funding])
+
     def _each(self, query: Mapping[str, str], one: Callable[[Listing], dict[str, Any] | None]) -> bytes:
         if "symbol" in query:
             body = one(self.known(query))
@@ -185,4 +190,5 @@ _ROUTES: Final[dict[str, Answer]] = {
     "/fapi/v2/ticker/price": Rest.prices,
     "/fapi/v1/premiumIndex": Rest.marks,
     "/fapi/v1/openInterest": Rest.open_interest,
+    "/fapi/v1/fundingInfo": Rest.fundings,
 }

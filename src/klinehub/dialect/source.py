@@ -29,13 +29,14 @@ class Trade(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """Mark and index price of a symbol, as mantissas of 8 decimals, and its funding."""
+    """Mark and index price of a symbol, as mantissas of 8 decimals, and its funding, paid every *hours*."""
 
     listing: Listing
     price: int
     index_price: int
     funding: int
     next_funding: int
+    hours: int = 8
 
 
 class Source(Protocol):

@@ -14,6 +14,8 @@ _FOR_ALL: Final = {
     "/fapi/v1/ticker/price": 2,
     "/fapi/v2/ticker/price": 2,
     "/fapi/v1/premiumIndex": 10,
+    # Counted by requests, not by weight.
+    "/fapi/v1/fundingInfo": 0,
 }
 
 

@@ -227,9 +227,9 @@ def _beside(panel: PanelView, leaves: Sequence[Expr]) -> tuple[str, ...]:
     for leaf in leaves:
         for name in leaf.reads:
             if name in BESIDE and name not in panel.beside:
+                who = "" if leaf.op == "field" else f", which {leaf!r} reads,"
                 raise DefinitionError(
-                    f"{leaf!r} reads {name}, which is not kept: switch `{BESIDE[name]}` on, or give it to "
-                    "the History."
+                    f"{name}{who} is not kept: switch `{BESIDE[name]}` on, or give it to the History."
                 )
     return tuple(name for name in BESIDE if any(name in leaf.reads for leaf in leaves))
 

@@ -29,6 +29,7 @@ SHARES: Final[Mapping[Use, float]] = {
     Use.FORWARDED: 0.2,
     Use.WARM_UP: 1.0,
     Use.AUDIT: 0.02,
+    Use.POLL: 0.1,
 }
 MOST_WAITING: Final = 100_000
 # Real seconds until the account is asked for again that another hub was writing to.

@@ -13,6 +13,8 @@ from klinehub.feed.budget import WeightGate
 from klinehub.feed.core import Core
 from klinehub.feed.decisions import Decisions, Fetch, Renew, Reroute, Resubscribe
 from klinehub.feed.doorman import Doorman
+from klinehub.feed.market_data import MarketData
+from klinehub.feed.marks import MARKS
 from klinehub.feed.rest import RestClient
 from klinehub.feed.seat import Seat
 from klinehub.feed.timing import Timing
@@ -42,7 +44,7 @@ class Live:
     """One exchange's REST and streams, feeding one core.
 
     *sink* gets every `Decisions` that holds news, in the order they were taken. *relist* reads the listing
-    and follows what is new in it.
+    and follows what is new in it. Open interest, where it is kept, is asked for every *poll* seconds.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Live:
         sink: Callable[[Decisions], None],
         relist: Callable[[], Awaitable[None]],
         jitter: Callable[[], float],
+        poll: float = 0.0,
     ) -> None:
         self.core = core
         self.timing = timing
@@ -76,6 +79,12 @@ class Live:
         self._listing_due = asyncio.Event()
         self._all_up = asyncio.Event()
         self._seat_of: dict[str, Seat] = {}
+        beside, ring = core.ring.beside, core.ring
+        self.market_data = (
+            None
+            if beside is None
+            else MarketData(ring, beside, rest, gate, clock, symbols=self._trading, every=poll)
+        )
 
     def start(self, spawn: Spawn, routes: Sequence[str], symbols: Sequence[str], *, per_seat: int) -> None:
         """Open the streams of *symbols*, at most *per_seat* names on one socket, and the listing's."""
@@ -95,6 +104,27 @@ class Live:
             self.seats.append(seat)
             self._assign(seat, some)
             spawn(seat.run())
+        if self.market_data is not None:
+            for work in self.market_data.work(self._seat_of_marks(self.market_data, routes)):
+                spawn(work)
+
+    def _seat_of_marks(self, market_data: MarketData, routes: Sequence[str]) -> Seat | None:
+        """Make the seat of the stream of marks, which is none of those that the core judges."""
+        if not market_data.hears:
+            return None
+        return Seat(
+            len(self.seats),
+            self._network,
+            routes,
+            [MARKS],
+            on_batch=market_data.on_frames,
+            on_change=lambda _: None,
+            jitter=self._jitter,
+            doorman=self._doorman,
+        )
+
+    def _trading(self) -> list[str]:
+        return [symbol for symbol in self.core.ring.symbols if symbol not in self.core.roster.frozen]
 
     def keep(self, spawn: Spawn) -> None:
         """Begin the timer, the requests, and the readings of the exchange's time and listing."""
@@ -167,6 +197,7 @@ class Live:
             "rest_closed": self._gate.closed(now),
             "rest_calls": self._gate.calls,
             "rest_weight": self._gate.spent,
+            **({} if self.market_data is None else self.market_data.stats()),
         }
 
     def _names(self, symbols: Iterable[str]) -> list[str]:

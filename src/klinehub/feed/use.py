@@ -12,3 +12,4 @@ class Use(StrEnum):
     FORWARDED = "forwarded"
     WARM_UP = "warm-up"
     AUDIT = "audit"
+    POLL = "poll"  # open interest

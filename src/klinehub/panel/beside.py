@@ -22,6 +22,7 @@ class Kept(NamedTuple):
     values: F64  # [T, F, S, N]
     held: I64  # [T, S, N] absolute index of the bar that a slot holds, -1 for none
     told: I64  # [F, S] exchange time (ms) of the last telling, 0 for none
+    last: F64  # [F, S] what was told then
     seen: I64  # [T] the newest bar that a reader has asked for
     changes: I64  # [T, S] how often a bar was written that a reader had asked for
 
@@ -37,6 +38,7 @@ class Beside:
             values=np.full((timeframes, len(fields), rows, bars), np.nan),
             held=np.full((timeframes, rows, bars), -1, np.int64),
             told=np.zeros((len(fields), rows), np.int64),
+            last=np.full((len(fields), rows), np.nan),
             seen=np.full(timeframes, -1, np.int64),
             changes=np.zeros((timeframes, rows), np.int64),
         )
@@ -65,6 +67,20 @@ class Beside:
         Gives how many of them changed a bar that had been read.
         """
         return int(_put(self._memory, self.kept, t, self.place[field], row, first, values))
+
+    def settle(self, t: int, index: int) -> None:
+        """Let what was told last stand for the bar of this index of timeframe *t* too, which is over.
+
+        For one moment's view alone: where bars go on to close it would let them know what came after.
+        """
+        for field, last in zip(self.fields, self.kept.last, strict=True):
+            for row in np.flatnonzero(~np.isnan(last)).tolist():
+                self.put(t, field, row, index, last[row : row + 1])
+
+    def told(self, field: str) -> I64:
+        """Give the exchange time (ms) of the last telling of each row; 0 for none."""
+        times: I64 = self.kept.told[self.place[field]]
+        return times
 
     def read(self, t: int, field: str, rows: I64, last: int, out: F64) -> None:
         """Fill *out* [rows, n] with a field's values at the closed bars that end at index *last*."""
@@ -99,7 +115,9 @@ def _tell(mem: Memory, kept: Kept, fields: I64, rows: I64, times: I64, values: F
             for f in range(fields.size):
                 kept.values[t, fields[f], row, index % bars] = values[f, n]
         for f in range(fields.size):
-            kept.told[fields[f], row] = max(kept.told[fields[f], row], time)
+            if time >= kept.told[fields[f], row]:
+                kept.told[fields[f], row] = time
+                kept.last[fields[f], row] = values[f, n]
         late += 1 if is_late else 0
     return late
 

@@ -20,8 +20,8 @@ from klinehub.domain.kline import ROW, Exact, Scale
 from klinehub.domain.listing import Listing
 from klinehub.domain.timeframe import MINUTE, Timeframe, timeframe
 from klinehub.errors import DefinitionError
-from klinehub.sim.dice import bell
-from klinehub.sim.market import HOUR, Market
+from klinehub.sim import funding
+from klinehub.sim.market import Market
 from klinehub.sim.pacing import Pacer
 from klinehub.sim.tellers import Tellers, contract_event
 from klinehub.sim.truth import OPEN_TIME, TRADES, exact
@@ -31,7 +31,6 @@ PULSE_SECONDS: Final = 0.25
 _SLOWEST_PULSE: Final = 1.0
 # A bar's end is told this many real seconds late, as on the exchange.
 LATENESS_SECONDS: Final = 0.03
-FUNDING: Final = 8 * HOUR
 # A ticker takes 0.1 ms to add up; the streams that show it in the same pulse share one.
 TICKER_SECONDS: Final = 0.1
 
@@ -101,25 +100,27 @@ class MarketSource:
         return Trade(listing, price, one.scale.price, found[1])
 
     def mark(self, symbol: str) -> Mark | None:
-        """Give mark price and funding: the last price and a small seeded premium, new every 8 hours."""
+        """Give mark price and funding: the last price, and an index that lies a seeded premium below."""
         ticker = self.ticker(symbol)
         if ticker is None:
             return None
-        i = self.market.index[symbol]
-        period = ticker.close_time // FUNDING
-        wobble = bell(self.market.instruments[i].seed, -period)
-        index = round(float(ticker.bar.rows[0]["close"]) * 10**8)
-        funded = ticker.listing.perpetual and ticker.listing.trading
-        rate = round((1.0 + 0.6 * wobble) * 10_000) if funded else 0
-        mark = index + round(index * wobble * 2e-4)
-        return Mark(ticker.listing, mark, index, rate, (period + 1) * FUNDING if funded else 0)
+        seed, now = self.market.instruments[self.market.index[symbol]].seed, ticker.close_time
+        last = float(ticker.bar.rows[0]["close"]) * 10**8
+        index = round(last / (1.0 + funding.premium(seed, now)))
+        hours = funding.hours(seed)
+        if not (ticker.listing.perpetual and ticker.listing.trading):
+            return Mark(ticker.listing, round(last), index, 0, 0, hours)
+        rate = round(funding.rate(seed, now) * 10**8)
+        return Mark(ticker.listing, round(last), index, rate, funding.next_funding(seed, now), hours)
 
     def open_interest(self, symbol: str) -> str:
-        """Give a third of the last day's volume, which is what much of the real market shows."""
+        """Give about a third of the last day's volume, which is what much of the real market shows."""
         ticker = self.ticker(symbol)
         if ticker is None:
             return "0"
-        return volume_text(int(ticker.bar.rows[0]["volume"]) // 3, ticker.bar.scale.base)
+        seed = self.market.instruments[self.market.index[symbol]].seed
+        usual = int(ticker.bar.rows[0]["volume"]) // 3
+        return volume_text(int(usual * funding.swollen(seed, ticker.close_time)), ticker.bar.scale.base)
 
 
 class Exchange:

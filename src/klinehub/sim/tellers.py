@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from klinehub.dialect.board import Board
-from klinehub.dialect.prices import mark_event, mini_ticker_event, ticker_event
+from klinehub.dialect.prices import coin_margined_event, mark_event, mini_ticker_event, ticker_event
 from klinehub.dialect.source import Source
 from klinehub.domain.listing import Listing
 from klinehub.sim.market import Change
@@ -20,6 +20,8 @@ _SINGLE_EVENTS: Final[dict[str, tuple[Callable[..., dict[str, Any]], int]]] = {
     "miniTicker": (mini_ticker_event, 2),
     "ticker": (ticker_event, 2),
 }
+# All-market streams tell of contracts margined in coins too; one is enough to trip over.
+_ALSO_IN_COINS: Final = "BTCUSDT"
 _MARK_BEATS: Final = {"markPrice": 3, "markPrice@1s": 1}
 
 
@@ -73,6 +75,8 @@ class Tellers:
             mark = self.source.mark(listing.symbol)
             if mark is not None:
                 groups[listing.contract_type == "TRADIFI_PERPETUAL"].append(mark_event(mark, now))
+                if listing.symbol == _ALSO_IN_COINS:
+                    groups[0].append(coin_margined_event(mark, now))
         return [msgspec.json.encode(group) for group in groups if group]
 
     def _single(self, name: str, now: int, pulses: int) -> None:

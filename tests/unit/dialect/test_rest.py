@@ -124,6 +124,7 @@ def test_other_requests_weigh_what_is_documented() -> None:
         "/fapi/v1/premiumIndex": 10,
         "/fapi/v1/premiumIndex?symbol=BTCUSDT": 1,
         "/fapi/v1/openInterest?symbol=BTCUSDT": 1,
+        "/fapi/v1/fundingInfo": 0,
     }
 
     async def ask(scene: Scene) -> dict[str, int]:

@@ -4,9 +4,9 @@ from typing import Final
 
 from klinehub.errors import UnknownName
 from klinehub.factors.define import Factor
-from klinehub.factors.stock import cross, momentum, structure, trend, volatility, volume
+from klinehub.factors.stock import cross, market, momentum, structure, trend, volatility, volume
 
-# The order of the catalogue: trend, momentum, volatility, volume, structure, cross; in each as it is taught.
+# The order of the catalogue; in each family as it is taught.
 STOCK: Final[tuple[Factor, ...]] = (
     trend.ema_distance,
     trend.sma_distance,
@@ -72,6 +72,14 @@ STOCK: Final[tuple[Factor, ...]] = (
     cross.residual_momentum,
     cross.relative_strength_rank,
     cross.breadth,
+    market.funding,
+    market.funding_annual,
+    market.funding_z,
+    market.funding_rank,
+    market.basis,
+    market.open_interest_change,
+    market.turnover,
+    market.open_interest_turnover,
 )
 
 BY_NAME: Final[dict[str, Factor]] = {item.name: item for item in STOCK}
