@@ -1,6 +1,6 @@
 """What a hub keeps and how it asks for it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import msgspec
@@ -11,6 +11,8 @@ from klinehub.feed import binance
 from klinehub.feed.market_data import INTEREST_FIELD, MARK_FIELDS
 
 DEFAULT_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h")
+# Seconds between two askings of a symbol's open interest, where a screen needs it and nothing was said.
+USUAL_POLL: Final = 300.0
 
 
 # The numbers that a hub can be run with, from the least to the most.
@@ -78,6 +80,12 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     def beside(self) -> tuple[str, ...]:
         """The fields that are kept beside the klines."""
         return (*(MARK_FIELDS if self.marks else ()), *((INTEREST_FIELD,) if self.open_interest else ()))
+
+    def keeping(self, fields: Collection[str]) -> "HubSettings":
+        """Give these settings with all switched on that keeps *fields* beside the klines."""
+        marks = self.marks or any(name in MARK_FIELDS for name in fields)
+        every = self.open_interest or (USUAL_POLL if INTEREST_FIELD in fields else 0.0)
+        return msgspec.structs.replace(self, marks=marks, open_interest=every)
 
     def __post_init__(self) -> None:
         """Refuse numbers that no hub can be run with."""

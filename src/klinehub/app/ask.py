@@ -115,7 +115,7 @@ def _tell_scan(found: NamedScan, given: Mapping[str, Any], config: Config) -> No
 
 async def _scan_fresh(config: Config, screen: Screen) -> Scan:
     """Warm up just what a scan reads, without streams, and rank."""
-    wanted = config.hub
+    wanted = config.hub.keeping(screen.beside)
     reads = rows_of(screen, own_frames(wanted.timeframes, screen))
     bars = min(max(reads.values()), MOST_ROWS - 1)
     less = msgspec.structs.replace(

@@ -56,6 +56,8 @@ TABLES: Final[dict[str, dict[str, str]]] = {
             "most_symbols",
             "tradifi",
             "spare",
+            "marks",
+            "open_interest",
         )
     },
     "scan": {

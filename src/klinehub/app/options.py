@@ -29,6 +29,8 @@ SETTINGS: Final = {
     "bars": "market.bars",
     "native": "market.native",
     "universe": "universe.choose",
+    "marks": "market.marks",
+    "open_interest": "market.open_interest",
     "timeframe": "scan.timeframe",
     "min_score": "scan.min_score",
     "top": "scan.top",
@@ -65,6 +67,12 @@ _HUB: Final = (
     click.option("--bars", type=int, metavar="N", help="How many closed bars to keep of each series; 498."),
     click.option(
         "--native", is_flag=True, default=None, help="Stream every timeframe instead of the smallest."
+    ),
+    click.option(
+        "--marks", is_flag=True, default=None, help="Keep mark prices and funding beside the klines."
+    ),
+    click.option(
+        "--open-interest", type=float, metavar="S", help="Ask for it of each symbol every S seconds."
     ),
     *_PROXY,
     click.option("--batch", type=int, metavar="N", help="Requests under way at a time in a warm-up; 64."),

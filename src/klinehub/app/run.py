@@ -47,7 +47,7 @@ async def run(given: Mapping[str, Any], screen: Screen | None = None) -> None:
     config = options.settings(given)
     if screen is not None:
         frames = own_frames(config.hub.timeframes, screen)
-        hub_settings = msgspec.structs.replace(config.hub, timeframes=frames)
+        hub_settings = msgspec.structs.replace(config.hub.keeping(screen.beside), timeframes=frames)
         config = msgspec.structs.replace(config, hub=hub_settings)
     async with live_hub(config) as hub:
         await watch(hub, config, config.exchange, as_json=given["as_json"], screen=screen)

@@ -8,7 +8,7 @@ import msgspec
 from klinehub.errors import UnknownName
 from klinehub.factors.define import Factor
 from klinehub.factors.expr import Expr
-from klinehub.factors.language import condition
+from klinehub.factors.language import condition, parse
 from klinehub.factors.points import Part, score
 from klinehub.factors.stock import BY_NAME, stock_factor
 from klinehub.scan.screen import Screen
@@ -41,6 +41,11 @@ _PRESETS: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
         ("volume_surge", "trade_size", "taker_ratio", "roc"),
         "-volume_surge",
     ),
+    "funding_extremes": (
+        "funding_rank < 0.05 or funding_rank > 0.95",
+        ("funding", "funding_annual", "basis", "roc", "volume_surge"),
+        "-abs(funding)",
+    ),
 }
 PRESETS: Final = tuple(_PRESETS)
 
@@ -50,14 +55,13 @@ def preset(name: str, timeframe: str | None = None) -> Screen:
     if name not in _PRESETS:
         raise UnknownName("screen", name, _PRESETS)
     where, columns, order = _PRESETS[name]
-    by = -stock_factor(order[1:])() if order.startswith("-") else stock_factor(order)()
     shown = {column: stock_factor(column)() for column in columns}
     return Screen(
         name=name,
         timeframe=timeframe,
         where=condition(where, BY_NAME),
         columns=shown,
-        order_by=by,
+        order_by=parse(order, BY_NAME),
         top=TOP,
     )
 

@@ -131,8 +131,9 @@ class Scanning:
 
     async def scans(self, screens: Sequence[Screen]) -> AsyncGenerator[Scan, None]:
         """Yield what each screen finds at each close of its timeframe, the default one without any."""
-        groups = {one.timeframe: [one] for one in self._grouped(screens)}
-        schedule, wake, failed = Schedule(groups), asyncio.Event(), dict[str, str]()
+        failed = dict[str, str]()
+        groups = {some[0].timeframe: some for some in self._grouped(screens, failed)}
+        schedule, wake = Schedule(groups), asyncio.Event()
         rest = {one.name: Rest(one.cooldown) for group in groups.values() for one in group[0].screens}
         self._followers[schedule] = wake
         try:
@@ -160,15 +161,31 @@ class Scanning:
         for wake in self._followers.values():
             wake.set()
 
-    def _grouped(self, screens: Sequence[Screen]) -> list[Scanner]:
-        """Make a scanner for each timeframe that screens ask for."""
+    def _grouped(self, screens: Sequence[Screen], failed: dict[str, str]) -> list[list[Scanner]]:
+        """Make a scanner for each timeframe that screens ask for, without the screens that can not be had.
+
+        Raises DefinitionError when that leaves none.
+        """
         by_frame: dict[str, list[Screen]] = {}
         for screen in screens or self.default.screens:
-            by_frame.setdefault(screen.timeframe or self.default.timeframe, []).append(screen)
-        return [
-            self._fitting(self._scanner([msgspec.structs.replace(one, timeframe=name) for one in some]))
-            for name, some in by_frame.items()
-        ]
+            name = screen.timeframe or self.default.timeframe
+            by_frame.setdefault(name, []).append(msgspec.structs.replace(screen, timeframe=name))
+        lost: dict[str, DefinitionError] = {}
+        found = [self._apart(some, lost) for some in by_frame.values()]
+        failed.update({name: str(exc) for name, exc in lost.items()})
+        if not any(found):
+            raise next(iter(lost.values())) if len(lost) == 1 else DefinitionError(" ".join(failed.values()))
+        return [some for some in found if some]
+
+    def _apart(self, screens: list[Screen], lost: dict[str, DefinitionError]) -> list[Scanner]:
+        """Make one scanner of screens, or one for each of those that can be had."""
+        try:
+            return [self._fitting(self._scanner(screens))]
+        except DefinitionError as exc:
+            if len(screens) > 1:
+                return [scanner for one in screens for scanner in self._apart([one], lost)]
+            lost[screens[0].name] = exc
+            return []
 
     def _each(self, group: list[Scanner], bar: int, failed: dict[str, str]) -> list[Scan]:
         """Scan each of a group; a screen that fails is parted from the others, which go on, and given up."""

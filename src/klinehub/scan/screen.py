@@ -12,6 +12,7 @@ from klinehub.factors.define import Factor
 from klinehub.factors.expr import Expr, decisive, field, terms
 from klinehub.factors.loops import fingerprint
 from klinehub.factors.points import Part, score
+from klinehub.panel.view import BESIDE
 from klinehub.scan.score import SIDE_FROM
 
 Side = Literal["long", "short"]
@@ -84,6 +85,12 @@ class Screen(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         if self.order_by is not None:
             found["order"] = self.order_by
         return found
+
+    @property
+    def beside(self) -> frozenset[str]:
+        """The fields beside the klines that it reads, which a hub keeps only where it is asked to."""
+        read = {name for expr in self.exprs.values() for term in terms(expr) for name in term.reads}
+        return frozenset(read & BESIDE.keys())
 
     @property
     def hash(self) -> str:

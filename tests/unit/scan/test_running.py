@@ -302,3 +302,27 @@ async def test_a_hit_is_told_again_only_after_its_rest(market: Market) -> None:
     assert told == [len(SYMBOLS), 0, 0, len(SYMBOLS)]
     assert (again.revision, len(again.result.results)) == (1, len(SYMBOLS))
     await scans.aclose()
+
+
+async def test_a_screen_of_what_is_not_kept_says_so_and_the_others_go_on(market: Market) -> None:
+    paid = Screen(name="paid", timeframe="1h", where=field("funding_rate") > 0)
+    dear = Screen(name="dear", where=field("open_interest") > 0)
+    scans = market.scanning.scans([CHEAP, dear, paid])
+    waiting = await begun(scans)
+    market.told()
+    scan = await waiting
+    await scans.aclose()
+
+    assert shown(scan) == ("cheap", "15m", market.bar)
+    assert set(scan.failed) == {"dear", "paid"}
+    assert "funding_rate is not kept: switch `market.marks` on" in scan.failed["paid"]
+
+
+async def test_where_no_screen_can_be_had_it_is_an_error_at_once(market: Market) -> None:
+    paid = Screen(name="paid", timeframe="1h", where=field("funding_rate") > 0)
+    dear = Screen(name="dear", where=field("open_interest") > 0)
+
+    with pytest.raises(DefinitionError, match=r"funding_rate is not kept.*open_interest is not kept"):
+        await anext(market.scanning.scans([paid, dear]))
+    with pytest.raises(UnknownName, match="4h"):
+        await anext(market.scanning.scans([Screen(name="far", timeframe="4h")]))

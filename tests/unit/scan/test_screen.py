@@ -197,3 +197,13 @@ def test_the_hash_is_the_same_in_every_process(seed: str) -> None:
     )
 
     assert done.stdout.strip() == hashed(**BASE)
+
+
+def test_a_screen_knows_what_it_reads_beside_the_klines() -> None:
+    columns = {"paid": stock_factor("funding")().on("1h").rank(), "close": field("close")}
+
+    assert Screen(name="a", columns=columns, order_by=field("open_interest")).beside == {
+        "funding_rate",
+        "open_interest",
+    }
+    assert Screen(name="b", columns={"close": field("close")}).beside == frozenset()
