@@ -47,7 +47,7 @@ async def ensure(on_compile: Callable[[], None] = lambda: None) -> None:
 def fill() -> None:
     """Use every kernel of a live hub once, on a market of one symbol."""
     frames = in_order(("1m", "5m", "15m", "1h"))
-    ring = Ring(frames, rows=1, bars=8)
+    ring = Ring(frames, rows=1, bars=8, beside=("mark_price",))
     row = ring.add("BTCUSDT", Scale(0, 0, 0))
     core = Core(ring, wanted=4)
     core.watch(["BTCUSDT"])
@@ -59,6 +59,10 @@ def fill() -> None:
     core.on_batch(0, frame.copy(), np.array([frame.size], np.int64), 1, 130_000)
     core.on_timer(130_000)
     ring.verify(0, row, exact)
+    if ring.beside is not None:
+        ring.beside.tell(("mark_price",), np.array([row]), np.array([130_000]), np.ones((1, 1)))
+        ring.beside.settle(0, 1)
+        ring.panel("1m").cube(1, 1, beside=("mark_price",))
     panels = {tf.name: ring.panel(tf.name) for tf in frames}
     panels["1m"].klines("BTCUSDT", 2, forming=True)
     Scanner(panels, (default_screen(panels),), benchmark="BTCUSDT").warm_up()
