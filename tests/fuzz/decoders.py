@@ -14,7 +14,7 @@ from tests.fuzz.shapes import NAMES, TIME
 
 from klinehub.domain.kline import Scale
 from klinehub.domain.timeframe import in_order
-from klinehub.feed import binance, body, core, numerals, slow, wire
+from klinehub.feed import binance, body, core, marks, numerals, slow, wire
 from klinehub.feed.directory import Directory, directory
 from klinehub.panel.memory import F64, I64, U8, to_float
 from klinehub.panel.ring import Ring
@@ -31,9 +31,14 @@ _CLOSE: Final = (
 )
 BEFORE, AFTER = ((_CLOSE % (NOW, name, TIME, name)).encode() for name in NEIGHBOURS)
 # What reads the bodies that hold no klines, and the answers to our own messages.
-ANSWERS: Final = ("parse_listings", "parse_tickers", "parse_time", "parse_trade_times", "parse_answer")
+ANSWERS: Final = {
+    **dict.fromkeys(
+        ("parse_listings", "parse_tickers", "parse_time", "parse_trade_times", "parse_answer"), "binance"
+    ),
+    **dict.fromkeys(("parse_marks", "parse_premiums", "parse_open_interest", "parse_funding_hours"), "marks"),
+}
 # In the order in which they import each other.
-_UNDER_TEST: Final = (numerals, body, wire, slow, core, binance)
+_UNDER_TEST: Final = (numerals, body, wire, slow, core, binance, marks)
 
 
 class Decoders(NamedTuple):
@@ -129,7 +134,7 @@ def _from(modules: Sequence[ModuleType]) -> Decoders:
         of["body"].number,
         of["body"].nearest_float,
         of["body"].whole,
-        tuple(getattr(of["binance"], name) for name in ANSWERS),
+        tuple(getattr(of[module], name) for name, module in ANSWERS.items()),
         Hub(of["core"]),
     )
 

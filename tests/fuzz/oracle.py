@@ -207,6 +207,54 @@ def _plain(ticker: Ticker) -> tuple[float, float | None, int | None]:
     return ticker.quote_volume, None if math.isnan(change) else change, ticker.close_time
 
 
+def _market_data(whole: Any, reader: str, value: Any) -> bool:
+    """Tell whether market data is what is said: some of the rows, in their order, or the one amount."""
+    if reader == "parse_open_interest":
+        said = (_integer(whole["time"]), float(whole["openInterest"]))
+        return bool(said == value and value[0] >= 0 and 0 <= value[1] < math.inf)
+    if reader == "parse_funding_hours":
+        kept = [one for one in whole if _has(one, "symbol", "fundingIntervalHours")]
+        pairs = [(one["symbol"], _integer(one["fundingIntervalHours"])) for one in kept]
+        return all((name, hours) in pairs and hours > 0 for name, hours in value.items())
+    keys = _PREMIUM if reader == "parse_premiums" else _EVENT
+    rows = whole["data"] if isinstance(whole, dict) else whole
+    marks, unread = value
+    left = list(marks)
+    for row in rows:
+        if left and _has(row, *keys[:4]) and _is_mark(row, left[0], keys):
+            left.pop(0)
+    return not left and len(marks) + unread <= len(rows)
+
+
+_EVENT: Final = ("s", "E", "p", "i", "r", "T")
+_PREMIUM: Final = ("symbol", "time", "markPrice", "indexPrice", "lastFundingRate", "nextFundingTime")
+
+
+def _has(row: Any, *keys: str) -> bool:
+    return isinstance(row, dict) and row.keys() >= {*keys}
+
+
+def _is_mark(row: Any, mark: Any, keys: tuple[str, ...]) -> bool:
+    """Tell whether a row says what was read of it; a price of zero and a rate without funding are unknown."""
+    symbol, time = row[keys[0]], row[keys[1]]
+    price, index, rate = row[keys[2]], row[keys[3]], row.get(keys[4], "")
+    paid = bool(rate) and bool(_integer(row.get(keys[5], Bare("0"))))
+    try:
+        numbers = (float(price) or math.nan, float(index) or math.nan, float(rate) if paid else math.nan)
+        finite = math.isfinite(float(price)) and math.isfinite(float(index))
+    except (TypeError, ValueError):
+        return False
+    known = zip(numbers, mark[2:], strict=True)
+    same = finite and all(one == told or (math.isnan(one) and math.isnan(told)) for one, told in known)
+    coins = keys is _EVENT and _integer(row.get("st", Bare("1"))) == 2
+    return (
+        same
+        and (symbol, _integer(time)) == mark[:2]
+        and not coins
+        and (not paid or math.isfinite(numbers[2]))
+    )
+
+
 def read_answer(body: bytes, reader: str, value: Any) -> bool:
     """Tell whether *value*, which *reader* has made of a body, is what the body says."""
     try:
@@ -227,6 +275,13 @@ def read_answer(body: bytes, reader: str, value: Any) -> bool:
             told = {entry["symbol"]: _ticker(entry) for entry in whole}
             fine = told == {name: _plain(one) for name, one in value.items()}
             fine = fine and all(0 <= one.quote_volume < math.inf for one in value.values())
+
+
+        case "parse_turnover":
+            told = {entry["symbol"]: float(entry["quoteVolume"]) for entry in whole}
+            fine = told == value and all(math.isfinite(one) and one >= 0 for one in value.values())
+        case "parse_marks" | "parse_premiums" | "parse_open_interest" | "parse_funding_hours":
+            fine = _market_data(whole, reader, value)
         case _:
             names = [(one["symbol"], one["status"]) for one in whole["symbols"]]
             fine = names == [(one.symbol, one.status) for one in value]

@@ -159,8 +159,10 @@ def _body(dice: Dice) -> bytes:
 
 
 def _answer(dice: Dice) -> bytes:
-    """Draw the body of a listing, of tickers or of the time."""
-    way = dice.below(8)
+    """Draw the body of a listing, of tickers, of the time, or of market data."""
+    way = dice.below(11)
+    if way >= 8:
+        return _market_data(dice).encode("utf-8", "surrogateescape")
     if way < 3:
         number = usual(dice) if dice.below(3) else adversarial(dice)
         time = f"{TIME + dice.wide(40)}" if dice.below(2) else f"{dice.wide(70)}"
@@ -190,6 +192,42 @@ def _answer(dice: Dice) -> bytes:
     return joined(dice, ['"timezone":"UTC"', f'"symbols":{joined(dice, lines, "[", "]")}']).encode(
         "utf-8", "surrogateescape"
     )
+
+
+def _market_data(dice: Dice) -> str:
+    """Draw mark prices as the stream or REST tells them, funding intervals, or one open interest."""
+    way = dice.below(8)
+    name, time = f'"{dice.pick(NAMES)}"', TIME + dice.wide(40)
+    prices = [f'"{usual(dice) if dice.below(4) else adversarial(dice)}"' for _ in range(2)]
+    rate = dice.pick(('""', '"0.00010000"', '"-0.00310000"', '"0"', '"nan"', '"-1e-5"', "0.001"))
+    funding = dice.pick((0, TIME, TIME, TIME + 1))
+    if way == 0:
+        return joined(
+            dice, _varied(dice, [f'"openInterest":{prices[0]}', f'"symbol":{name}', f'"time":{time}'])
+        )
+    if way == 1:
+        hours = f'"fundingIntervalHours":{dice.pick((8, 4, 1, 0, -8, 200))}'
+        pairs = [f'"symbol":{name}', hours, '"disclaimer":false', '"updateTime":null']
+    elif way < 4:
+        pairs = [
+            f'"symbol":{name}',
+            f'"markPrice":{prices[0]}',
+            f'"indexPrice":{prices[1]}',
+            f'"time":{time}',
+        ]
+        pairs += [f'"lastFundingRate":{rate}', f'"nextFundingTime":{funding}', '"interestRate":"0.00010000"']
+    else:
+        pairs = [
+            '"e":"markPriceUpdate"',
+            f'"E":{time}',
+            f'"s":{name}',
+            f'"p":{prices[0]}',
+            f'"i":{prices[1]}',
+        ]
+        pairs += [f'"r":{rate}', f'"T":{funding}', f'"st":{dice.pick((1, 1, 1, 2))}', f'"P":{prices[1]}']
+    lines = [joined(dice, _varied(dice, list(pairs))) for _ in range(dice.below(3))]
+    rows = joined(dice, lines, "[", "]")
+    return joined(dice, ['"stream":"!markPrice@arr"', f'"data":{rows}']) if way > 5 else rows
 
 
 def _numeral(dice: Dice) -> bytes:

@@ -131,6 +131,14 @@ PLANTED: Final = {
         "msgspec.DecodeError, UnicodeDecodeError,",
         "msgspec.DecodeError,",
     ),
+    "what is margined in coins": ("answers", "marks", "if row.st != COIN_MARGINED", "if True"),
+    "funding where there is none": ("answers", "marks", " and funding > 0", ""),
+    "prices that are none": (
+        "answers",
+        "marks",
+        "Size = Annotated[float, msgspec.Meta(ge=0, le=sys.float_info.max)]",
+        "Size = float",
+    ),
     "a turnover that is none": (
         "answers",
         "binance",

@@ -18,7 +18,9 @@ FUNDING_INFO: Final = "/fapi/v1/fundingInfo"
 # Since the two markets were merged the stream also tells of what is margined in coins.
 COIN_MARGINED: Final = 2
 
-Time = Annotated[int, msgspec.Meta(ge=0, le=MOST_TIME)]
+# Numbers are texts here, so they are read leniently; times would then be rounded to whole numbers, unless a
+# float is one of the things that they may be.
+Time = Annotated[int, msgspec.Meta(ge=0, le=MOST_TIME)] | float
 Size = Annotated[float, msgspec.Meta(ge=0, le=sys.float_info.max)]
 # No contract pays a hundred times its worth; nothing is written where there is no funding.
 Rate = Annotated[float, msgspec.Meta(ge=-100, le=100)] | Literal[""]
@@ -36,6 +38,12 @@ class Mark(NamedTuple):
     funding_rate: float
 
 
+def _whole(*times: float) -> None:
+    """Refuse times that are no whole numbers."""
+    if float in map(type, times):
+        raise ValueError("a time is a whole number of ms")
+
+
 class _Event(msgspec.Struct):
     s: str
     E: Time
@@ -44,6 +52,9 @@ class _Event(msgspec.Struct):
     r: Rate = ""
     T: Time = 0
     st: int = 1
+
+    def __post_init__(self) -> None:
+        _whole(self.E, self.T)
 
 
 class _Premium(msgspec.Struct, rename="camel"):
@@ -54,10 +65,16 @@ class _Premium(msgspec.Struct, rename="camel"):
     last_funding_rate: Rate = ""
     next_funding_time: Time = 0
 
+    def __post_init__(self) -> None:
+        _whole(self.time, self.next_funding_time)
+
 
 class _Interest(msgspec.Struct, rename="camel"):
     open_interest: Size
     time: Time
+
+    def __post_init__(self) -> None:
+        _whole(self.time)
 
 
 class _Hours(msgspec.Struct, rename="camel"):
@@ -88,10 +105,10 @@ def _each(raws: Iterable[msgspec.Raw], read: Callable[[msgspec.Raw], Row]) -> tu
     return rows, unread
 
 
-def _mark(symbol: str, time: int, mark: float, index: float, rate: float | str, funding: int) -> Mark:
+def _mark(symbol: str, time: float, mark: float, index: float, rate: float | str, funding: float) -> Mark:
     """Give a mark; a price of zero is none, and there is no rate where no funding comes."""
     known = isinstance(rate, float) and funding > 0
-    return Mark(symbol, time, mark or nan, index or nan, float(rate) if known else nan)
+    return Mark(symbol, int(time), mark or nan, index or nan, float(rate) if known else nan)
 
 
 def parse_marks(frame: bytes) -> tuple[list[Mark], int]:
@@ -120,7 +137,7 @@ def parse_open_interest(body: bytes) -> tuple[int, float]:
         told = _interest(body)
     except _UNREADABLE as exc:
         raise FeedError(f"The open interest could not be read ({exc}). Check `exchange.rest_url`.") from exc
-    return told.time, told.open_interest
+    return int(told.time), told.open_interest
 
 
 def parse_funding_hours(body: bytes) -> dict[str, int]:
