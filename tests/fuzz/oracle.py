@@ -275,11 +275,6 @@ def read_answer(body: bytes, reader: str, value: Any) -> bool:
             told = {entry["symbol"]: _ticker(entry) for entry in whole}
             fine = told == {name: _plain(one) for name, one in value.items()}
             fine = fine and all(0 <= one.quote_volume < math.inf for one in value.values())
-
-
-        case "parse_turnover":
-            told = {entry["symbol"]: float(entry["quoteVolume"]) for entry in whole}
-            fine = told == value and all(math.isfinite(one) and one >= 0 for one in value.values())
         case "parse_marks" | "parse_premiums" | "parse_open_interest" | "parse_funding_hours":
             fine = _market_data(whole, reader, value)
         case _:

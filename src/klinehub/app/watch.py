@@ -40,7 +40,8 @@ async def watch(given: Mapping[str, Any]) -> None:
     screens = _screens(config, given)
     for screen in screens:
         frames = own_frames(config.hub.timeframes, screen)
-        config = msgspec.structs.replace(config, hub=msgspec.structs.replace(config.hub, timeframes=frames))
+        hub_settings = msgspec.structs.replace(config.hub.keeping(screen.beside), timeframes=frames)
+        config = msgspec.structs.replace(config, hub=hub_settings)
     file = given["journal"]
     journal = None if file is None else Journal.of(latest(read_lines(file, Entry)), _horizons(given))
     async with live_hub(config) as hub:
