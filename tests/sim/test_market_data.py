@@ -129,6 +129,21 @@ def test_a_stream_of_marks_that_is_cut_comes_back_and_klines_do_not_notice(fault
     play(act, marks=True)
 
 
+def test_a_stream_of_marks_is_replaced_without_a_gap() -> None:
+    async def act(made: World) -> None:
+        tape, seat = Tape(made), market_data(made).seat
+        assert seat is not None
+        await asyncio.sleep(40)
+        seat.renew("it is due", overlap=True)
+        for _ in range(100):
+            await asyncio.sleep(1)
+            assert made.hub.get_stats()["fresh_marks"] == SYMBOLS
+        assert (seat.rotations, seat.reconnects, seat.given_up) == (1, 0, 0)
+        assert tape.assert_shown() > 0
+
+    play(act, marks=True)
+
+
 def test_a_silent_stream_is_stirred_while_rest_fills_in() -> None:
     async def act(made: World) -> None:
         exchange: Any = made.served.exchange
