@@ -46,6 +46,7 @@ USUAL_HOURS: Final = 8
 # Real seconds of silence until the seat is stirred, and until REST is asked again; it beats every 3 s.
 SILENT: Final = 15.0
 ASK_AGAIN: Final = 30.0
+LONGER: Final = 4
 LOOK: Final = 1.0
 # Market ms until the funding intervals are read again; they change seldom, and at a funding.
 HOURS_EVERY: Final = 3_600_000
@@ -60,7 +61,7 @@ AT_ONCE: Final = 16
 
 @dataclass
 class Told:
-    """How often what was told: frames and rows of marks, polls, and what could not be used of them."""
+    """What came: marks and polls; what of it could not be read or used; requests that failed, and how."""
 
     marks: int = 0
     unread: int = 0
@@ -152,6 +153,8 @@ class MarketData:
             "told_unread": told.unread,
             "told_astray": told.astray,
             "told_late": told.late,
+            "told_failures": told.failures,
+            "told_failure": told.last_failure,
         }
         if self.hears:
             since = now - fresh * 1000 * max(1.0, self._clock.rate)
@@ -161,7 +164,6 @@ class MarketData:
             found["mark_reconnects"] = 0 if self.seat is None else self.seat.reconnects
         if self.polls:
             found["open_interest_polls"] = told.polls
-            found["open_interest_failures"] = told.failures
         return found
 
     def _take(self, marks: Iterable[Mark], unread: int) -> None:
@@ -191,17 +193,17 @@ class MarketData:
         )
 
     async def _stir(self, seat: Seat) -> None:
-        """Ask a silent stream's names anew, then change its socket, then its route."""
+        """Ask a silent stream's name anew, then change its socket, then its route, each after a longer wait."""
         stirred = 0
         while True:
-            await asyncio.sleep(SILENT)
+            await asyncio.sleep(SILENT * min(2**stirred, LONGER))
             if asyncio.get_running_loop().time() - self._heard < SILENT or not seat.up:
                 stirred = 0
                 continue
             reason = f"no mark price came for {SILENT:g} s"
             if stirred == 0:
                 seat.resubscribe([MARKS])
-            elif stirred % 2:
+            elif stirred == 1:
                 seat.renew(reason, overlap=False)
             else:
                 seat.reroute(reason)
