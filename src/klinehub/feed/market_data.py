@@ -43,10 +43,11 @@ MARK_FIELDS: Final = ("mark_price", "index_price", "funding_rate")
 INTEREST_FIELD: Final = "open_interest"
 # Hours that a funding rate is kept for, and those between two fundings of a symbol that has no others.
 USUAL_HOURS: Final = 8
-# Real seconds of silence until the seat is stirred, and until REST is asked again; it beats every 3 s.
+# The stream beats every 3 s. Real seconds of silence until its seat is stirred, and by how much the next ones
+# may be longer; seconds until REST is asked again meanwhile.
 SILENT: Final = 15.0
-ASK_AGAIN: Final = 30.0
 LONGER: Final = 4
+ASK_AGAIN: Final = 30.0
 LOOK: Final = 1.0
 # Market ms until the funding intervals are read again; they change seldom, and at a funding.
 HOURS_EVERY: Final = 3_600_000
@@ -193,7 +194,7 @@ class MarketData:
         )
 
     async def _stir(self, seat: Seat) -> None:
-        """Ask a silent stream's name anew, then change its socket, then its route, each after a longer wait."""
+        """Ask a silent stream's name anew, then change its socket, then its route, waiting ever longer."""
         stirred = 0
         while True:
             await asyncio.sleep(SILENT * min(2**stirred, LONGER))
