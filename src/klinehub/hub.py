@@ -40,6 +40,7 @@ from klinehub.feed.subscribers import Subscribers
 from klinehub.feed.timing import Timing
 from klinehub.feed.use import Use
 from klinehub.feed.warmup import Plan, Summary, plan, rows_needed, warm_up
+from klinehub.panel.ahead import Ahead
 from klinehub.panel.merge import PROOF
 from klinehub.panel.panel import Panel
 from klinehub.panel.ring import Ring
@@ -410,13 +411,19 @@ class Hub(Scans):
             "resident_bytes": resident_bytes(),
         }
 
-    def scans(self, *screens: Screen) -> AsyncGenerator[Scan, None]:
+    def scans(self, *screens: Screen, every: float | None = None) -> AsyncGenerator[Scan, None]:
         """Yield what each screen finds at each close of its timeframe, the hub's own score without any.
 
         A bar that came late, or was corrected, gives the scan again with a higher `revision`. Who takes the
-        scans too slowly gets the newest; those left out are counted in `skipped`.
+        scans too slowly gets the newest; those left out are counted in `skipped`. With *every* the bars
+        that are still open are scanned instead, every so many seconds of market time; such results are
+        marked as `forming`.
         """
-        return self.scanning.scans(screens)
+        if every is None:
+            return self.scanning.scans(screens)
+        if not every > 0:
+            raise DefinitionError(f"A scan every {every} seconds is none: give a number above 0.")
+        return self.scanning.forming(screens, every / self.clock.rate)
 
     def _lay_out_scans(self) -> None:
         """Make the scanner of the settings' own score, and what others need."""
@@ -432,6 +439,7 @@ class Hub(Scans):
             calls=lambda: self.gate.calls,
             stale=self._stale_of,
             universe=self._universe,
+            ahead=lambda name, bar: Ahead(self._panels[name], bar),
         )
         record = None if settings.record is None else Path(settings.record)
         told = Told(self.now, self._market, self._ask_tickers)

@@ -1,13 +1,20 @@
 """Scans of the unmodified hub on virtual time: one for each close, and again when a bar came late."""
 
 import asyncio
+from contextlib import aclosing
 
+import msgspec
 import pytest
 from tests.sim.test_hub_live import silence_all
 from tests.sim.worlds import HOUR, World, play
 
 from klinehub.domain.timeframe import MINUTE
+from klinehub.errors import DefinitionError
 from klinehub.factors.expr import field
+from klinehub.factors.stock import stock_factor
+from klinehub.panel.ahead import Ahead
+from klinehub.panel.history import History
+from klinehub.panel.panel import Panel
 from klinehub.scan.running import Scan
 from klinehub.scan.scanner import Scanner
 from klinehub.scan.screen import Screen
@@ -77,5 +84,66 @@ def test_since_when_a_symbol_trades_is_read_again_with_the_listing() -> None:
         made.hub._listed.clear()
         young = Screen(name="young", timeframe="1m", where=field("age") > 0)
         assert len((await told(made, 60, young))[-1].result.results) == len(made.hub.symbols)
+
+    play(act, start=HOUR + 5_000)
+
+
+SWINGS = Screen(
+    name="swings",
+    timeframe="5m",
+    columns={
+        "rsi": stock_factor("rsi")(),
+        "hourly": stock_factor("roc")(3).on("1h"),
+        "before": field("close").lag(1),
+        "rank": field("volume").rank(),
+    },
+)
+
+
+def test_open_bars_are_scanned_as_they_stand_and_leave_no_trace() -> None:
+    async def act(made: World) -> None:
+        hub, got = made.hub, []
+        panels = {tf.name: hub.panel(tf.name) for tf in hub.timeframes}
+        closing = asyncio.ensure_future(told(made, 11 * 60, SWINGS))
+        async with aclosing(hub.scans(SWINGS, every=7.0)) as forming:
+            async for scan in forming:
+                bar = scan.result.bar
+                views = {name: whole(panel, hub.now()) for name, panel in panels.items()}
+                anew = Scanner(views, [SWINGS], listed=hub._listed).scan(bar)[0]
+                assert msgspec.structs.replace(anew, forming=True) == scan.result
+                got.append(scan)
+                if len(got) == 80:
+                    break
+        assert {one.result.bar for one in got} == set(range(got[0].result.bar, got[-1].result.bar + 1))
+        assert all(one.result.forming and one.api_calls == 0 and one.skipped == 0 for one in got)
+        prices = {one.result.results[0].price for one in got}
+        assert len(prices) > 20
+        closed = await closing
+        assert len(closed) == 2
+        for one in closed:
+            assert Scanner(panels, [SWINGS], listed=hub._listed).scan(one.result.bar)[0] == one.result
+
+    play(act, start=HOUR + 5_000, bars=250)
+
+
+def whole(panel: Panel, now: int) -> History:
+    """Give all that is held, the open bars as they stand, as if they were recorded."""
+    bar = panel.timeframe.index(now)
+    first = bar - panel.bars + 2
+    cube = Ahead(panel, bar).cube(bar, panel.bars - 1)
+    known = int(panel.complete_from.max())
+    return History(panel.timeframe, panel.symbols, max(first, known), cube[:, :, max(0, known - first) :])
+
+
+def test_who_is_slow_misses_scans_of_open_bars_and_is_told_how_many() -> None:
+    async def act(made: World) -> None:
+        forming = made.hub.scans(RISING, every=5.0)
+        first = await anext(forming)
+        await asyncio.sleep(31)
+        second = await anext(forming)
+        assert (first.skipped, second.skipped) == (0, 6)
+        with pytest.raises(DefinitionError, match="above 0"):
+            made.hub.scans(RISING, every=0)
+        await forming.aclose()
 
     play(act, start=HOUR + 5_000)

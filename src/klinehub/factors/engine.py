@@ -11,6 +11,7 @@ engine was made.
 """
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Final
 
 import numpy as np
@@ -96,6 +97,18 @@ class Engine:
         """Give a term's values to the caller; those that the next bar will overwrite as a copy."""
         values = self._done[root][:, -self._bars :]
         return values.copy() if root.term.op in _VIEWS else values
+
+    def ahead(self, panels: Mapping[str, PanelView]) -> "Engine":
+        """Give a copy that goes on from here on other views of the panels; this engine stays as it is."""
+        other = copy(self)
+        other.part(panels)
+        return other
+
+    def part(self, panels: Mapping[str, PanelView]) -> None:
+        """Share nothing from now on that is written, and read *panels*."""
+        self._panel = panels[self.timeframe]
+        self._grids = {name: grid.ahead(panels[name]) for name, grid in self._grids.items()}
+        self._last, self._done = {}, {}
 
     def compile(self) -> None:
         """Compile everything that the plan needs, or load it from the cache; for a thread of its own."""

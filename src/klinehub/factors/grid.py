@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -101,6 +102,20 @@ class Grid:
                 self._run_again(rows, bar)
         self._changes = changes
         self.upto = bar
+
+    def ahead(self, panel: PanelView) -> "Grid":
+        """Give a copy that goes on from here on another view of the panel; this grid stays as it is."""
+        other = copy(self)
+        other.part(panel)
+        return other
+
+    def part(self, panel: PanelView) -> None:
+        """Share nothing from now on that is written, and read *panel*."""
+        self.panel = panel
+        self._values, self._known = self._values.copy(), self._known.copy()
+        self._runs = {
+            leaf: one._replace(state=one.state.copy(), age=one.age.copy()) for leaf, one in self._runs.items()
+        }
 
     def values(self, leaf: Expr, last: int, bars: int) -> F64:
         """Give the values [symbols, bars] of a leaf that end at index *last*, which is not after `upto`."""

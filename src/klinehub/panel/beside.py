@@ -86,6 +86,13 @@ class Beside:
         """Fill *out* [rows, n] with a field's values at the closed bars that end at index *last*."""
         _read(self._memory, self.kept, t, self.place[field], rows, last, out)
 
+    def open(self, t: int, field: str, rows: I64, index: int) -> F64:
+        """Give a field's values [rows] at the bars of this index as they stand, NaN where none was told."""
+        slot = index % self.kept.held.shape[2]
+        values = self.kept.values[t, self.place[field], rows, slot]
+        held: F64 = np.where(self.kept.held[t, rows, slot] == index, values, np.nan)
+        return held
+
 
 @kernel
 def _opened(kept: Kept, t: int, row: int, index: int) -> bool:

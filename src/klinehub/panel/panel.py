@@ -11,7 +11,7 @@ from klinehub.domain.timeframe import Timeframe
 from klinehub.errors import UnknownName
 from klinehub.panel.ledger import Gap, gaps
 from klinehub.panel.memory import F64, I64
-from klinehub.panel.read import closed_bar, complete_from, copy_block, copy_klines, newest_closed
+from klinehub.panel.read import closed_bar, complete_from, copy_block, copy_klines, copy_open, newest_closed
 from klinehub.panel.view import PLANES, WIDE
 
 if TYPE_CHECKING:
@@ -104,6 +104,17 @@ class Panel:
             for name in beside:
                 self._ring.beside.read(self._t, name, chosen, bar, out[WIDE.index(name)])
         return out
+
+    def open_cube(self, bar: int, length: int, rows: I64 | None = None, *, beside: Sequence[str] = ()) -> F64:
+        """Copy the same bars with the last one as it stands, closed or still open; for a look ahead alone."""
+        chosen = np.arange(len(self._ring.symbols), dtype=np.int64) if rows is None else rows
+        before = self.cube(bar - 1, length - 1, chosen, beside=beside)
+        last = np.full((before.shape[0], chosen.size), np.nan)
+        copy_open(self._mem, self._t, chosen, bar, last[: len(PLANES)])
+        if self._ring.beside is not None:
+            for name in beside:
+                last[WIDE.index(name)] = self._ring.beside.open(self._t, name, chosen, bar)
+        return np.concatenate((before, last[:, :, None]), axis=2)
 
     def stale(self, symbol: str) -> Stale | None:
         """Give why *symbol* is not proven fresh and since when; None when it is fresh."""

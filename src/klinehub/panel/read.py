@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from klinehub.domain.kline import CLOSED, EMPTY
+from klinehub.domain.kline import CLOSED, EMPTY, FORMING
 from klinehub.panel.memory import (
     CLOSE,
     F64,
@@ -77,6 +77,15 @@ def copy_klines(mem: Memory, t: int, row: int, limit: int, forming: int, out: I6
 
 
 @kernel
+def _copy_bar(cell: I64, cell_f: F64, base: int, quote: int, out: F64) -> None:
+    """Fill *out* [9] with a bar; *base* and *quote* are the powers of ten of its volumes."""
+    out[0], out[1], out[2], out[3] = cell_f[OPEN], cell_f[HIGH], cell_f[LOW], cell_f[CLOSE]
+    out[4], out[5] = to_float(cell[VOLUME], base), to_float(cell[QUOTE], quote)
+    out[6] = float(cell[TRADES])
+    out[7], out[8] = to_float(cell[TAKER_BASE], base), to_float(cell[TAKER_QUOTE], quote)
+
+
+@kernel
 def copy_block(mem: Memory, t: int, rows: I64, last: int, out: F64) -> None:
     """Fill *out* ([9, rows, n]) with the closed bars that end at index *last*; NaN where there is none."""
     bars = mem.state.shape[2]
@@ -89,14 +98,21 @@ def copy_block(mem: Memory, t: int, rows: I64, last: int, out: F64) -> None:
                 out[:, r, at] = float("nan")
                 continue
             slot = index % bars
-            cell, cell_f = mem.cells[t, row, slot], mem.floats[t, row, slot]
-            out[0, r, at], out[1, r, at] = cell_f[OPEN], cell_f[HIGH]
-            out[2, r, at], out[3, r, at] = cell_f[LOW], cell_f[CLOSE]
-            out[4, r, at] = to_float(cell[VOLUME], base)
-            out[5, r, at] = to_float(cell[QUOTE], quote)
-            out[6, r, at] = float(cell[TRADES])
-            out[7, r, at] = to_float(cell[TAKER_BASE], base)
-            out[8, r, at] = to_float(cell[TAKER_QUOTE], quote)
+            _copy_bar(mem.cells[t, row, slot], mem.floats[t, row, slot], base, quote, out[:, r, at])
+
+
+@kernel
+def copy_open(mem: Memory, t: int, rows: I64, index: int, out: F64) -> None:
+    """Fill *out* ([9, rows]) with the bars of this index, closed or still open; NaN where there is none."""
+    slot = index % mem.state.shape[2]
+    for r in range(rows.shape[0]):
+        row = rows[r]
+        is_open = index == mem.newest[t, row] and mem.state[t, row, slot] == FORMING
+        if index < 0 or not (is_open or is_closed(mem, t, row, index)):
+            out[:, r] = float("nan")
+            continue
+        base, quote = power_of_ten(mem.decimals[row, 1]), power_of_ten(mem.decimals[row, 2])
+        _copy_bar(mem.cells[t, row, slot], mem.floats[t, row, slot], base, quote, out[:, r])
 
 
 @kernel

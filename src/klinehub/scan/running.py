@@ -69,7 +69,8 @@ class Scanning:
     """Scans *panels*, for whoever asks and at each close for whoever follows.
 
     *now* gives the exchange's time in ms, *monotonic* real seconds, *calls* the REST calls made so far,
-    *stale* why symbols are not proven fresh and *universe* which ones are looked at, None for all.
+    *stale* why symbols are not proven fresh and *universe* which ones are looked at, None for all; *ahead*
+    gives a panel of a timeframe with a bar that is still open.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Scanning:
         calls: Callable[[], int],
         stale: Callable[[Iterable[str]], dict[str, Stale]],
         universe: Callable[[], Universe | None] = lambda: None,
+        ahead: Callable[[str, int], PanelView] | None = None,
     ) -> None:
         self._panels = panels
         self._default = default
@@ -91,6 +93,7 @@ class Scanning:
         self._listed = listed
         self._now, self._monotonic, self._calls, self._stale = now, monotonic, calls, stale
         self._universe = universe
+        self._view_ahead = ahead
         self._followers: dict[Schedule, asyncio.Event] = {}
         self._ended = False
         self._kept: dict[str, Scanner] = {}
@@ -141,13 +144,31 @@ class Scanning:
                 await wake.wait()
                 wake.clear()
                 while (due := schedule.next()) is not None:
-                    for scan in self._each(groups[due.timeframe], due.bar, failed):
+                    for scan in self._each(groups[due.timeframe], due.bar, failed, self._scanned):
                         told = _told(scan, due, schedule.skipped, failed)
                         yield msgspec.structs.replace(told, result=rest[scan.result.screen].of(scan.result))
                     if not any(groups.values()):
                         raise DefinitionError(" ".join(failed.values()))
         finally:
             del self._followers[schedule]
+
+    async def forming(self, screens: Sequence[Screen], seconds: float) -> AsyncGenerator[Scan, None]:
+        """Yield what each screen finds in the bars that are still open, every so many real *seconds*.
+
+        Nothing piles up: a time that has passed while the last scan was made or taken is left out, and
+        counted in `skipped`.
+        """
+        failed, begun, turn, skipped = dict[str, str](), self._monotonic(), 0, 0
+        groups = self._grouped(screens, failed)
+        while not self._ended and any(groups):
+            late = int((self._monotonic() - begun) / seconds) - turn
+            skipped, turn = skipped + max(0, late), turn + max(0, late) + 1
+            await asyncio.sleep(max(0.0, begun + turn * seconds - self._monotonic()))
+            for group in groups:
+                for scan in self._each(group, None, failed, self._ahead):
+                    yield msgspec.structs.replace(scan, skipped=skipped, failed={**failed})
+        if not self._ended:
+            raise DefinitionError(" ".join(failed.values()))
 
     def note(self, closed: Iterable[BarClosed], revised: Iterable[Revision]) -> None:
         """Tell every follower what the feed has decided."""
@@ -187,14 +208,20 @@ class Scanning:
             lost[screens[0].name] = exc
             return []
 
-    def _each(self, group: list[Scanner], bar: int, failed: dict[str, str]) -> list[Scan]:
+    def _each(
+        self,
+        group: list[Scanner],
+        bar: int | None,
+        failed: dict[str, str],
+        scanned: Callable[[Scanner, int | None], list[Scan]],
+    ) -> list[Scan]:
         """Scan each of a group; a screen that fails is parted from the others, which go on, and given up."""
         found: list[Scan] = []
         waiting, kept = list(group), list[Scanner]()
         while waiting:
             scanner = waiting.pop(0)
             try:
-                found += self._scanned(scanner, bar)
+                found += scanned(scanner, bar)
                 kept.append(scanner)
             except DefinitionError as exc:
                 if len(scanner.screens) > 1:
@@ -221,8 +248,22 @@ class Scanning:
 
     def _scanned(self, scanner: Scanner, bar: int | None, min_score: float | None = None) -> list[Scan]:
         """Scan, and say what it took."""
+        return self._timed(scanner, lambda: scanner.scan(bar, min_score=min_score, universe=self._universe()))
+
+    def _ahead(self, scanner: Scanner, _: int | None) -> list[Scan]:
+        """Scan the bar that is open now as it stands."""
+        view, now = self._view_ahead, self._now()
+        if view is None:
+            raise DefinitionError("These bars have all closed: scan them without `every`.")
+        bars = {name: panel.timeframe.index(now) for name, panel in self._panels.items()}
+        views = {name: view(name, bar) for name, bar in bars.items()}
+        bar = bars[scanner.timeframe]
+        return self._timed(scanner, lambda: scanner.ahead(views, bar, universe=self._universe()))
+
+    def _timed(self, scanner: Scanner, work: Callable[[], Sequence[ScanResult]]) -> list[Scan]:
+        """Scan, and say what it took."""
         calls, started = self._calls(), self._monotonic()
-        results = scanner.scan(bar, min_score=min_score, universe=self._universe())
+        results = work()
         seconds, calls = self._monotonic() - started, self._calls() - calls
         frame = self._panels[scanner.timeframe].timeframe
         now = self._now()

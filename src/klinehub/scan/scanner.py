@@ -52,7 +52,7 @@ class ScanResult(msgspec.Struct, frozen=True):
     the bar itself. `signals_found` counts all hits, also those that `top` cut from `results`. `weights` are
     those used (sizes sum to 100); `unavailable` parts took no part. `version` and `hash` tell definitions
     apart. `universe` is when (exchange time in ms) the universe was chosen that was looked at, None where
-    that is every symbol.
+    that is every symbol. `forming` says that the bar was still open: nothing of the result is final.
     """
 
     timeframe: str
@@ -70,6 +70,7 @@ class ScanResult(msgspec.Struct, frozen=True):
     version: int = VERSION
     hash: str = ""
     universe: int | None = None
+    forming: bool = False
 
 
 class Universe(NamedTuple):
@@ -189,23 +190,48 @@ class Scanner:
         z-scores are taken over all that the panels hold.
         """
         at = self._panel.closed_bar if bar is None else bar
-        values = {name: column[:, 0] for name, column in self.engine.at(at).items()}
+        chosen = [
+            screen if min_score is None else msgspec.structs.replace(screen, min_score=min_score)
+            for screen in self.screens
+        ]
+        return self._results(self.engine, chosen, at, universe)
+
+    def ahead(
+        self, views: Mapping[str, PanelView], bar: int, *, universe: Universe | None = None
+    ) -> tuple[ScanResult, ...]:
+        """Hold every symbol against every screen at *bar*, which is still open, as *views* show it.
+
+        What the scanner keeps is not touched: the bar's close is scanned as if nobody had looked before.
+        """
+        self.engine.at(bar - 1)
+        found = self._results(self.engine.ahead(views), self.screens, bar, universe)
+        return tuple(msgspec.structs.replace(one, forming=True) for one in found)
+
+    def _results(
+        self, engine: Engine, screens: Sequence[Screen], bar: int, universe: Universe | None
+    ) -> tuple[ScanResult, ...]:
+        """Give what each of the scanner's screens finds."""
+        values = {name: column[:, 0] for name, column in engine.at(bar).items()}
         return tuple(
             self._result(
-                screen if min_score is None else msgspec.structs.replace(screen, min_score=min_score),
-                self._hashes[number],
-                at,
+                *(engine, screen, self._hashes[number], bar),
                 {key: values[f"{number} {key}"] for key in keys},
                 universe,
             )
-            for number, (screen, keys) in enumerate(zip(self.screens, self._keys, strict=True))
+            for number, (screen, keys) in enumerate(zip(screens, self._keys, strict=True))
         )
 
     def _result(
-        self, screen: Screen, digest: str, bar: int, values: Mapping[str, F64], universe: Universe | None
+        self,
+        engine: Engine,
+        screen: Screen,
+        digest: str,
+        bar: int,
+        values: Mapping[str, F64],
+        universe: Universe | None,
     ) -> ScanResult:
         """Find a screen's hits among the values that were computed for it."""
-        symbols = self.engine.symbols
+        symbols = engine.symbols
         given = [values[f"part {part.name}"][:, None] for part in screen.score]
         parts = points(screen.score, given) if given else np.empty((0, len(symbols), 1))
         scores = total(parts)[:, 0]
@@ -214,7 +240,7 @@ class Scanner:
         # Symbols that a screen names are looked at whatever the universe is: somebody holds them.
         among = screen.symbols or (None if universe is None else universe.symbols)
         looked_at = np.ones(len(symbols), bool) if among is None else np.isin(symbols, list(among))
-        rows = _found(screen, values, scores, looked_at & ~missing & ~warming, self.engine.order)
+        rows = _found(screen, values, scores, looked_at & ~missing & ~warming, engine.order)
         used = share_weights(weights_of(screen.score), available(screen.score, given)[0]) if given else {}
         return ScanResult(
             timeframe=self.timeframe,
