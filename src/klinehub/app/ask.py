@@ -64,8 +64,10 @@ async def scan(given: Mapping[str, Any]) -> None:
         raise DefinitionError("--once and --watch exclude each other: give one of them.")
     if given["file"] and (given["where"] or given["screen"]):
         raise DefinitionError("--file brings a screen of its own: leave --where and --screen out.")
+    if given["once"] and given["every"]:
+        raise DefinitionError("--once scans what has closed: leave --every out, or --once.")
     screen = own_screen(given["file"]) if given["file"] else None
-    if screen is None and await _running(given):
+    if screen is None and not given["every"] and await _running(given):
         await _ask_scan(given, config)
     elif given["once"]:
         found = await _scan_fresh(config, _wanted(config, given, screen))

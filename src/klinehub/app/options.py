@@ -81,6 +81,12 @@ _SCAN: Final = (
     click.option("--timeframe", metavar="TF", help="Rank on the closed bars of this timeframe."),
     click.option("--min-score", type=float, metavar="X", help="Show only scores of at least X in size."),
     click.option("--top", type=int, metavar="N", help="How many rows to show; 20."),
+    click.option(
+        "--every",
+        type=click.FloatRange(0, 86_400, min_open=True),
+        metavar="S",
+        help="Rank the bars that are still open, every S seconds of market time.",
+    ),
 )
 _SCREEN: Final = (
     click.option("--where", metavar="EXPR", help="Only where this holds, as 'rsi_1h < 30 and age > 30d'."),

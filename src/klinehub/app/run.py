@@ -1,7 +1,7 @@
 """`demo` and `run`: a hub with its live ranking."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any, Final
 
@@ -50,7 +50,8 @@ async def run(given: Mapping[str, Any], screen: Screen | None = None) -> None:
         hub_settings = msgspec.structs.replace(config.hub.keeping(screen.beside), timeframes=frames)
         config = msgspec.structs.replace(config, hub=hub_settings)
     async with live_hub(config) as hub:
-        await watch(hub, config, config.exchange, as_json=given["as_json"], screen=screen)
+        as_json, every = given["as_json"], given["every"]
+        await watch(hub, config, config.exchange, as_json=as_json, screen=screen, every=every)
 
 
 @asynccontextmanager
@@ -106,7 +107,7 @@ async def demo(given: Mapping[str, Any]) -> None:
                     await _once(hub, config, given)
                 else:
                     async with _opened(hub, DEMO):
-                        await watch(hub, config, DEMO, as_json=given["as_json"])
+                        await watch(hub, config, DEMO, as_json=given["as_json"], every=given["every"])
 
 
 @asynccontextmanager
@@ -180,27 +181,46 @@ def report(hub: Hub, scan: Scan, verified: Verified) -> dict[str, object]:
 
 
 async def watch(
-    hub: Hub, config: Config, exchange: str, *, as_json: bool, screen: Screen | None = None
+    hub: Hub,
+    config: Config,
+    exchange: str,
+    *,
+    as_json: bool,
+    screen: Screen | None = None,
+    every: float | None = None,
 ) -> None:
-    """Show the ranking, anew at each close of the base timeframe; in JSON, one document a line."""
+    """Show the ranking, anew at each close or *every* so many seconds; in JSON, one document a scan."""
     if hub.summary is not None:
         show.say_summary(hub.summary)
     chosen = hub.scanning.default.screens[0] if screen is None else screen
     scan = hub.scan(chosen)
-    async with aclosing(hub.closes()) as closes:
+    if as_json:
+        show.document(scan)
+    async with aclosing(_scans(hub, chosen, every)) as scans:
         if as_json:
-            show.document(scan)
-            async for event in closes:
-                if event.timeframe == scan.result.timeframe:
-                    show.document(hub.scanning.screened(chosen, event.bar))
+            async for found in scans:
+                if found is not None:
+                    show.document(found)
             return
         with Live(_view(hub, scan, config, exchange), console=show.out, auto_refresh=False) as live:
             live.refresh()
-            async for event in closes:
-                if event.timeframe == scan.result.timeframe:
-                    scan = hub.scanning.screened(chosen, event.bar)
-                if event.timeframe == hub.timeframes[0].name:
-                    live.update(_view(hub, scan, config, exchange), refresh=True)
+            async for found in scans:
+                scan = found or scan
+                live.update(_view(hub, scan, config, exchange), refresh=True)
+
+
+async def _scans(hub: Hub, screen: Screen, every: float | None) -> AsyncGenerator[Scan | None, None]:
+    """Give a screen's scans as they come, and None when nothing but prices is new."""
+    if every is not None:
+        async for scan in hub.scans(screen, every=every):
+            yield scan
+        return
+    base, frame = hub.timeframes[0].name, screen.timeframe or hub.scanning.default.timeframe
+    async for event in hub.closes():
+        if event.timeframe == frame:
+            yield hub.scanning.screened(screen, event.bar)
+        elif event.timeframe == base:
+            yield None
 
 
 def _view(hub: Hub, scan: Scan, config: Config, exchange: str) -> Table:

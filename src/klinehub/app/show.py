@@ -126,7 +126,7 @@ def ranking(
     named = "" if result.screen == DEFAULT else f"{result.screen}, "
     table = Table(
         box=SIMPLE_HEAD,
-        title=f"{exchange}  {named}{result.timeframe} bar of {moment(result.bar_open_time, tz)}",
+        title=f"{exchange}  {named}{_bar(result, tz)}",
         caption="\n".join(part for part in (_caption(scan), foot) if part),
         title_justify="left",
         caption_justify="left",
@@ -175,6 +175,12 @@ def _made_of(hit: Hit, shown: int) -> str:
 def _number(value: float | None) -> str:
     """Print a column's value."""
     return "" if value is None else f"{value:,.4g}" if abs(value) < 1e6 else f"{value:,.0f}"
+
+
+def _bar(result: ScanResult, tz: ZoneInfo) -> str:
+    """Name the bar of a scan."""
+    still = ", still open" if result.forming else ""
+    return f"{result.timeframe} bar of {moment(result.bar_open_time, tz)}{still}"
 
 
 def _caption(scan: Scan) -> str:
