@@ -39,6 +39,7 @@ from klinehub.feed.rest import RestClient
 from klinehub.feed.subscribers import Subscribers
 from klinehub.feed.timing import Timing
 from klinehub.feed.use import Use
+from klinehub.feed.venue import venue_of
 from klinehub.feed.warmup import Plan, Summary, plan, rows_needed, warm_up
 from klinehub.panel.ahead import Ahead
 from klinehub.panel.merge import PROOF
@@ -84,6 +85,7 @@ class Hub(Scans):
         if not self.timeframes:
             raise DefinitionError("A hub needs at least one timeframe, for example --timeframes 1m,1h.")
         self.clock = clock
+        self._venue = venue_of(settings.exchange)
         self.gate = WeightGate(
             clock,
             limit=settings.weight_limit,
@@ -92,7 +94,9 @@ class Hub(Scans):
             account=account,
             host="{}:{}".format(*endpoint(settings.rest_url)),
         )
-        self.rest = RestClient(settings.rest_url, network, self.gate, clock, timeout=settings.timeout)
+        self.rest = RestClient(
+            settings.rest_url, network, self.gate, clock, timeout=settings.timeout, venue=self._venue
+        )
         self.timing = Timing(self.rest, self.gate, clock, on_doubt=self._on_doubt)
         self.corrections: deque[Correction] = deque(maxlen=MOST_CORRECTIONS)
         self.listings: dict[str, Listing] = {}
@@ -201,6 +205,7 @@ class Hub(Scans):
             cap=self.gate.cap,
             used=self.gate.used,
             now=self.now(),
+            venue=self._venue,
         )
         self._on_plan(todo)
         compiling = asyncio.get_running_loop().run_in_executor(None, self.scanning.warm_up)
@@ -213,8 +218,8 @@ class Hub(Scans):
 
     async def _choose(self) -> None:
         """Read the exchange's time, listing and turnover and choose the symbols."""
-        settings = self.settings
-        listings = binance.parse_listings(await self.rest.get(binance.EXCHANGE_INFO, {}, weight=1))
+        settings, venue = self.settings, self._venue
+        listings = binance.parse_listings(await self.rest.get(venue.info, {}, weight=venue.info_weight))
         # After the first call, so that the time is read over a connection that is already there.
         await self.timing.read()
         self.listings = {listing.symbol: listing for listing in listings}
@@ -244,13 +249,13 @@ class Hub(Scans):
 
     async def _ask_tickers(self) -> dict[str, Ticker]:
         """Read the last 24 hours of every symbol."""
-        weight = binance.TICKER_24H_WEIGHT
-        return binance.parse_tickers(await self.rest.get(binance.TICKER_24H, {}, weight=weight))
+        weight = self._venue.tickers_weight
+        return binance.parse_tickers(await self.rest.get(self._venue.tickers, {}, weight=weight))
 
     def _lay_out(self) -> None:
         """Make the ring, the core, the scanner and the live shell for the chosen symbols."""
         settings = self.settings
-        rows = max(rows_needed(self.timeframes, settings.bars).values())
+        rows = max(rows_needed(self.timeframes, settings.bars, self._venue).values())
         self.ring = Ring(
             self.timeframes,
             rows=len(self.symbols) + settings.spare,
@@ -269,6 +274,7 @@ class Hub(Scans):
             pace=self.clock.rate,
             audit_weight=settings.audit * settings.weight_limit,
             dice=self._jitter,
+            venue=self._venue,
         )
         self.core.watch(self.symbols)
         self._lay_out_scans()
@@ -298,14 +304,14 @@ class Hub(Scans):
 
     async def _relist(self) -> None:
         """Read the listing: freeze what trades no more, follow what is new."""
-        settings = self.settings
-        answer = await self.rest.ask(binance.EXCHANGE_INFO, {}, weight=1, use=Use.CONTROL)
+        settings, venue = self.settings, self._venue
+        answer = await self.rest.ask(venue.info, {}, weight=venue.info_weight, use=Use.CONTROL)
         fits = wanted(
             settings.quote, tradifi=settings.tradifi, symbols=settings.symbols, exclude=settings.exclude
         )
         found = changes(self.listings, binance.parse_listings(answer.body), self.symbols, fits)
         self.listings = found.listings
-        self._listed.update({name: one.onboard_time for name, one in self.listings.items()})
+        self._listed.update(_since(self.listings))
         come = self.core.on_listing(found, self.now())
         returned = tuple(symbol for symbol in come if symbol in self.ring.rows)
         # Nobody knows yet what is turned over of a newcomer, so that none can be chosen by it.
@@ -322,7 +328,7 @@ class Hub(Scans):
             self.ring.add(symbol, Scale(0, 0, 0))
         self.core.watch(added)
         self.symbols = tuple(dict.fromkeys((*self.symbols, *added)))
-        rows = rows_needed(self.timeframes, self.settings.bars)
+        rows = rows_needed(self.timeframes, self.settings.bars, self._venue)
         self.live.follow(
             added, [Fetch(s, tf.name, None, rows[tf.name]) for tf in self.timeframes for s in added]
         )
@@ -428,7 +434,7 @@ class Hub(Scans):
     def _lay_out_scans(self) -> None:
         """Make the scanner of the settings' own score, and what others need."""
         settings = self.settings
-        self._listed.update({name: one.onboard_time for name, one in self.listings.items()})
+        self._listed.update(_since(self.listings))
         self.scanning = Scanning(
             self._panels,
             Default(settings.scan_timeframe, settings.weights, settings.unavailable, settings.min_score),
@@ -492,6 +498,11 @@ class Hub(Scans):
         return msgspec.structs.replace(
             found, audited=counts.audited, found=counts.different, corrected=counts.corrections
         )
+
+
+def _since(listings: Mapping[str, Listing]) -> dict[str, int]:
+    """Give since when symbols trade, those of which that is known."""
+    return {name: one.onboard_time for name, one in listings.items() if one.onboard_time}
 
 
 def resident_bytes() -> int:

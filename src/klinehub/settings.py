@@ -7,17 +7,20 @@ import msgspec
 
 from klinehub.domain.universe_rules import Rules
 from klinehub.errors import DefinitionError
-from klinehub.feed import binance
 from klinehub.feed.market_data import INTEREST_FIELD, MARK_FIELDS
+from klinehub.feed.venue import USDM, VENUES, venue_of
 
 DEFAULT_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h")
 # Seconds between two askings of a symbol's open interest, where a screen needs it and nothing was said.
 USUAL_POLL: Final = 300.0
 
+# A weight limit that was not set: the exchange's own.
+_OWN: Final = -1
+EXCHANGES: Final = tuple(VENUES)
 
 # The numbers that a hub can be run with, from the least to the most.
 LIMITS: Final[dict[str, tuple[float, float]]] = {
-    "bars": (1, binance.MOST_ROWS - 1),
+    "bars": (1, USDM.most_rows - 1),
     "min_turnover": (0, 1e15),
     "most_symbols": (1, 100_000),
     "spare": (0, 100_000),
@@ -35,6 +38,7 @@ LIMITS: Final[dict[str, tuple[float, float]]] = {
 class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a hub keeps and how it asks for it; every field has a config key of the same name.
 
+    `exchange` is one of EXCHANGES; without `rest_url`, `stream_url` and `weight_limit` its own are used.
     `symbols` chooses just these; otherwise all trading perpetuals of `quote` with at least
     `min_turnover` in 24 hours, at most `most_symbols`. `bars` are kept closed per series. `share` of the
     exchange's `weight_limit` a minute is spent, None lifts it; the part `audit` of the limit compares bars
@@ -46,8 +50,9 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     asked for every so many seconds, 0 for never.
     """
 
-    rest_url: str = binance.REST_URL
-    stream_url: str = binance.STREAM_URL
+    exchange: str = USDM.name
+    rest_url: str = ""
+    stream_url: str = ""
     fallback_urls: tuple[str, ...] | None = None
     timeframes: tuple[str, ...] = DEFAULT_TIMEFRAMES
     native: bool = False
@@ -61,7 +66,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     spare: int = 32
     batch: int = 64
     share: float | None = 0.8
-    weight_limit: int = binance.WEIGHT_LIMIT
+    weight_limit: int = _OWN
     audit: float = 0.02
     streams: bool = True
     streams_per_socket: int = 200
@@ -88,8 +93,14 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, marks=marks, open_interest=every)
 
     def __post_init__(self) -> None:
-        """Refuse numbers that no hub can be run with."""
+        """Fill in what the exchange says, and refuse numbers that no hub can be run with."""
+        venue = venue_of(self.exchange)
+        for name in ("rest_url", "stream_url", "weight_limit"):
+            if getattr(self, name) in {"", _OWN}:
+                msgspec.structs.force_setattr(self, name, getattr(venue, name))
         for name, (least, most) in LIMITS.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise DefinitionError(f"`{name}` is {value:g}: it has to be from {least:g} to {most:g}.")
+        if self.bars >= venue.most_rows:
+            raise DefinitionError(f"`bars` is {self.bars}: {venue.name} gives at most {venue.most_rows - 1}.")

@@ -22,12 +22,12 @@ from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed import binance
 from klinehub.feed.asking import ask_klines
 from klinehub.feed.audit import Verified
-from klinehub.feed.binance import MOST_ROWS
 from klinehub.feed.budget import WeightGate
 from klinehub.feed.decisions import Fetch
 from klinehub.feed.network import endpoint
 from klinehub.feed.rest import RestClient
 from klinehub.feed.timing import Timing
+from klinehub.feed.venue import venue_of
 from klinehub.panel.merge import proven
 from klinehub.scan.presets import asked
 from klinehub.scan.running import Scan
@@ -119,7 +119,7 @@ async def _scan_fresh(config: Config, screen: Screen) -> Scan:
     """Warm up just what a scan reads, without streams, and rank."""
     wanted = config.hub.keeping(screen.beside)
     reads = rows_of(screen, own_frames(wanted.timeframes, screen))
-    bars = min(max(reads.values()), MOST_ROWS - 1)
+    bars = min(max(reads.values()), venue_of(config.exchange).most_rows - 1)
     less = msgspec.structs.replace(
         wanted, timeframes=tuple(reads), scan_timeframe=screen.timeframe, bars=bars, streams=False
     )
@@ -165,7 +165,8 @@ async def asking(config: Config, clock: Clock) -> AsyncIterator[tuple[RestClient
         host="{}:{}".format(*endpoint(config.hub.rest_url)),
     )
     network = system_network(config.proxy)
-    rest = RestClient(config.hub.rest_url, network, gate, clock, timeout=config.hub.timeout)
+    venue = venue_of(config.exchange)
+    rest = RestClient(config.hub.rest_url, network, gate, clock, timeout=config.hub.timeout, venue=venue)
     try:
         yield rest, gate
     finally:
@@ -176,16 +177,16 @@ async def _ask_klines(
     config: Config, symbol: str, frame: Timeframe, limit: int
 ) -> Sequence[Sequence[str | int]]:
     """Ask the exchange for closed bars of one symbol; an unknown symbol is answered with the nearest."""
-    clock = system_clock()
+    clock, venue = system_clock(), venue_of(config.exchange)
     async with asking(config, clock) as (rest, gate):
-        listed = binance.parse_listings(await rest.get(binance.EXCHANGE_INFO, {}, weight=1))
+        listed = binance.parse_listings(await rest.get(venue.info, {}, weight=venue.info_weight))
         names = {listing.symbol for listing in listed}
         if symbol not in names:
             raise UnknownName("symbol", symbol, names)
         timing = Timing(rest, gate, clock, on_doubt=lambda _: None)
         await timing.read()
         # Beside the open bar, one that closed a moment ago is not yet proven.
-        fetch = Fetch(symbol, frame.name, None, min(limit + 2, binance.MOST_ROWS))
+        fetch = Fetch(symbol, frame.name, None, min(limit + 2, venue.most_rows))
         exact, answer = await ask_klines(rest, fetch)
     return twelve_fields(proven(frame, exact, timing.proof(answer)), frame)[-limit:]
 

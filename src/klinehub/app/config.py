@@ -23,13 +23,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     `screens` and `watch` are tables by name, in the file alone.
     """
 
-    exchange: str = "binance-usdm"
     hub: HubSettings = HubSettings()
     proxy: str | None = None
     top: int = 20
     tz: str = "UTC"
     screens: Mapping[str, ScreenText] = {}
     watch: Mapping[str, WatchText] = {}
+
+    @property
+    def exchange(self) -> str:
+        """The exchange that the hub follows."""
+        return self.hub.exchange
 
     def __post_init__(self) -> None:
         """Refuse a table without rows."""

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from klinehub.app import options, show
 from klinehub.app.exits import code_of
-from klinehub.app.library import EXCHANGES, system_account, system_clock, system_network
+from klinehub.app.library import system_account, system_clock, system_network
 from klinehub.errors import (
     Banned,
     Blocked,
@@ -18,14 +18,13 @@ from klinehub.errors import (
     FeedError,
     KlinehubError,
     ProxyError,
-    UnknownName,
     Unreachable,
 )
-from klinehub.feed import binance
 from klinehub.feed.account import BAN, Busy, Record, in_force
 from klinehub.feed.diagnosis import Check, Diagnosis, Finding, Verdict, diagnose
-from klinehub.feed.doctor import ELSEWHERE, MOST_WEIGHT, WITHIN, Examination, Ward, examine
+from klinehub.feed.doctor import ELSEWHERE, WITHIN, Examination, Ward, examine, most_weight
 from klinehub.feed.network import endpoint
+from klinehub.feed.venue import USDM, venue_of
 
 KINDS: Final[Mapping[Verdict, type[KlinehubError]]] = {
     Verdict.BAN: Banned,
@@ -48,9 +47,8 @@ async def doctor(given: Mapping[str, Any]) -> int:
     """Examine the way to the exchange and tell; the exit code is that of the error it would end in."""
     config = options.settings(given)
     wanted = config.hub
-    if config.exchange not in EXCHANGES:
-        raise UnknownName("exchange", config.exchange, EXCHANGES)
-    clock, account = system_clock(), SharedAccount(wanted.rest_url)
+    venue = venue_of(config.exchange)
+    clock, account = system_clock(), SharedAccount(wanted.rest_url, most_weight(venue))
     known = account.begin(clock.now())
     network = system_network(config.proxy)
     ward = Ward(network, clock, timeout=wanted.timeout, offset=known.offset)
@@ -59,9 +57,10 @@ async def doctor(given: Mapping[str, Any]) -> int:
             ward,
             wanted.rest_url,
             wanted.stream_url,
+            venue=venue,
             banned_until=known.banned_until,
             # What else works matters to users of the real exchange; a simulator's need no other hosts.
-            elsewhere=ELSEWHERE if wanted.rest_url == binance.REST_URL else (),
+            elsewhere=ELSEWHERE if wanted.rest_url == USDM.rest_url else (),
             told=told,
         )
     account.end(examination.banned_until)
@@ -76,9 +75,13 @@ async def doctor(given: Mapping[str, Any]) -> int:
 
 
 class SharedAccount:
-    """What this machine's hubs share about the exchange at *rest_url*, as far as it can be kept."""
+    """What this machine's hubs share about the exchange at *rest_url*, as far as it can be kept.
 
-    def __init__(self, rest_url: str) -> None:
+    *weight* is what an examination spends at most.
+    """
+
+    def __init__(self, rest_url: str, weight: int = most_weight(USDM)) -> None:
+        self._weight = weight
         self._host = "{}:{}".format(*endpoint(rest_url))
         self._account = system_account(rest_url)
 
@@ -92,11 +95,11 @@ class SharedAccount:
             now += known.offset
             if in_force(known.banned_until, now, BAN):
                 return known
-            spent = self._account.spend(self._host, now, MOST_WEIGHT, None)
+            spent = self._account.spend(self._host, now, self._weight, None)
         except Busy:
             return nothing
         if spent is not None and spent[0]:
-            self._account.landed(self._host, now, MOST_WEIGHT)
+            self._account.landed(self._host, now, self._weight)
         return known._replace(banned_until=0)
 
     def end(self, banned_until: int) -> None:

@@ -18,9 +18,7 @@ from klinehub.feed.asking import Progress
 from klinehub.feed.base import Network
 from klinehub.feed.network import RealNetwork, endpoint, is_loopback, proxy_from_env
 from klinehub.feed.warmup import Plan
-from klinehub.settings import DEFAULT_TIMEFRAMES, HubSettings
-
-EXCHANGES = ("binance-usdm",)
+from klinehub.settings import DEFAULT_TIMEFRAMES, EXCHANGES, HubSettings
 
 
 def system_clock(epoch: int | None = None, rate: float = 1.0) -> Clock:
@@ -56,8 +54,8 @@ def system_account(rest_url: str) -> Account | None:
 class Hub(KnownHub):
     """A whole market's klines, warmed up and then live; use it as `async with Hub(...) as hub`.
 
-    *exchange* is "binance-usdm"; further keywords are the fields of `HubSettings`, for example
-    `symbols=["BTCUSDT"]`, `bars=300`, `rest_url=` and `stream_url=` for mirrors and test networks.
+    *exchange* is "binance-usdm" or "binance-spot"; further keywords are the fields of `HubSettings`, for
+    example `symbols=["BTCUSDT"]`, `bars=300`, `rest_url=` and `stream_url=` for mirrors and test networks.
     Raises UnknownName for an exchange, timeframe, symbol or factor that does not exist.
     """
 
@@ -84,7 +82,9 @@ class Hub(KnownHub):
         if isinstance(timeframes, str):
             raise DefinitionError(f"timeframes is {timeframes!r}: give a list, for example [{timeframes!r}].")
         try:
-            wanted = msgspec.convert({**settings, "timeframes": tuple(timeframes)}, HubSettings)
+            wanted = msgspec.convert(
+                {**settings, "exchange": exchange, "timeframes": tuple(timeframes)}, HubSettings
+            )
         except msgspec.ValidationError as exc:
             raise DefinitionError(f"A setting does not fit: {exc}.") from exc
         super().__init__(

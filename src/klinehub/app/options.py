@@ -42,7 +42,7 @@ SETTINGS: Final = {
 _LISTED: Final = frozenset({"timeframes", "symbols"})
 
 _MARKET: Final = (
-    click.option("--exchange", metavar="NAME", help="Which market; binance-usdm."),
+    click.option("--exchange", metavar="NAME", help="Which market; binance-usdm, or binance-spot."),
     click.option(
         "--rest-url", metavar="URL", help="Another REST address: a mirror, a test network, a simulator."
     ),

@@ -32,7 +32,6 @@ LIVELY: Final = 10.0
 def open_hub(config: Config, progress: show.Steps, *, clock: Clock | None = None) -> Hub:
     """Make a hub from settings; its plan and progress go to stderr."""
     return Hub(
-        config.exchange,
         proxy=config.proxy,
         clock=clock,
         on_plan=show.say_plan,

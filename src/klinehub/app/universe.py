@@ -45,8 +45,8 @@ async def _chosen(config: Config) -> Merged:
     hub = config.hub
     clock = system_clock()
     async with asking(config, clock) as (rest, gate):
-        listed = binance.parse_listings(await rest.get(binance.EXCHANGE_INFO, {}, weight=1))
-        body = await rest.get(binance.TICKER_24H, {}, weight=binance.TICKER_24H_WEIGHT)
+        listed = binance.parse_listings(await rest.get(rest.venue.info, {}, weight=rest.venue.info_weight))
+        body = await rest.get(rest.venue.tickers, {}, weight=rest.venue.tickers_weight)
         market = Market(
             {one.symbol: one for one in listed},
             binance.parse_tickers(body),

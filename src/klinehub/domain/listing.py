@@ -5,12 +5,17 @@ from typing import Final
 import msgspec
 
 PERPETUAL_KINDS: Final = frozenset({"PERPETUAL", "TRADIFI_PERPETUAL"})
+# What stands in place of a contract's kind on a spot market, which prints none.
+SPOT: Final = "SPOT"
 # The delivery date that the exchange prints for a perpetual with no end in sight (2100-12-25).
 NO_DELIVERY: Final = 4_133_404_800_000
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """One instrument as the exchange lists it; times are ms UTC, decimals those of printed text."""
+    """One instrument as the exchange lists it; times are ms UTC, decimals those of printed text.
+
+    An onboard time of 0 is not known: spot does not print any.
+    """
 
     symbol: str
     pair: str
@@ -37,7 +42,7 @@ class Listing(msgspec.Struct, frozen=True):
         return self.status == "TRADING"
 
     def fits(self, quote: str, *, tradifi: bool) -> bool:
-        """Whether this is a perpetual of the *quote* asset; on stocks and the like only with *tradifi*."""
+        """Whether this is a perpetual, or a pair, of the *quote* asset; on stocks only with *tradifi*."""
         return self.quote_asset == quote and (
-            self.contract_type == "PERPETUAL" or (tradifi and self.perpetual)
+            self.contract_type in {"PERPETUAL", SPOT} or (tradifi and self.perpetual)
         )

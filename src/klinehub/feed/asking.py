@@ -7,7 +7,6 @@ from typing import NamedTuple
 from klinehub.domain.kline import Exact
 from klinehub.domain.timeframe import timeframe
 from klinehub.errors import Banned, Blocked, DataError, FeedError, ProxyError
-from klinehub.feed import binance
 from klinehub.feed.body import parse_klines
 from klinehub.feed.decisions import Fetch
 from klinehub.feed.rest import Answer, RestClient
@@ -35,8 +34,8 @@ async def ask_klines(rest: RestClient, fetch: Fetch) -> tuple[Exact, Answer]:
     }
     if fetch.start is not None:
         params["startTime"] = fetch.start
-    weight = binance.klines_weight(fetch.limit)
-    answer = await rest.ask(binance.KLINES, params, weight=weight, use=fetch.use)
+    weight = rest.venue.klines_weight(fetch.limit)
+    answer = await rest.ask(rest.venue.klines, params, weight=weight, use=fetch.use)
     exact = parse_klines(answer.body, timeframe(fetch.timeframe))
     times = exact.rows["open_time"]
     if times.size > fetch.limit or (times.size and fetch.start is not None and times[0] < fetch.start):

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from klinehub.feed import binance
 from klinehub.feed.asking import Progress, ask_klines, in_parallel
 from klinehub.feed.decisions import Fetch
 from klinehub.feed.rest import Answer, RestClient
@@ -51,7 +50,7 @@ async def audit(
     *proof* gives the earliest exchange time at which an answer can have been asked for. Bars that are
     equal count as verified from then on; a ban or a block is raised at once.
     """
-    limit = min(bars + 1, binance.MOST_ROWS)
+    limit = min(bars + 1, rest.venue.most_rows)
     fetches = [Fetch(symbol, tf.name, None, limit) for tf in ring.timeframes for symbol in symbols]
     checked = 0
     different: list[Difference] = []

@@ -1,13 +1,13 @@
-"""Binance USDⓈ-M as a feed sees it: addresses, paths, weights, stream names and the listing's shape."""
+"""Binance as a feed sees it: USDⓈ-M's addresses, paths and weights, stream names and the shapes of bodies."""
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Final
 
 import msgspec
 
-from klinehub.domain.listing import NO_DELIVERY, Listing
+from klinehub.domain.listing import NO_DELIVERY, SPOT, Listing
 from klinehub.domain.ticker import Ticker
 from klinehub.errors import FeedError
 
@@ -32,16 +32,19 @@ SUBSCRIBE: Final = "SUBSCRIBE"
 UNSUBSCRIBE: Final = "UNSUBSCRIBE"
 # The refusal of one stream too many; the exchange also ends the connection.
 TOO_MANY: Final = 4
+# The status of a symbol that trades, though not on spot: our own word, the exchange's are upper case.
+TRADING: Final = "TRADING"
+NOT_ON_SPOT: Final = "not on spot"
 # The most rows of a klines request, and what it weighs.
 KLINES_WEIGHTS: Final = ((99, 1), (499, 2), (1000, 5), (MOST_ROWS, 10))
 
 
-def klines_weight(limit: int) -> int:
-    """Give the documented weight of a klines request for *limit* rows."""
-    for rows, weight in KLINES_WEIGHTS:
+def klines_weight(limit: int, weights: Sequence[tuple[int, int]] = KLINES_WEIGHTS) -> int:
+    """Give the documented weight of a klines request for *limit* rows; *weights* are those of the market."""
+    for rows, weight in weights:
         if limit <= rows:
             return weight
-    return KLINES_WEIGHTS[-1][1]
+    return weights[-1][1]
 
 
 def routes(url: str) -> tuple[str, ...]:
@@ -73,6 +76,10 @@ class _Symbol(msgspec.Struct, rename="camel"):
     price_precision: int = 0
     quantity_precision: int = 0
     underlying_type: str = "COIN"
+    # Only spot says whether it trades there; what it lists says nothing of contracts.
+    is_spot_trading_allowed: bool | None = None
+    quote_precision: int = 0
+    base_asset_precision: int = 0
     filters: list[_Filter] = []
 
 
@@ -109,17 +116,19 @@ def _listing(raw: _Symbol) -> Listing:
     steps = {f.filter_type: f for f in raw.filters}
     tick = steps["PRICE_FILTER"].tick_size if "PRICE_FILTER" in steps else ""
     step = steps["LOT_SIZE"].step_size if "LOT_SIZE" in steps else ""
+    spot = raw.is_spot_trading_allowed is not None
+    barred = raw.is_spot_trading_allowed is False and raw.status == TRADING
     return Listing(
         symbol=raw.symbol,
         pair=raw.pair or raw.symbol,
-        contract_type=raw.contract_type,
-        status=raw.status,
+        contract_type=SPOT if spot else raw.contract_type,
+        status=NOT_ON_SPOT if barred else raw.status,
         base_asset=raw.base_asset,
         quote_asset=raw.quote_asset,
         onboard_time=raw.onboard_date,
         delivery_time=raw.delivery_date,
-        price_decimals=raw.price_precision,
-        quantity_decimals=raw.quantity_precision,
+        price_decimals=raw.quote_precision if spot else raw.price_precision,
+        quantity_decimals=raw.base_asset_precision if spot else raw.quantity_precision,
         tick_size=tick,
         step_size=step,
         underlying_type=raw.underlying_type,

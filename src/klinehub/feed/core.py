@@ -29,9 +29,10 @@ from klinehub.feed.roster import Roster
 from klinehub.feed.rounds import Rounds
 from klinehub.feed.slow import merge_slowly, read_event
 from klinehub.feed.use import Use
+from klinehub.feed.venue import USDM, Venue
 from klinehub.feed.wire import BAD, REPORT_WORDS, UNUSUAL, WIDER, ingest
 from klinehub.panel.ledger import Gap
-from klinehub.panel.memory import I64, PARENT, U8
+from klinehub.panel.memory import I64, OPEN_TIME, PARENT, TRADES, U8
 from klinehub.panel.merge import CLOSED_NOW, CONFLICT, PROOF, proven
 from klinehub.panel.ring import Ring
 
@@ -72,6 +73,7 @@ class Core:
         pace: float = 1.0,
         audit_weight: float = 0.0,
         dice: Callable[[], float] = lambda: 0.5,
+        venue: Venue = USDM,
     ) -> None:
         self.ring = ring
         self.streamed = ring.streamed
@@ -81,12 +83,13 @@ class Core:
         self.last_fault = ""
         self.roster = Roster(ring)
         self.closing = Closing(ring, self.roster, grace)
-        self.repair = Repair(ring, self.roster, wanted)
+        self.repair = Repair(ring, self.roster, wanted, venue)
         self.doubts = Doubts(ring)
-        self.liveness = Liveness(ring, self.roster, pace=pace)
-        self._rounds = Rounds(ring, self.roster, wanted, weight=audit_weight, dice=dice)
+        self.liveness = Liveness(ring, self.roster, venue.patience, pace=pace)
+        self._rounds = Rounds(ring, self.roster, wanted, weight=audit_weight, dice=dice, venue=venue)
         self._listened = frozenset(tf.name for tf in ring.streamed)
         self._clock_fits = True
+        self._by_klines = venue.patience.by_klines
         self._reports = np.zeros((64, REPORT_WORDS), np.int64)
         self._told = np.zeros(1, np.int64)
         self._where = directory((), ring.timeframes, ring.streamed)
@@ -263,6 +266,7 @@ class Core:
         """Merge an answer and settle what it closed."""
         doubted = fetch.use is Use.REPAIR and self._doubted(t, row, fetch, now)
         before = self._unclosed(t, row, exact) if self.closing.live else []
+        opened = self._untold(t, row, exact) if self._by_klines else None
         conflict = self.ring.load(t, row, exact, asked) & CONFLICT
         different = self.ring.differing(t, row, exact, asked) if conflict else []
         self._compare(t, row, exact, asked, different, into, now)
@@ -273,7 +277,21 @@ class Core:
             self.repair.landed(t, row, fetch, exact, asked)
         if fetch.start is None:
             self.liveness.loaded(t, row, asked, proven=fetch.use is Use.WARM_UP)
+        if self._by_klines and fetch.use is not Use.WARM_UP:
+            self.liveness.on_klines(t, row, opened, asked, newest=fetch.start is None)
         self._settle_range(t, row, before, into)
+
+    def _untold(self, t: int, row: int, exact: Exact) -> int | None:
+        """Give the open time of the newest bar of which an answer has more trades than is known here."""
+        memory, bars = self.ring.memory, self.ring.bars
+        for one in exact.rows[::-1]:
+            opened, known = int(one["open_time"]), 0
+            index = self.ring.timeframes[t].index(opened)
+            if memory.cells[t, row, index % bars, OPEN_TIME] == opened and memory.state[t, row, index % bars]:
+                known = int(memory.cells[t, row, index % bars, TRADES])
+            if int(one["trades"]) > known:
+                return opened
+        return None
 
     def _doubted(self, t: int, row: int, fetch: Fetch, now: int) -> bool:
         return fetch.start is not None and self.doubts.landed((t, row, fetch.start), now)

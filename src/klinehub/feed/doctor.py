@@ -1,7 +1,7 @@
 """The doctor: looks at every way to the exchange once, all at the same time, and says what it saw.
 
 It does not ask through the hub's client and gate: those try again, rest and wait, and a doctor wants the
-bare answer. It spends a weight of 5 at most, and none during a ban.
+bare answer. It spends a weight of 5 at most (26 on spot), and none during a ban.
 """
 
 import asyncio
@@ -36,6 +36,7 @@ from klinehub.feed.symptoms import (
     of_reply,
     of_stranger,
 )
+from klinehub.feed.venue import USDM, Venue
 
 # Real seconds: for everything, for one answer, for the first kline, and for it once another route has one.
 WITHIN: Final = 15.0
@@ -45,9 +46,6 @@ SOONER: Final = 3.0
 # A stream does not wait longer than this for REST to say which symbol is listed.
 SYMBOL_WITHIN: Final = 3.0
 SYMBOL: Final = "BTCUSDT"
-# A ping, the time, klines twice and the listing.
-MOST_WEIGHT: Final = 5
-PING: Final = "/fapi/v1/ping"
 INVALID_SYMBOL: Final = -1121
 MOST_SKEW: Final = 1_000
 ROUTES: Final = ("/market/stream", "/stream", "/public/stream")
@@ -71,6 +69,11 @@ ELSEWHERE: Final = (
     ),
     Elsewhere(Check.SPOT, "https://data-api.binance.vision/api/v3/ping", rb"\{\}"),
 )
+
+
+def most_weight(venue: Venue) -> int:
+    """Give what an examination weighs at most: a ping, the time, klines twice and the listing."""
+    return 2 + 2 * venue.klines_weight(2) + venue.info_weight
 
 
 class Examination(NamedTuple):
@@ -144,6 +147,7 @@ async def examine(
     rest_url: str,
     stream_url: str,
     *,
+    venue: Venue = USDM,
     banned_until: int = 0,
     elsewhere: Sequence[Elsewhere] = (),
     told: Callable[[Finding], None] = lambda _: None,
@@ -153,11 +157,11 @@ async def examine(
     Until *banned_until* (ms of exchange time) nothing is asked by REST. Raises DefinitionError for an
     address that is none.
     """
-    visit = Visit(ward, rest_url, banned_until)
+    visit = Visit(ward, rest_url, banned_until, venue)
     hosts = dict.fromkeys(endpoint(url) for url in (rest_url, stream_url) if ward.network.via(url) is None)
     works: list[Awaitable[tuple[Finding, ...]]] = [visit.check()]
     works.append(check_stream(ward, stream_url))
-    works += [check_stream(ward, url, Check.OTHER_ROUTE) for url in other_routes(stream_url)]
+    works += [check_stream(ward, url, Check.OTHER_ROUTE) for url in other_routes(stream_url) if venue is USDM]
     works += [check_name(ward, host, port) for host, port in hosts if _is_name(host)]
     works += [check_elsewhere(ward, place) for place in elsewhere]
 
@@ -188,7 +192,8 @@ class Visit:
     *banned_until* (ms of exchange time), which moves on when the exchange says so.
     """
 
-    def __init__(self, ward: Ward, url: str, banned_until: int = 0) -> None:
+    def __init__(self, ward: Ward, url: str, banned_until: int = 0, venue: Venue = USDM) -> None:
+        self._venue = venue
         self.banned_until = banned_until
         self._ward = ward
         self._url = url
@@ -212,7 +217,7 @@ class Visit:
 
     async def _ask_all(self) -> Symptom:
         async with self._ward.network.session(self._url, timeout=self._ward.timeout) as session:
-            self._answered(await self._get(session, PING))
+            self._answered(await self._get(session, self._venue.ping))
             took = await self._ask_time(session)
             await self._ask_klines(session)
         return Symptom(Verdict.FINE, f"it answers in {in_words(took)}, with klines of {self._symbol}")
@@ -221,7 +226,7 @@ class Visit:
         """Compare our clock with the exchange's, half a round trip allowed for; gives the trip in ms."""
         ward, began = self._ward, self._ward.time()
         sent = ward.clock.now()
-        body = self._answered(await self._get(session, binance.TIME))
+        body = self._answered(await self._get(session, self._venue.time))
         trip = ward.clock.now() - sent
         try:
             skew = sent + trip // 2 - binance.parse_time(body)
@@ -234,7 +239,7 @@ class Visit:
     async def _ask_klines(self, session: aiohttp.ClientSession) -> None:
         reply = await self._get_klines(session)
         if error_of(reply.body)[0] == INVALID_SYMBOL:
-            body = self._answered(await self._get(session, binance.EXCHANGE_INFO))
+            body = self._answered(await self._get(session, self._venue.info))
             self._symbol = _listed(body)
             reply = await self._get_klines(session)
         body = self._answered(reply)
@@ -247,7 +252,7 @@ class Visit:
 
     async def _get_klines(self, session: aiohttp.ClientSession) -> Reply:
         params: dict[str, str | int] = {"symbol": self._symbol, "interval": TIMEFRAME, "limit": 2}
-        return await self._get(session, binance.KLINES, params)
+        return await self._get(session, self._venue.klines, params)
 
     async def _get(
         self, session: aiohttp.ClientSession, path: str, params: Mapping[str, str | int] | None = None

@@ -90,7 +90,8 @@ class Live:
         """Open the streams of *symbols*, at most *per_seat* names on one socket, and the listing's."""
         for some in chunked(symbols, len(self.core.streamed), per_seat):
             number = len(self.seats)
-            names = [*self._names(some), *([binance.CONTRACT_INFO] if number == 0 else [])]
+            news = self._rest.venue.news if number == 0 else None
+            names = [*self._names(some), *([] if news is None else [news])]
             seat = Seat(
                 number,
                 self._network,
@@ -299,8 +300,10 @@ class Live:
             self._asks_prices.clear()
 
     async def _ask_prices(self) -> None:
-        weight = binance.PRICES_WEIGHT
-        answer = await self._rest.ask(binance.PRICES, {}, weight=weight, use=Use.PROBE)
+        venue = self._rest.venue
+        if venue.prices is None:
+            return
+        answer = await self._rest.ask(venue.prices, {}, weight=venue.prices_weight, use=Use.PROBE)
         self.core.on_prices(binance.parse_trade_times(answer.body), self.timing.proof(answer))
 
     async def _ask(self, queue: asyncio.Queue[Fetch]) -> None:

@@ -7,11 +7,13 @@
 3. A stream that owes a trade made since it was subscribed is stale. It is subscribed anew, then given a new
    socket; a socket whose streams are all silent takes another route. Meanwhile closed bars come by REST.
 4. A symbol that was marked stale is fresh again when it is heard, or proved quiet, after that.
+5. Where no request tells the times of trades (spot), klines are the proof: a stream that has not told a
+   minute's end is asked about by one light request, and owes the trades that only the answer has.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +45,29 @@ MOST_PROBES: Final = 20
 Flags = npt.NDArray[np.bool_]
 
 
+class Patience(NamedTuple):
+    """How long a stream may be silent, in ms of real time.
+
+    After *overdue* it is asked about, after *unproven* its symbol is stale, and after *seat_unproven* all of
+    a socket whose streams are all silent. *tells_within* is how soon it tells a trade at the latest. With
+    *by_klines* what it owes shows in klines, symbol by symbol, else in the times of all last trades.
+    """
+
+    overdue: int
+    unproven: int
+    seat_unproven: int
+    tells_within: int
+    by_klines: bool = False
+
+    def at(self, pace: float) -> "Patience":
+        """Give the same in ms of a market time that runs *pace* times real time."""
+        overdue, unproven, seat_unproven, tells_within = (int(span * pace) for span in self[:4])
+        return Patience(overdue, unproven, seat_unproven, tells_within, self.by_klines)
+
+
+BY_PRICES: Final = Patience(OVERDUE, UNPROVEN, SEAT_UNPROVEN, TELLS_WITHIN)
+
+
 @dataclass(slots=True)
 class _Seat:
     """A group of streams on one socket: whether it is up since when, and up to when it has told klines."""
@@ -56,10 +81,13 @@ class _Seat:
 class Liveness:
     """Judges every stream of a ring; *pace* is how much faster than real time market time runs."""
 
-    def __init__(self, ring: Ring, roster: Roster, *, pace: float = 1.0) -> None:
+    def __init__(
+        self, ring: Ring, roster: Roster, patience: Patience = BY_PRICES, *, pace: float = 1.0
+    ) -> None:
         self._ring = ring
         self._roster = roster
         self._pace = max(1.0, pace)
+        self._patience = patience.at(self._pace)
         # How far ahead of our clock an event's time is believed.
         self.ahead = int(AHEAD * self._pace)
         self._streamed = [ring.number[tf.name] for tf in ring.streamed]
@@ -141,12 +169,34 @@ class Liveness:
             self._proved[t, row] = max(int(self._proved[t, row]), asked)
         self._lacks[t, row] = False
 
+    def on_klines(self, t: int, row: int, opened: int | None, asked: int, *, newest: bool) -> None:
+        """Judge a stream by klines that REST knew at exchange time *asked*, where no trade times are told.
+
+        *opened* is when the last bar opened of which they have trades that nobody had told, *newest* whether
+        they hold the newest bar. Trades of the bar in which the stream was subscribed may be from before.
+        """
+        if not self._patience.by_klines:
+            return
+        if self._untold[t, row] > self._ring.memory.heard[t, row]:
+            return
+        if opened is None and newest and asked >= self._tried[t, row] + 2 * self._patience.tells_within:
+            self._proved[t, row] = max(int(self._proved[t, row]), asked)
+        elif opened is not None and opened >= self._since[t, row]:
+            self._untold[t, row] = asked
+
+    def _count_owed(self, t: int, rows: I64, now: int) -> None:
+        """Let streams owe what klines have shown, once they had the time to tell it."""
+        untold, told = self._untold[t, rows], np.maximum(self._ring.memory.heard, self._since)[t, rows]
+        untold = np.where(untold > told, untold, 0)
+        self._untold[t, rows] = untold
+        self._owed[t, rows] = np.where(untold < now - self._patience.tells_within, untold, 0)
+
     def on_prices(self, traded: Mapping[str, int], asked: int) -> None:
         """Judge every stream by when its symbol last traded, as REST knew at exchange time *asked*."""
         rows = self._roster.rows
         self._prices_known = max(self._prices_known, asked)
         last = np.array([traded.get(self._ring.symbols[row], -1) for row in rows.tolist()], np.int64)
-        tells = int(TELLS_WITHIN * self._pace)
+        tells = self._patience.tells_within
         for t in self._streamed:
             since = self._since[t, rows]
             told = np.maximum(self._ring.memory.heard[t, rows], since)
@@ -180,13 +230,17 @@ class Liveness:
         rows = self._roster.rows
         known, pending = self._known()[t, rows], self._pending()[t, rows]
         self._owed[t, rows[self._ring.memory.heard[t, rows] >= self._owed[t, rows]]] = 0
+        if self._patience.by_klines:
+            self._count_owed(t, rows, now)
         owes = self._owed[t, rows] > 0
         age = now - known
-        silent = rows[~pending & (owes | (age > UNPROVEN * self._pace))]
+        silent = rows[~pending & (owes | (age > self._patience.unproven))]
         self._mark((t, silent), Reason.SILENT, now)
-        if (
-            pending | (age > OVERDUE * self._pace)
-        ).any() and now - self._prices_asked >= PRICES_EVERY * self._pace:
+        overdue = pending | (age > self._patience.overdue)
+        if self._patience.by_klines:
+            # Sooner after a subscription an answer would prove nothing.
+            self._lacks[t, rows] |= overdue & (now >= self._tried[t, rows] + 2 * self._patience.tells_within)
+        elif overdue.any() and now - self._prices_asked >= PRICES_EVERY * self._pace:
             self._prices_asked, into.prices = now, True
         # A proof by REST says nothing of the stream: only what it tells ends the steps.
         self._level[t, rows[self._ring.memory.heard[t, rows] > self._acted[t, rows]]] = 0
@@ -218,12 +272,12 @@ class Liveness:
         """Mark the streams of a seat that is silent as a whole, and give it another socket or route."""
         seat = self._seats[number]
         silent_for = now - max(seat.heard, seat.since)
-        if not seat.up or silent_for <= SEAT_UNPROVEN * self._pace:
+        if not seat.up or silent_for <= self._patience.seat_unproven:
             return
         followed = np.zeros(self._marked.shape, bool)
         for t in self._streamed:
             followed[t, self._roster.rows] = True
-        late = now - self._known() > SEAT_UNPROVEN * self._pace
+        late = now - self._known() > self._patience.seat_unproven
         unproven = late & followed & (self._seat_of == number)
         self._mark(unproven & ~self._pending(), Reason.FEED_SILENT, now)
         if unproven.any():

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from klinehub.domain.kline import Exact
-from klinehub.feed.binance import klines_weight
 from klinehub.feed.decisions import Fetch
 from klinehub.feed.ranges import Planned, cheapest, order
 from klinehub.feed.roster import Roster
 from klinehub.feed.use import Use
+from klinehub.feed.venue import USDM, Venue
 from klinehub.panel.ledger import Gap, gaps
 from klinehub.panel.ring import Ring
 
@@ -33,7 +33,8 @@ Series = tuple[int, int]
 class Repair:
     """Keeps what was asked for, and which bars the exchange confirmed not to have (`absent`)."""
 
-    def __init__(self, ring: Ring, roster: Roster, wanted: int) -> None:
+    def __init__(self, ring: Ring, roster: Roster, wanted: int, venue: Venue = USDM) -> None:
+        self._venue = venue
         self._ring = ring
         self._roster = roster
         self._wanted = wanted
@@ -72,6 +73,7 @@ class Repair:
         streamed = {self._ring.number[tf.name] for tf in self._ring.streamed}
         holes = {gap.row for gap in found if gap.timeframe in streamed}
         wanted: dict[Series, list[tuple[int, int]]] = {}
+        venue = self._venue
         for gap in found:
             series = (gap.timeframe, gap.row)
             if self._flying[series] or self._not_before.get(series, 0) > now:
@@ -79,9 +81,9 @@ class Repair:
             if gap.timeframe in streamed or (gap.row not in holes and not build(gap)):
                 wanted.setdefault(series, []).append((gap.start, gap.end))
         planned = [
-            Planned(row, t, start, count, klines_weight(count))
+            Planned(row, t, start, count, venue.klines_weight(count))
             for (t, row), runs in wanted.items()
-            for start, count in cheapest(runs)
+            for start, count in cheapest(runs, most=venue.most_rows, weights=venue.klines_weights)
         ]
         return [self._fetch(one) for one in order(planned)]
 

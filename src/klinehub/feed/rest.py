@@ -16,6 +16,7 @@ from klinehub.feed.base import Network
 from klinehub.feed.budget import MINUTE, WeightGate
 from klinehub.feed.network import PROXY_FAILURES, endpoint, explain, printable, redact
 from klinehub.feed.use import Use
+from klinehub.feed.venue import USDM, Venue
 
 MAX_BODY: Final = 32 << 20
 USED_WEIGHT: Final = "X-MBX-USED-WEIGHT-1M"
@@ -58,14 +59,22 @@ class Reply(NamedTuple):
 
 
 class RestClient:
-    """Asks *base_url* over *network*, each call paced by *gate*; `close` it when done.
+    """Asks *venue* at *base_url* over *network*, each call paced by *gate*; `close` it when done.
 
     *timeout* is in real seconds and covers one try from connecting to the last byte.
     """
 
     def __init__(
-        self, base_url: str, network: Network, gate: WeightGate, clock: Clock, *, timeout: float = 10.0
+        self,
+        base_url: str,
+        network: Network,
+        gate: WeightGate,
+        clock: Clock,
+        *,
+        timeout: float = 10.0,
+        venue: Venue = USDM,
     ) -> None:
+        self.venue = venue
         self._where = "{}:{}".format(*endpoint(base_url))
         self._base = base_url.rstrip("/")
         self._network = network

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Final
 
-from klinehub.feed.binance import klines_weight
 from klinehub.feed.decisions import Fetch
 from klinehub.feed.roster import Roster
 from klinehub.feed.use import Use
+from klinehub.feed.venue import USDM, Venue
 from klinehub.panel.ring import Ring
 
 MINUTE: Final = 60_000
@@ -20,12 +20,19 @@ class Rounds:
     """Chooses what the audit asks for, at most *weight* a minute; *dice* gives numbers in [0, 1)."""
 
     def __init__(
-        self, ring: Ring, roster: Roster, wanted: int, *, weight: float, dice: Callable[[], float]
+        self,
+        ring: Ring,
+        roster: Roster,
+        wanted: int,
+        *,
+        weight: float,
+        dice: Callable[[], float],
+        venue: Venue = USDM,
     ) -> None:
         self._ring = ring
         self._roster = roster
         self._bars = min(wanted, MOST_BARS)
-        self._pause = MINUTE * klines_weight(self._bars) / weight if weight else 0.0
+        self._pause = MINUTE * venue.klines_weight(self._bars) / weight if weight else 0.0
         self._dice = dice
         self._left: list[tuple[int, int]] = []
         self._next = 0.0

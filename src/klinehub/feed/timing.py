@@ -51,7 +51,7 @@ class Timing:
         """Ask for the exchange's time once; raises a `FeedError` when there is no answer."""
         self._reading = True
         try:
-            answer = await self._rest.ask(binance.TIME, {}, weight=1, use=Use.CONTROL)
+            answer = await self._rest.ask(self._rest.venue.time, {}, weight=1, use=Use.CONTROL)
             now = self._clock.now()
             told = binance.parse_time(answer.body)
         except FeedError:

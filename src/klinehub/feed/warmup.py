@@ -8,9 +8,9 @@ import msgspec
 from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import Timeframe
 from klinehub.feed.asking import Progress, in_parallel
-from klinehub.feed.binance import MOST_ROWS, klines_weight
 from klinehub.feed.budget import MINUTE
 from klinehub.feed.decisions import Fetch
+from klinehub.feed.venue import USDM, Venue
 
 
 class Plan(NamedTuple):
@@ -38,7 +38,7 @@ class Summary(msgspec.Struct, frozen=True):
     failures: dict[str, str]
 
 
-def rows_needed(timeframes: Sequence[Timeframe], bars: int) -> dict[str, int]:
+def rows_needed(timeframes: Sequence[Timeframe], bars: int, venue: Venue = USDM) -> dict[str, int]:
     """Give the rows to ask of each timeframe: *bars* closed ones, the open one, and a larger bar's parts."""
     needed = {tf.name: bars + 1 for tf in timeframes}
     for at, larger in enumerate(timeframes):
@@ -46,7 +46,7 @@ def rows_needed(timeframes: Sequence[Timeframe], bars: int) -> dict[str, int]:
         if held:
             parts = larger.milliseconds // held[-1].milliseconds + 1
             needed[held[-1].name] = max(needed[held[-1].name], parts)
-    return {name: min(rows, MOST_ROWS) for name, rows in needed.items()}
+    return {name: min(rows, venue.most_rows) for name, rows in needed.items()}
 
 
 def plan(
@@ -57,11 +57,12 @@ def plan(
     cap: int | None,
     used: int,
     now: int,
+    venue: Venue = USDM,
 ) -> Plan:
     """Plan the warm-up of *symbols* from exchange time *now*, with *used* weight gone of *cap* a minute."""
-    rows = rows_needed(timeframes, bars)
+    rows = rows_needed(timeframes, bars, venue)
     fetches = tuple(Fetch(symbol, tf.name, None, rows[tf.name]) for tf in timeframes for symbol in symbols)
-    weight = sum(klines_weight(fetch.limit) for fetch in fetches)
+    weight = sum(venue.klines_weight(fetch.limit) for fetch in fetches)
     seconds = 0.0
     if cap is not None and used + weight > cap:
         minutes = -(-(used + weight) // cap)

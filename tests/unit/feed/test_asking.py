@@ -12,6 +12,7 @@ from klinehub.feed.asking import ask_klines
 from klinehub.feed.decisions import Fetch
 from klinehub.feed.rest import Answer, RestClient
 from klinehub.feed.use import Use
+from klinehub.feed.venue import USDM
 from klinehub.panel.merge import PROOF, proven
 
 LINE = b'[1791241200000,"1.5","2.0","1.0","1.7","3.25",1791241259999,"4.5",7,"1.25","2.5","0"]'
@@ -19,6 +20,8 @@ LINE = b'[1791241200000,"1.5","2.0","1.0","1.7","3.25",1791241259999,"4.5",7,"1.
 
 class Rest:
     """Answers every question with one body, and keeps the questions."""
+
+    venue = USDM
 
     def __init__(self, body: bytes) -> None:
         self.body = body

@@ -14,6 +14,7 @@ from klinehub.feed.asking import Progress
 from klinehub.feed.audit import Difference, Verified, audit
 from klinehub.feed.rest import Answer, RestClient
 from klinehub.feed.use import Use
+from klinehub.feed.venue import USDM
 from klinehub.panel.merge import PROOF, merge_forming
 from klinehub.panel.ring import Ring
 
@@ -45,6 +46,8 @@ def printed(bars: list[Bar], frame: Timeframe) -> bytes:
 
 class Rest:
     """Answers with the rows it was given, or fails."""
+
+    venue = USDM
 
     def __init__(self, rows: Rows, failing: dict[str, Exception]) -> None:
         self.rows = rows

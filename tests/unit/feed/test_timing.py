@@ -14,6 +14,7 @@ from klinehub.feed.exchange_time import AGAIN, EVERY, LATE, SOON, TOLERANCE
 from klinehub.feed.rest import Answer, RestClient
 from klinehub.feed.timing import EVENTS, MOST_MARGIN, Timing
 from klinehub.feed.use import Use
+from klinehub.feed.venue import USDM
 from klinehub.sim.loop import SimLoop, run
 
 AHEAD: Final = 7_000
@@ -22,6 +23,8 @@ EPOCH: Final = 1_700_000_040_000
 
 class World:
     """Our clock, the exchange's that is *ahead* of it, and a way between them."""
+
+    venue = USDM
 
     def __init__(self, *, ahead: int = AHEAD, trip: int = 40) -> None:
         self.passed = 0
@@ -120,6 +123,8 @@ def test_a_wait_for_the_budget_is_no_part_of_the_round_trip() -> None:
         gate = WeightGate(clock, limit=100, share=1.0)
 
         class Exchange:
+            venue = USDM
+
             async def ask(self, path: str, params: Mapping[str, Any], *, weight: int, use: Use) -> Answer:
                 asked = await gate.take(weight, use)
                 await asyncio.sleep(0.02)

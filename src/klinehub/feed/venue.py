@@ -1,0 +1,90 @@
+"""Venues: all in which the markets of an exchange differ for a feed, as one value each."""
+
+from typing import Final, NamedTuple
+
+from klinehub.errors import UnknownName
+from klinehub.feed import binance
+from klinehub.feed.liveness import BY_PRICES, Patience
+
+
+class Venue(NamedTuple):
+    """One market of an exchange: addresses, paths, what requests weigh and how liveness can be proved.
+
+    *klines_weights* are the most rows of a klines request and what that weighs, ascending. *prices* is where
+    REST tells when each symbol last traded, of all symbols at once, and *news* the stream that tells of
+    listings; None where there is none.
+    """
+
+    name: str
+    rest_url: str
+    stream_url: str
+    weight_limit: int
+    ping: str
+    time: str
+    info: str
+    info_weight: int
+    klines: str
+    klines_weights: tuple[tuple[int, int], ...]
+    tickers: str
+    tickers_weight: int
+    prices: str | None
+    prices_weight: int
+    news: str | None
+    patience: Patience
+
+    @property
+    def most_rows(self) -> int:
+        """The most rows of one klines request."""
+        return self.klines_weights[-1][0]
+
+    def klines_weight(self, limit: int) -> int:
+        """Give the documented weight of a klines request for *limit* rows."""
+        return binance.klines_weight(limit, self.klines_weights)
+
+
+USDM: Final = Venue(
+    name="binance-usdm",
+    rest_url=binance.REST_URL,
+    stream_url=binance.STREAM_URL,
+    weight_limit=binance.WEIGHT_LIMIT,
+    ping="/fapi/v1/ping",
+    time=binance.TIME,
+    info=binance.EXCHANGE_INFO,
+    info_weight=1,
+    klines=binance.KLINES,
+    klines_weights=binance.KLINES_WEIGHTS,
+    tickers=binance.TICKER_24H,
+    tickers_weight=binance.TICKER_24H_WEIGHT,
+    prices=binance.PRICES,
+    prices_weight=binance.PRICES_WEIGHT,
+    news=binance.CONTRACT_INFO,
+    patience=BY_PRICES,
+)
+# Spot tells no time of the last trade but in tickers of weight 80. It tells the end of every minute, of one
+# without trades too (n is 0): who has told the last end is fresh, and who has not is asked about, one by one.
+SPOT: Final = Venue(
+    name="binance-spot",
+    rest_url="https://api.binance.com",
+    stream_url="wss://stream.binance.com:9443/stream",
+    weight_limit=6_000,
+    ping="/api/v3/ping",
+    time="/api/v3/time",
+    info="/api/v3/exchangeInfo",
+    info_weight=20,
+    klines="/api/v3/klines",
+    klines_weights=((1_000, 2),),
+    tickers="/api/v3/ticker/24hr",
+    tickers_weight=80,
+    prices=None,
+    prices_weight=0,
+    news=None,
+    patience=Patience(65_000, 75_000, 65_000, tells_within=3_500, by_klines=True),
+)
+VENUES: Final = {venue.name: venue for venue in (USDM, SPOT)}
+
+
+def venue_of(name: str) -> Venue:
+    """Give a venue by its name; raises UnknownName for one that is not there."""
+    if name not in VENUES:
+        raise UnknownName("exchange", name, VENUES)
+    return VENUES[name]
