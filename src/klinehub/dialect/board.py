@@ -1,21 +1,17 @@
 """Who follows what: the streams that exist, their subscribers, and the publishing of events to them."""
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from klinehub.dialect.digits import U8
 from klinehub.dialect.frames import Events, Sheet, Stencil, continuous_stencil, kline_stencil
+from klinehub.dialect.manner import FUTURES, Manner
 from klinehub.dialect.source import Source
 from klinehub.dialect.wire import Envelopes, envelope, frame
 from klinehub.domain.listing import Listing
 from klinehub.domain.timeframe import TIMEFRAMES, Timeframe
-
-MARKET_TOPICS: Final = frozenset(
-    {"!miniTicker@arr", "!ticker@arr", "!markPrice@arr", "!markPrice@arr@1s", "!contractInfo"},
-)
-SYMBOL_TOPICS: Final = frozenset({"miniTicker", "ticker", "markPrice", "markPrice@1s"})
 
 
 class Line(NamedTuple):
@@ -44,8 +40,9 @@ class Board:
     them real.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, manner: Manner = FUTURES) -> None:
         self.source = source
+        self.manner = manner
         self.sheet = Sheet()
         self.lines: list[Line] = []
         self.counts = np.zeros(64, np.int64)
@@ -110,15 +107,20 @@ class Board:
             return number
         what, _, interval = name.partition("@")[2].partition("_")
         frame_ = TIMEFRAMES.get(interval)
-        if frame_ is None or what not in {"kline", "continuousKline"}:
+        known = {"kline", "continuousKline"} if self.manner.contracts else {"kline"}
+        if frame_ is None or what not in known:
             return None
         subject = name.partition("@")[0]
         listing = self._symbol(subject) if what == "kline" else self._contract(subject)
         if listing is None:
             return None
         scale = self.source.klines(listing.symbol, frame_, None, 0, 0).scale
-        cut = kline_stencil if what == "kline" else continuous_stencil
-        return self._add(Line(name, listing.symbol, frame_), cut(listing, scale, frame_))
+        stencil = (
+            kline_stencil(listing, scale, frame_, bare_zero=self.manner.bare_zero)
+            if what == "kline"
+            else continuous_stencil(listing, scale, frame_)
+        )
+        return self._add(Line(name, listing.symbol, frame_), stencil)
 
     def _add(self, line: Line, stencil: Stencil) -> int:
         number = self.sheet.add(stencil)
@@ -143,10 +145,10 @@ class Board:
         return None
 
     def _is_topic(self, name: str) -> bool:
-        if name in MARKET_TOPICS:
+        if name in self.manner.market_topics:
             return True
         subject, _, what = name.partition("@")
-        return what in SYMBOL_TOPICS and self._symbol(subject) is not None
+        return what in self.manner.symbol_topics and self._symbol(subject) is not None
 
     def publish_klines(self, events: Events) -> None:
         """Send rendered kline events to their followers, one write for each."""

@@ -55,8 +55,8 @@ def put_fixed(buffer: U8, at: int, mantissa: int, decimals: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def put_volume(buffer: U8, at: int, mantissa: int, decimals: int) -> int:
-    """Print a volume as futures do: a zero is "0", anything else has all its decimals."""
-    if mantissa == 0:
+def put_volume(buffer: U8, at: int, mantissa: int, decimals: int, bare: int) -> int:
+    """Print a volume with all its decimals; with *bare* (1 or 0) a zero is "0", as on futures."""
+    if mantissa == 0 and bare == 1:
         return put_fixed(buffer, at, 0, 0)
     return put_fixed(buffer, at, mantissa, decimals)

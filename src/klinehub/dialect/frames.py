@@ -33,8 +33,9 @@ I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
 EVENT_BYTES: Final = 640
-# Columns of a stream's numbers: the bounds of its three pieces, decimals, length and offset of its bars.
-_A, _B, _C, _END, PRICE, BASE, MONEY, LENGTH, OFFSET, PERIOD = range(10)
+# Columns of a stream's numbers: the bounds of its three pieces, decimals, length and offset of its bars, and
+# whether a zero is printed bare.
+_A, _B, _C, _END, PRICE, BASE, MONEY, LENGTH, OFFSET, BARE, COLUMNS = range(11)
 
 
 def _bytes(text: str) -> U8:
@@ -59,9 +60,12 @@ class Stencil(NamedTuple):
     third: bytes
     decimals: tuple[int, int, int]
     timeframe: Timeframe
+    bare_zero: bool = True
 
 
-def kline_stencil(listing: Listing, decimals: tuple[int, int, int], timeframe: Timeframe) -> Stencil:
+def kline_stencil(
+    listing: Listing, decimals: tuple[int, int, int], timeframe: Timeframe, *, bare_zero: bool = True
+) -> Stencil:
     """Cut the event of `<symbol>@kline_<interval>`."""
     name = listing.symbol
     return Stencil(
@@ -70,6 +74,7 @@ def kline_stencil(listing: Listing, decimals: tuple[int, int, int], timeframe: T
         f',"s":"{name}","i":"{timeframe.name}","f":'.encode(),
         decimals,
         timeframe,
+        bare_zero,
     )
 
 
@@ -89,7 +94,7 @@ class Sheet:
 
     def __init__(self) -> None:
         self.size = 0
-        self.numbers = np.zeros((64, PERIOD), np.int64)
+        self.numbers = np.zeros((64, COLUMNS), np.int64)
         self.pool = np.zeros(4096, np.uint8)
         self._used = 0
 
@@ -104,7 +109,8 @@ class Sheet:
         cuts = np.cumsum([self._used, *map(len, pieces)])
         self.pool[self._used : cuts[-1]] = np.frombuffer(text, np.uint8)
         frame = stencil.timeframe
-        self.numbers[self.size] = (*cuts, *stencil.decimals, frame.milliseconds, frame.offset)[:PERIOD]
+        period = (frame.milliseconds, frame.offset)
+        self.numbers[self.size] = (*cuts, *stencil.decimals, *period, stencil.bare_zero)
         self._used = int(cuts[-1])
         self.size += 1
         return self.size - 1
@@ -133,17 +139,17 @@ def _put_event(
         at = put_bytes(buffer, at, _FIELDS[w])
         at = put_price(buffer, at, price[_PRICES_OUT[w]], spec[PRICE])
     at = put_bytes(buffer, at, _FIELDS[4])
-    at = put_volume(buffer, at, word[VOLUME], spec[BASE])
+    at = put_volume(buffer, at, word[VOLUME], spec[BASE], spec[BARE])
     at = put_bytes(buffer, at, _FIELDS[5])
     at = put_int(buffer, at, trades)
     at = put_bytes(buffer, at, _FIELDS[6])
     at = put_bytes(buffer, at, _TRUE if closed == 1 else _FALSE)
     at = put_bytes(buffer, at, _FIELDS[7])
-    at = put_volume(buffer, at, word[QUOTE], spec[MONEY])
+    at = put_volume(buffer, at, word[QUOTE], spec[MONEY], spec[BARE])
     at = put_bytes(buffer, at, _FIELDS[8])
-    at = put_volume(buffer, at, word[TAKER_BASE], spec[BASE])
+    at = put_volume(buffer, at, word[TAKER_BASE], spec[BASE], spec[BARE])
     at = put_bytes(buffer, at, _FIELDS[9])
-    at = put_volume(buffer, at, word[TAKER_QUOTE], spec[MONEY])
+    at = put_volume(buffer, at, word[TAKER_QUOTE], spec[MONEY], spec[BARE])
     return put_bytes(buffer, at, _END_OF_EVENT)
 
 

@@ -61,13 +61,15 @@ def number(query: Mapping[str, str], name: str) -> int | None:
     return int(value)
 
 
-def asked_klines(query: Mapping[str, str]) -> Asked:
-    """Check interval, times and limit of a klines request."""
+def asked_klines(query: Mapping[str, str], most: int = MOST_ROWS, *, cut: bool = False) -> Asked:
+    """Check interval, times and limit of a klines request; with *cut* no limit is too large."""
     interval = mandatory(query, "interval")
     if interval not in TIMEFRAMES:
         raise Rejected(-1120, "Invalid interval.")
     limit = number(query, "limit")
-    if limit is not None and not 1 <= limit <= MOST_ROWS:
+    if limit is not None and cut:
+        limit = min(limit, most)
+    if limit is not None and not 1 <= limit <= most:
         raise Rejected(-1130, "Data sent for parameter 'limit' is not valid.")
     start, end = number(query, "startTime"), number(query, "endTime")
     if start is not None and end is not None and start > end:

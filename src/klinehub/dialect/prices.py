@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from klinehub.dialect.render import price_text, volume_text
 from klinehub.dialect.source import Mark, Ticker, Trade
+from klinehub.domain.listing import SPOT
 
 _EIGHT: Final = 8
 _DAY: Final = 86_400_000
@@ -15,7 +16,7 @@ def eight(mantissa: int) -> str:
     return f"{sign}{abs(mantissa) // 10**_EIGHT}.{abs(mantissa) % 10**_EIGHT:08d}"
 
 
-def _texts(ticker: Ticker) -> dict[str, str]:
+def ticker_texts(ticker: Ticker, *, bare_zero: bool = True) -> dict[str, str]:
     """Print what REST and streams share of a 24-hour ticker."""
     row, (price, base, quote) = ticker.bar.rows[0], ticker.bar.scale
     opened, last = float(row["open"]), float(row["close"])
@@ -31,15 +32,15 @@ def _texts(ticker: Ticker) -> dict[str, str]:
         "open": price_text(opened, price),
         "high": price_text(float(row["high"]), price),
         "low": price_text(float(row["low"]), price),
-        "volume": volume_text(volume, base),
-        "quote": volume_text(money, quote),
+        "volume": volume_text(volume, base, bare_zero=bare_zero),
+        "quote": volume_text(money, quote, bare_zero=bare_zero),
         "quantity": volume_text(10**base, base),
     }
 
 
 def day_ticker(ticker: Ticker) -> dict[str, Any]:
     """Give the body of /fapi/v1/ticker/24hr for one symbol."""
-    text = _texts(ticker)
+    text = ticker_texts(ticker)
     return {
         "symbol": ticker.listing.symbol,
         "priceChange": text["change"],
@@ -93,13 +94,17 @@ def funding_info(mark: Mark) -> dict[str, Any]:
 
 
 def _status(ticker: Ticker) -> dict[str, Any]:
-    """Give the pair and the kind of margin, which all-market streams carry since the two were merged."""
-    return {"ps": ticker.listing.pair, "st": 1}
+    """Give the pair and the kind of margin, which futures' streams carry since the two were merged."""
+    return {} if ticker.listing.contract_type == SPOT else {"ps": ticker.listing.pair, "st": 1}
+
+
+def _event_texts(ticker: Ticker) -> dict[str, str]:
+    return ticker_texts(ticker, bare_zero=ticker.listing.contract_type != SPOT)
 
 
 def mini_ticker_event(ticker: Ticker, now: int) -> dict[str, Any]:
     """Give a 24hrMiniTicker event."""
-    text = _texts(ticker)
+    text = _event_texts(ticker)
     return {
         "e": "24hrMiniTicker",
         "E": now,
@@ -116,7 +121,7 @@ def mini_ticker_event(ticker: Ticker, now: int) -> dict[str, Any]:
 
 def ticker_event(ticker: Ticker, now: int) -> dict[str, Any]:
     """Give a 24hrTicker event."""
-    text = _texts(ticker)
+    text = _event_texts(ticker)
     return {
         "e": "24hrTicker",
         "E": now,

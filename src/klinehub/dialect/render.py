@@ -43,17 +43,17 @@ def _put_row(buffer: U8, at: int, word: I64, price: F64, decimals: I64, close_ti
         buffer[at] = 44
         at = put_price(buffer, at + 1, price[w], decimals[0])
     buffer[at] = 44
-    at = put_volume(buffer, at + 1, word[VOLUME], decimals[1])
+    at = put_volume(buffer, at + 1, word[VOLUME], decimals[1], decimals[3])
     buffer[at] = 44
     at = put_int(buffer, at + 1, close_time)
     buffer[at] = 44
-    at = put_volume(buffer, at + 1, word[QUOTE], decimals[2])
+    at = put_volume(buffer, at + 1, word[QUOTE], decimals[2], decimals[3])
     buffer[at] = 44
     at = put_int(buffer, at + 1, word[TRADES])
     buffer[at] = 44
-    at = put_volume(buffer, at + 1, word[TAKER_BASE], decimals[1])
+    at = put_volume(buffer, at + 1, word[TAKER_BASE], decimals[1], decimals[3])
     buffer[at] = 44
-    at = put_volume(buffer, at + 1, word[TAKER_QUOTE], decimals[2])
+    at = put_volume(buffer, at + 1, word[TAKER_QUOTE], decimals[2], decimals[3])
     buffer[at] = 44
     at = put_fixed(buffer, at + 1, 0, 0)
     buffer[at] = 93
@@ -75,12 +75,12 @@ def _put_rows(words: I64, prices: F64, decimals: I64, length: int, offset: int, 
     return at + 1
 
 
-def rows_json(exact: Exact, timeframe: Timeframe) -> bytes:
-    """Print exact rows as the JSON body of /fapi/v1/klines, digit for digit as the exchange would."""
+def rows_json(exact: Exact, timeframe: Timeframe, *, bare_zero: bool = True) -> bytes:
+    """Print exact rows as the JSON body of a klines answer, digit for digit as the exchange would."""
     rows = np.ascontiguousarray(exact.rows)
     words = rows.view(np.int64).reshape(-1, ROW_WORDS)
     buffer = np.empty(len(rows) * _ROW_BYTES + 2, np.uint8)
-    decimals = np.array(exact.scale, np.int64)
+    decimals = np.array([*exact.scale, bare_zero], np.int64)
     prices = rows.view(np.float64).reshape(-1, ROW_WORDS)
     size = _put_rows(words, prices, decimals, timeframe.milliseconds, timeframe.offset, buffer)
     return buffer[:size].tobytes()
@@ -98,9 +98,9 @@ def price_text(price: float, decimals: int) -> str:
     return _fixed(int(np.rint(price * 10.0**decimals)), decimals)
 
 
-def volume_text(mantissa: int, decimals: int) -> str:
-    """Print a volume with all its decimals, a zero as 0, as `put_volume` does."""
-    return _fixed(mantissa, decimals) if mantissa else "0"
+def volume_text(mantissa: int, decimals: int, *, bare_zero: bool = True) -> str:
+    """Print a volume with all its decimals, a *bare_zero* as 0, as `put_volume` does."""
+    return _fixed(mantissa, decimals) if mantissa or not bare_zero else "0"
 
 
 def twelve_fields(exact: Exact, timeframe: Timeframe) -> list[list[int | str]]:

@@ -2,12 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 from aiohttp import web
 
 from klinehub.dialect.info import exchange_info
+from klinehub.dialect.manner import FUTURES, Manner
 from klinehub.dialect.params import (
     Rejected,
     asked_klines,
@@ -20,14 +21,13 @@ from klinehub.dialect.prices import day_ticker, funding_info, mark_price, price_
 from klinehub.dialect.render import rows_json
 from klinehub.dialect.source import Source
 from klinehub.dialect.tally import Refused, Tally
-from klinehub.dialect.weights import weight_of
 from klinehub.domain.listing import Listing
 
 _JSON: Final = "application/json"
 _CONTRACTS: Final = ("PERPETUAL", "CURRENT_QUARTER", "NEXT_QUARTER", "TRADIFI_PERPETUAL")
 # Symbols that keep their endpoints though nothing trades there any more.
 
-Answer = Callable[["Rest", Mapping[str, str]], bytes]
+Answer = Callable[[Any, Mapping[str, str]], bytes]
 Tap = Callable[[web.Request, Callable[[web.Request], web.Response]], Awaitable[web.StreamResponse]]
 
 
@@ -37,6 +37,9 @@ class Rest:
     A `tap`, where there is one, gets each request with the way to answer it, and answers as it likes.
     Weight is counted and answers are dated by `clock`, whatever the source's own clock says.
     """
+
+    manner: ClassVar[Manner] = FUTURES
+    routes: ClassVar[Mapping[str, Answer]]
 
     def __init__(self, source: Source, tally: Tally) -> None:
         self.source = source
@@ -60,7 +63,7 @@ class Rest:
         # Exchange time: the server would tell the machine's own.
         used, headers = 0, {"Date": formatdate(now / 1000, usegmt=True)}
         try:
-            used = self.tally.spend(address, weight_of(request.path, request.query), now).used
+            used = self.tally.spend(address, self.manner.weigh(request.path, request.query), now).used
             body, status = self._body(request), 200
         except Rejected as error:
             body = msgspec.json.encode({"code": error.code, "msg": error.message})
@@ -74,7 +77,7 @@ class Rest:
         return response
 
     def _body(self, request: web.Request) -> bytes:
-        answer = _ROUTES.get(request.path)
+        answer = self.routes.get(request.path)
         if answer is None or request.method != "GET":
             raise invalid_path(request.path, request.method)
         if len(request.query) != len(set(request.query)):
@@ -122,30 +125,33 @@ class Rest:
 
     def _klines(self, symbol: str, query: Mapping[str, str]) -> bytes:
         """Apply the range rules: oldest rows from a start, else the newest; bounds are open times."""
-        asked = asked_klines(query)
+        manner = self.manner
+        asked = asked_klines(query, manner.most_rows, cut=manner.cuts_rows)
         frame, now = asked.timeframe, self.source.clock.now()
         last = frame.index(now if asked.end is None else min(asked.end, now))
         first = None if asked.start is None else frame.index(max(asked.start, 0) - 1) + 1
-        return rows_json(self.source.klines(symbol, frame, first, last, asked.limit), frame)
+        rows = self.source.klines(symbol, frame, first, last, asked.limit)
+        return rows_json(rows, frame, bare_zero=manner.bare_zero)
 
     def day_tickers(self, query: Mapping[str, str]) -> bytes:
         """Give the last 24 hours of a symbol or of all that trade."""
-        return self._each(query, self._day_ticker)
+        return self.each(query, self._day_ticker)
 
     def prices(self, query: Mapping[str, str]) -> bytes:
         """Give the last price of a symbol or of all that trade."""
-        return self._each(query, self._price)
+        return self.each(query, self._price)
 
     def marks(self, query: Mapping[str, str]) -> bytes:
         """Give mark price and funding of a symbol or of all that trade."""
-        return self._each(query, self._mark)
+        return self.each(query, self._mark)
 
     def fundings(self, _: Mapping[str, str]) -> bytes:
         """Give the funding intervals of the perpetuals that trade."""
         marks = (self.source.mark(one.symbol) for one in self.source.listings() if one.trading)
         return msgspec.json.encode([funding_info(mark) for mark in marks if mark and mark.next_funding])
 
-    def _each(self, query: Mapping[str, str], one: Callable[[Listing], dict[str, Any] | None]) -> bytes:
+    def each(self, query: Mapping[str, str], one: Callable[[Listing], dict[str, Any] | None]) -> bytes:
+        """Give the body that *one* makes of the symbol asked for, or of each that trades."""
         if "symbol" in query:
             body = one(self.known(query))
             if body is None:
@@ -176,7 +182,7 @@ class Rest:
 
 
 _WORTH_ZIPPING: Final = 200_000
-_ROUTES: Final[dict[str, Answer]] = {
+Rest.routes = {
     # Some clients of the futures say hello to the spot exchange first.
     "/api/v3/ping": Rest.ping,
     "/api/v3/time": Rest.time,

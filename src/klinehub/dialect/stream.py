@@ -18,6 +18,7 @@ from klinehub.domain.clock import Clock
 _PATH: Final = re.compile(r"(?:/(?P<route>market|public|private))?/(?P<kind>ws|stream)(?:/(?P<names>.*))?")
 _METHODS: Final = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 _MOST_ID: Final = 2**64
+_LONGEST_ID: Final = 36
 _POLICY: Final = 1008
 
 
@@ -26,7 +27,8 @@ class Rules:
     """The limits of a connection; seconds are real seconds.
 
     `burst` messages may come at once, after that `rate` a second. `backlog` is how many unsent bytes a
-    connection may hold before it is cut. `legacy_silent` mutes everything that is not on /market.
+    connection may hold before it is cut. `legacy_silent` mutes everything that is not on /market, and with
+    `any_id` the id of a request need not be a number.
     """
 
     streams: int = 1024
@@ -37,6 +39,13 @@ class Rules:
     lifetime: float = 86_400.0
     backlog: int = 8 * 2**20
     legacy_silent: bool = True
+    any_id: bool = False
+
+
+# Spot: no routes, and the ids of requests may be text or null.
+SPOT_RULES: Final = Rules(
+    burst=5, rate=5.0, ping_every=20.0, pong_within=60.0, legacy_silent=False, any_id=True
+)
 
 
 class _Fault(Exception):
@@ -232,11 +241,11 @@ class Connection:
         """Answer one control message."""
         request: Any = None
         try:
-            request = _parsed(text)
+            request = _parsed(text, any_id=self._streams.rules.any_id)
             answer = {"result": self._obey(request), "id": request["id"]}
         except _Fault as fault:
             answer = {"error": {"code": fault.code, "msg": fault.message}}
-            if isinstance(request, dict) and _is_id(request.get("id")):
+            if isinstance(request, dict) and _is_id(request.get("id"), any_id=self._streams.rules.any_id):
                 answer["id"] = request["id"]
             self.send(frame(msgspec.json.encode(answer)))
             if fault.code == 4:
@@ -280,11 +289,13 @@ class Connection:
             self._streams.board.unfollow(self, name)
 
 
-def _is_id(value: object) -> bool:
+def _is_id(value: object, *, any_id: bool) -> bool:
+    if any_id and (value is None or (isinstance(value, str) and len(value) <= _LONGEST_ID)):
+        return True
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_ID
 
 
-def _parsed(text: str | bytes) -> dict[str, Any]:
+def _parsed(text: str | bytes, *, any_id: bool) -> dict[str, Any]:
     """Read a control message; raises the fault that the exchange would name."""
     try:
         request = msgspec.json.decode(text)
@@ -295,7 +306,7 @@ def _parsed(text: str | bytes) -> dict[str, Any]:
     if request["method"] not in _METHODS:
         known = ", ".join(f"`{name}`" for name in _METHODS)
         raise _Fault(2, f"Invalid request: unknown variant `{request['method']}`, expected one of {known}")
-    if not _is_id(request.get("id")):
+    if not _is_id(request.get("id"), any_id=any_id):
         raise _Fault(2, "Invalid request: request ID must be an unsigned integer")
     return request
 

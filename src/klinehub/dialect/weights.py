@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 LIMIT_PER_MINUTE: Final = 2400
+SPOT_LIMIT_PER_MINUTE: Final = 6000
 # Rows up to which a klines request costs the weight beside it; asking for no number of rows costs 5.
 _ROWS: Final = (100, 500, 1000)
 _COSTS: Final = (1, 2, 5, 10)
@@ -17,6 +18,15 @@ _FOR_ALL: Final = {
     # Counted by requests, not by weight.
     "/fapi/v1/fundingInfo": 0,
 }
+# Spot: the weight of a request, and of the same for all symbols.
+_SPOT: Final = {
+    "/api/v3/klines": (2, 2),
+    "/api/v3/exchangeInfo": (20, 20),
+    "/api/v3/ticker/24hr": (2, 80),
+    "/api/v3/ticker/price": (2, 4),
+}
+# What spot's 24 h tickers of several named symbols weigh, up to so many.
+_NAMED: Final = ((20, 2), (100, 40))
 
 
 def klines_weight(limit: str | None) -> int:
@@ -31,3 +41,15 @@ def weight_of(path: str, query: Mapping[str, str]) -> int:
     if path in {"/fapi/v1/klines", "/fapi/v1/continuousKlines"}:
         return klines_weight(query.get("limit"))
     return 1 if query.get("symbol") else _FOR_ALL.get(path, 1)
+
+
+def spot_weight_of(path: str, query: Mapping[str, str]) -> int:
+    """Give the weight of a request to the spot market, by its documentation."""
+    one, all_symbols = _SPOT.get(path, (1, 1))
+    if query.get("symbol"):
+        return one
+    names = query.get("symbols")
+    if not names or not path.endswith("/24hr"):
+        return all_symbols
+    count = names.count(",") + 1
+    return next((weight for most, weight in _NAMED if count <= most), all_symbols)

@@ -9,12 +9,13 @@ from aiohttp import web
 
 from klinehub.dialect.board import Board
 from klinehub.dialect.frames import IDS_PER_MINUTE
+from klinehub.dialect.manner import FUTURES, SPOT
 from klinehub.dialect.render import rows_json, volume_text
 from klinehub.dialect.rest import Rest
 from klinehub.dialect.source import Mark, Ticker, Trade
-from klinehub.dialect.stream import Rules, Streams
+from klinehub.dialect.spot import SpotRest
+from klinehub.dialect.stream import SPOT_RULES, Rules, Streams
 from klinehub.dialect.tally import Tally
-from klinehub.dialect.weights import LIMIT_PER_MINUTE
 from klinehub.domain.clock import Clock
 from klinehub.domain.kline import ROW, Exact, Scale
 from klinehub.domain.listing import Listing
@@ -139,7 +140,7 @@ class Exchange:
         limits: bool = True,
         rules: Rules | None = None,
         flat_closes: bool = True,
-        weight_limit: int = LIMIT_PER_MINUTE,
+        weight_limit: int | None = None,
         pulse: float = PULSE_SECONDS,
     ) -> None:
         if not 0 < pulse <= _SLOWEST_PULSE:
@@ -147,14 +148,17 @@ class Exchange:
         self.market = market
         self.clock = clock
         self.source = MarketSource(market, clock)
-        self.tally = Tally(limits, weight_limit)
-        self.rest = Rest(self.source, self.tally)
-        self.board = Board(self.source)
-        self.streams = Streams(self.board, clock, rules or Rules())
+        self.manner = SPOT if market.spot else FUTURES
+        self.tally = Tally(limits, self.manner.weight_limit if weight_limit is None else weight_limit)
+        self.rest = (SpotRest if market.spot else Rest)(self.source, self.tally)
+        self.board = Board(self.source, self.manner)
+        self.streams = Streams(self.board, clock, rules or (SPOT_RULES if market.spot else Rules()))
         self.unavailable = market.unavailable
         self.default_timeframes = market.default_timeframes
         self.pulse = pulse
         self.pacer = Pacer(market, self.board, flat_closes=flat_closes)
+        # A kline is told once in so many pulses.
+        self._every = max(1, round(self.manner.kline_every / pulse))
         self._tellers = Tellers(self.source, self.board, second=round(1.0 / pulse))
 
     def prepare(self) -> None:
@@ -162,9 +166,10 @@ class Exchange:
         now = self.clock.now()
         symbol = self.market.instruments[0].symbol
         frame = timeframe("1m")
-        rows_json(self.source.klines(symbol, frame, None, frame.index(now), 2), frame)
+        rows = self.source.klines(symbol, frame, None, frame.index(now), 2)
+        rows_json(rows, frame, bare_zero=self.manner.bare_zero)
         self.source.ticker(symbol)
-        board, follower = Board(self.source), _Nobody()
+        board, follower = Board(self.source, self.manner), _Nobody()
         board.follow(follower, f"{symbol.lower()}@kline_1m")
         board.follow(follower, f"{symbol.lower()}@kline_5m")
         pacer = Pacer(self.market, board, flat_closes=True)
@@ -188,7 +193,7 @@ class Exchange:
                 await asyncio.sleep(0)
             if loop.time() >= pulse:
                 now = self.clock.now()
-                if now // MINUTE * MINUTE == minute:
+                if now // MINUTE * MINUTE == minute and pulses % self._every == 0:
                     self.pacer.pulse(now)
                 pulses += 1
                 self._tellers.tell(now, pulses)

@@ -121,9 +121,9 @@ def log_prices(keys: I64, shape: F64, day: int, steps: F64, out: F64) -> None:
 @njit(cache=True, nogil=True)
 def _volume(shape: F64, seed: int, price: int, stir: float, hour: int, forced: int, bar: I64) -> None:
     """Set trades and volume of an hour; a quiet one can be left with no trade at all."""
-    money = shape[TURNOVER] * season(hour) * stir * math.exp(0.35 * bell(seed, 3))
-    steps = money / (price * shape[TICK] * shape[STEP])
-    trades = money / (shape[TRADE_SIZE] * (0.7 + 0.6 * uniform(seed, 4)))
+    paid = shape[TURNOVER] * season(hour) * stir * math.exp(0.35 * bell(seed, 3))
+    steps = paid / (price * shape[TICK] * shape[STEP])
+    trades = paid / (shape[TRADE_SIZE] * (0.7 + 0.6 * uniform(seed, 4)))
     bar[TRADES] = min(int(trades + uniform(seed, 5)), int(steps))
     if forced == 1:
         bar[TRADES] = max(bar[TRADES], 1)
@@ -145,7 +145,7 @@ def _range(seed: int, opened: int, closed: int, reach: float, bar: I64) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _money(seed: int, bar: I64) -> None:
+def money(seed: int, bar: I64) -> None:
     """Set quote volume and the takers' share so that both sides trade between low and high."""
     low, high, volume = bar[LOW], bar[HIGH], bar[VOLUME]
     at = min(max(0.5 + 0.12 * bell(seed, 6), 0.05), 0.95)
@@ -187,5 +187,5 @@ def draw_hours(keys: I64, shape: F64, first_day: int, first_hour: int, out: I64)
                 flatten(bar, last)
                 continue
             _range(seed, opened, closed, 0.5 * shape[OWN_VOL] * steps[h] * closed, bar)
-            _money(seed, bar)
+            money(seed, bar)
             last = bar[CLOSE]

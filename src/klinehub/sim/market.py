@@ -28,7 +28,11 @@ MINUTE_FRAME: Final = timeframe("1m")
 
 
 class Instrument(NamedTuple):
-    """One symbol of a market: its steps, its life (ms UTC) and the seed of its inner paths."""
+    """One symbol of a market: its steps, its life (ms UTC) and the seed of its inner paths.
+
+    *money* is the quote mantissa of a tick times a step where quote volumes are printed with other decimals
+    than those of both together, as on spot.
+    """
 
     symbol: str
     scale: Scale
@@ -37,11 +41,13 @@ class Instrument(NamedTuple):
     onboard: int
     end: int | None
     seed: int
+    money: int | None = None
 
     @property
     def units(self) -> I64:
-        """Mantissa per tick, per step, and 10**price decimals."""
-        return np.array([self.tick, self.step, 10**self.scale.price], np.int64)
+        """Mantissa per tick, per step, 10**price decimals, and quote mantissa per tick times step."""
+        money = self.tick * self.step if self.money is None else self.money
+        return np.array([self.tick, self.step, 10**self.scale.price, money], np.int64)
 
 
 class Change(NamedTuple):
@@ -55,12 +61,14 @@ class Market(ABC):
     """The truth behind a simulated exchange.
 
     `unavailable` names the fields (of dtype ROW) that the truth does not hold; `default_timeframes`
-    are those that suit it; `instruments` are all symbols that ever have bars, in order.
+    are those that suit it; `instruments` are all symbols that ever have bars, in order. `spot` says that it
+    is no market of contracts.
     """
 
     grain: Timeframe
     default_timeframes: tuple[str, ...] = ("1m", "5m", "15m", "1h")
     unavailable: frozenset[str] = frozenset()
+    spot: bool = False
 
     def __init__(self, instruments: Sequence[Instrument]) -> None:
         self.instruments = tuple(instruments)

@@ -100,7 +100,7 @@ class Pacer:
         self.flat_closes = flat_closes
         self.tap: Callable[[I64, I64, int, bool], None] | None = None
         size = len(market.instruments)
-        self._units = np.array([one.units for one in market.instruments], np.int64).reshape(-1, 3)
+        self._units = np.array([one.units for one in market.instruments], np.int64).reshape(-1, 4)
         self._state = np.zeros((0, 4), np.int64)
         self._parts = np.zeros((0, WORDS), np.int64)
         self._slots = np.zeros((size, SLOTS, WORDS), np.int64)

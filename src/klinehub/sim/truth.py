@@ -81,20 +81,20 @@ def roll_up(bars: I64, length: int, offset: int, out: I64) -> int:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def to_rows(bars: I64, units: I64, words: I64, prices: npt.NDArray[np.float64]) -> None:
-    """Write bars as exact rows; `units` is mantissa per tick, per step and 10**price decimals.
+    """Write bars as exact rows; `units` are an instrument's.
 
     `words` and `prices` are two views of the same rows.
     """
-    tick, step, power = units[0], units[1], float(units[2])
+    tick, step, power, money = units[0], units[1], float(units[2]), units[3]
     for i in range(bars.shape[0]):
         words[i, OPEN_TIME] = bars[i, OPEN_TIME]
         for w in range(OPEN, CLOSE + 1):
             prices[i, w] = float(bars[i, w] * tick) / power
         words[i, VOLUME] = bars[i, VOLUME] * step
-        words[i, QUOTE] = bars[i, QUOTE] * tick * step
+        words[i, QUOTE] = bars[i, QUOTE] * money
         words[i, TRADES] = bars[i, TRADES]
         words[i, TAKER_BASE] = bars[i, TAKER_BASE] * step
-        words[i, TAKER_QUOTE] = bars[i, TAKER_QUOTE] * tick * step
+        words[i, TAKER_QUOTE] = bars[i, TAKER_QUOTE] * money
 
 
 def rolled(bars: I64, timeframe: Timeframe) -> I64:
