@@ -32,10 +32,11 @@ from klinehub.feed.base import Network
 from klinehub.feed.budget import WeightGate
 from klinehub.feed.core import GRACE, Core
 from klinehub.feed.decisions import BarClosed, Correction, Decisions, Fetch
-from klinehub.feed.listing_changes import changes, wanted
+from klinehub.feed.listing_changes import changes, only, wanted
 from klinehub.feed.live import Live
 from klinehub.feed.network import endpoint
 from klinehub.feed.rest import RestClient
+from klinehub.feed.spot import Choose, Spot
 from klinehub.feed.subscribers import Subscribers
 from klinehub.feed.timing import Timing
 from klinehub.feed.use import Use
@@ -79,6 +80,8 @@ class Hub(Scans):
         account: Account | None = None,
         on_plan: Callable[[Plan], None] = lambda _: None,
         on_progress: Callable[[Progress], None] = lambda _: None,
+        on_news: Callable[[Decisions], None] = lambda _: None,
+        choose: Choose | None = None,
     ) -> None:
         self.settings = settings
         self.timeframes: tuple[Timeframe, ...] = in_order(settings.timeframes)
@@ -108,8 +111,12 @@ class Hub(Scans):
         self.summary: Summary | None = None
         self.hits = 0
         self.misses = 0
+        self.spot: Spot | None = None
         self._network = network
+        self._account = account
         self._jitter = jitter
+        self._choose_by = choose
+        self._on_news = on_news
         self._on_plan = on_plan
         self._on_progress = on_progress
         self._group = asyncio.TaskGroup()
@@ -178,6 +185,10 @@ class Hub(Scans):
             self._spawn(self.choosing.keep())
         elif self.live.market_data is not None:
             await self.live.market_data.once()
+        if self.spot is not None and self.settings.streams:
+            self._spawn(self.spot.run())
+        elif self.spot is not None:
+            await self.spot.once()
 
     async def _open_streams(self) -> None:
         """Subscribe before history is asked for, so that no close falls between the two."""
@@ -223,6 +234,11 @@ class Hub(Scans):
         # After the first call, so that the time is read over a connection that is already there.
         await self.timing.read()
         self.listings = {listing.symbol: listing for listing in listings}
+        if self._choose_by is not None:
+            self.symbols = self._choose_by(listings)
+            if not self.symbols:
+                raise DefinitionError(f"{venue.name} has no pair of what is followed.")
+            return
         if settings.symbols:
             for symbol in settings.symbols:
                 if symbol not in self.listings:
@@ -278,6 +294,9 @@ class Hub(Scans):
         )
         self.core.watch(self.symbols)
         self._lay_out_scans()
+        if settings.spot and self.ring.beside is not None:
+            contracts = lambda: [self.listings[symbol] for symbol in self.symbols]
+            self.spot = Spot(self.ring, self.ring.beside, contracts, self._open_spot)
         self.live = Live(
             self.core,
             self.rest,
@@ -291,9 +310,24 @@ class Hub(Scans):
             poll=settings.open_interest,
         )
 
+    def _open_spot(self, choose: Choose, on_news: Callable[[Decisions], None]) -> "Hub":
+        """Make the hub that follows the spot pairs beside this one."""
+        return Hub(
+            self.settings.of_spot,
+            clock=self.clock,
+            network=self._network,
+            jitter=self._jitter,
+            account=self._account,
+            on_news=on_news,
+            choose=choose,
+        )
+
     def _take(self, decisions: Decisions) -> None:
         """Keep corrections and pass closes on to every subscriber."""
         self.corrections.extend(decisions.corrected)
+        if self.spot is not None:
+            self.spot.copy(event.timeframe for event in decisions.closed)
+        self._on_news(decisions)
         self.scanning.note(decisions.closed, decisions.revised)
         self._subscribers.tell(decisions.closed)
 
@@ -309,7 +343,10 @@ class Hub(Scans):
         fits = wanted(
             settings.quote, tradifi=settings.tradifi, symbols=settings.symbols, exclude=settings.exclude
         )
-        found = changes(self.listings, binance.parse_listings(answer.body), self.symbols, fits)
+        listings = binance.parse_listings(answer.body)
+        if self._choose_by is not None:
+            fits = only(self._choose_by(listings))
+        found = changes(self.listings, listings, self.symbols, fits)
         self.listings = found.listings
         self._listed.update(_since(self.listings))
         come = self.core.on_listing(found, self.now())
@@ -342,6 +379,12 @@ class Hub(Scans):
         if timeframe not in self.ring.number:
             raise UnknownName("timeframe", timeframe, self.ring.number)
         return self._panels[timeframe]
+
+    def spot_panel(self, timeframe: str) -> Panel:
+        """Give the read side of the spot pairs' bars, whose rows are the pairs; needs the setting `spot`."""
+        if self.spot is None:
+            raise DefinitionError("Spot is not followed: switch `market.spot` on.")
+        return self.spot.panel(timeframe)
 
     def klines(self, symbol: str, timeframe: str, limit: int = 300, *, forming: bool = False) -> Klines:
         """Copy a symbol's last *limit* closed bars, oldest first; with *forming* the open bar is added."""
@@ -415,6 +458,7 @@ class Hub(Scans):
             **self.live.stats(),
             "panel_bytes": self.ring.bytes,
             "resident_bytes": resident_bytes(),
+            **(self.spot.stats() if self.spot is not None else {}),
         }
 
     def scans(self, *screens: Screen, every: float | None = None) -> AsyncGenerator[Scan, None]:

@@ -8,7 +8,8 @@ import msgspec
 from klinehub.domain.universe_rules import Rules
 from klinehub.errors import DefinitionError
 from klinehub.feed.market_data import INTEREST_FIELD, MARK_FIELDS
-from klinehub.feed.venue import USDM, VENUES, venue_of
+from klinehub.feed.venue import SPOT, USDM, VENUES, venue_of
+from klinehub.panel.pairs import PAIR_FIELDS
 
 DEFAULT_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h")
 # Seconds between two askings of a symbol's open interest, where a screen needs it and nothing was said.
@@ -47,7 +48,8 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     With `choose` scans look only at those of the symbols that `rules` choose, and the file `record` keeps
     who was chosen when.
     `marks` keeps mark price, index price and funding beside the klines; `open_interest` that of each symbol,
-    asked for every so many seconds, 0 for never.
+    asked for every so many seconds, 0 for never. `spot` follows the spot pairs of the symbols too, at
+    `spot_rest_url` and `spot_stream_url`, with a budget of their own.
     """
 
     exchange: str = USDM.name
@@ -80,11 +82,28 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     record: str | None = None
     marks: bool = False
     open_interest: float = 0.0
+    spot: bool = False
+    spot_rest_url: str = ""
+    spot_stream_url: str = ""
 
     @property
     def beside(self) -> tuple[str, ...]:
         """The fields that are kept beside the klines."""
-        return (*(MARK_FIELDS if self.marks else ()), *((INTEREST_FIELD,) if self.open_interest else ()))
+        told = (*(MARK_FIELDS if self.marks else ()), *((INTEREST_FIELD,) if self.open_interest else ()))
+        return (*told, *(PAIR_FIELDS if self.spot else ()))
+
+    @property
+    def of_spot(self) -> "HubSettings":
+        """The settings of the hub that follows the spot pairs of this one's symbols."""
+        fields = ("timeframes", "native", "quote", "spare", "batch", "share", "audit", "streams", "timeout")
+        same = {name: getattr(self, name) for name in (*fields, "streams_per_socket")}
+        return HubSettings(
+            exchange=SPOT.name,
+            rest_url=self.spot_rest_url,
+            stream_url=self.spot_stream_url,
+            bars=min(self.bars, SPOT.most_rows - 1),
+            **same,
+        )
 
     def keeping(self, fields: Collection[str]) -> "HubSettings":
         """Give these settings with all switched on that keeps *fields* beside the klines."""
@@ -98,9 +117,16 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("rest_url", "stream_url", "weight_limit"):
             if getattr(self, name) in {"", _OWN}:
                 msgspec.structs.force_setattr(self, name, getattr(venue, name))
+        for name in ("spot_rest_url", "spot_stream_url"):
+            if not getattr(self, name):
+                msgspec.structs.force_setattr(self, name, getattr(SPOT, name.removeprefix("spot_")))
         for name, (least, most) in LIMITS.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise DefinitionError(f"`{name}` is {value:g}: it has to be from {least:g} to {most:g}.")
+        if venue is SPOT and (self.marks or self.open_interest or self.spot):
+            raise DefinitionError(
+                f"{venue.name} has no marks, no open interest and no spot beside it: leave these out."
+            )
         if self.bars >= venue.most_rows:
             raise DefinitionError(f"`bars` is {self.bars}: {venue.name} gives at most {venue.most_rows - 1}.")

@@ -28,6 +28,12 @@ class Changes(NamedTuple):
     listings: dict[str, Listing]
 
 
+def only(symbols: Collection[str]) -> Callable[[Listing], bool]:
+    """Give the test of whether a listing is one of *symbols*."""
+    chosen = frozenset(symbols)
+    return lambda item: item.symbol in chosen
+
+
 def wanted(
     quote: str, *, tradifi: bool, symbols: Collection[str] = (), exclude: Collection[str] = ()
 ) -> Callable[[Listing], bool]:
@@ -35,9 +41,9 @@ def wanted(
 
     It follows just *symbols* where there are any, else the perpetuals of *quote* but those in *exclude*.
     """
-    chosen, left_out = frozenset(symbols), frozenset(exclude)
-    if chosen:
-        return lambda item: item.symbol in chosen
+    left_out = frozenset(exclude)
+    if symbols:
+        return only(symbols)
     return lambda item: item.symbol not in left_out and item.fits(quote, tradifi=tradifi)
 
 

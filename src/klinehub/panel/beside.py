@@ -130,19 +130,26 @@ def _tell(mem: Memory, kept: Kept, fields: I64, rows: I64, times: I64, values: F
 
 
 @kernel
+def put(mem: Memory, kept: Kept, t: int, field: int, row: int, index: int, new: float) -> int:
+    """Keep a row's number of one bar; gives 1 if that changed a bar that had been read, else 0."""
+    bars = kept.held.shape[2]
+    if index < 0 or not _opened(kept, t, row, index):
+        return 0
+    old = kept.values[t, field, row, index % bars]
+    if old == new or (np.isnan(old) and np.isnan(new)):
+        return 0
+    kept.values[t, field, row, index % bars] = new
+    if index > kept.seen[t] or not is_closed(mem, t, row, index):
+        return 0
+    kept.changes[t, row] += 1
+    return 1
+
+
+@kernel
 def _put(mem: Memory, kept: Kept, t: int, field: int, row: int, first: int, values: F64) -> int:
-    bars, changed = kept.held.shape[2], 0
+    changed = 0
     for n in range(values.size):
-        index = first + n
-        if index < 0 or not _opened(kept, t, row, index):
-            continue
-        old, new = kept.values[t, field, row, index % bars], values[n]
-        if old == new or (np.isnan(old) and np.isnan(new)):
-            continue
-        kept.values[t, field, row, index % bars] = new
-        if index <= kept.seen[t] and is_closed(mem, t, row, index):
-            changed += 1
-    kept.changes[t, row] += changed
+        changed += put(mem, kept, t, field, row, first + n, values[n])
     return changed
 
 

@@ -17,6 +17,8 @@ BESIDE: Final = {
     "index_price": "market.marks",
     "funding_rate": "market.marks",
     "open_interest": "market.open_interest",
+    "spot_close": "market.spot",
+    "spot_quote_volume": "market.spot",
 }
 # The planes of a cube with what is kept beside: each has its place, whether it was asked for or not.
 WIDE: Final = (*PLANES, *BESIDE)
