@@ -295,8 +295,7 @@ class Hub(Scans):
         self.core.watch(self.symbols)
         self._lay_out_scans()
         if settings.spot and self.ring.beside is not None:
-            contracts = lambda: [self.listings[symbol] for symbol in self.symbols]
-            self.spot = Spot(self.ring, self.ring.beside, contracts, self._open_spot)
+            self.spot = Spot(self.ring, self.ring.beside, self._contracts, self._open_spot)
         self.live = Live(
             self.core,
             self.rest,
@@ -309,6 +308,9 @@ class Hub(Scans):
             jitter=self._jitter,
             poll=settings.open_interest,
         )
+
+    def _contracts(self) -> list[Listing]:
+        return [self.listings[symbol] for symbol in self.symbols]
 
     def _open_spot(self, choose: Choose, on_news: Callable[[Decisions], None]) -> "Hub":
         """Make the hub that follows the spot pairs beside this one."""

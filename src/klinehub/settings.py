@@ -109,7 +109,8 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
         """Give these settings with all switched on that keeps *fields* beside the klines."""
         marks = self.marks or any(name in MARK_FIELDS for name in fields)
         every = self.open_interest or (USUAL_POLL if INTEREST_FIELD in fields else 0.0)
-        return msgspec.structs.replace(self, marks=marks, open_interest=every)
+        spot = self.spot or any(name in PAIR_FIELDS for name in fields)
+        return msgspec.structs.replace(self, marks=marks, open_interest=every, spot=spot)
 
     def __post_init__(self) -> None:
         """Fill in what the exchange says, and refuse numbers that no hub can be run with."""

@@ -170,7 +170,7 @@ def refuse(*_: Any) -> bytes:
 
 def without(*paths: str) -> Any:
     """Refuse these requests from now on."""
-    return patch.dict(dialect._ROUTES, dict.fromkeys((f"/fapi/v1/{path}" for path in paths), refuse))
+    return patch.dict(dialect.Rest.routes, dict.fromkeys((f"/fapi/v1/{path}" for path in paths), refuse))
 
 
 def test_what_rest_refuses_is_counted_and_the_rest_goes_on() -> None:
@@ -245,7 +245,7 @@ def test_a_hub_of_which_nothing_is_asked_asks_nothing() -> None:
 
         return note
 
-    routes = {path: noted(path, answer) for path, answer in dialect._ROUTES.items()}
+    routes = {path: noted(path, answer) for path, answer in dialect.Rest.routes.items()}
 
     async def act(made: World) -> None:
         await asyncio.sleep(2 * MINUTE / 1000)
@@ -255,7 +255,7 @@ def test_a_hub_of_which_nothing_is_asked_asks_nothing() -> None:
             "!contractInfo"
         }
 
-    with patch.dict(dialect._ROUTES, routes):
+    with patch.dict(dialect.Rest.routes, routes):
         play(act)
     assert "/fapi/v1/klines" in asked
     assert not {path for path in asked if path.endswith(("premiumIndex", "openInterest", "fundingInfo"))}

@@ -21,6 +21,7 @@ from klinehub.sim.exchange import Exchange, Served, serve
 from klinehub.sim.loop import SimLoop, SimNetwork, run
 from klinehub.sim.market import Market
 from klinehub.sim.oracle import Remembering
+from klinehub.sim.spot import SpotMarket
 from klinehub.sim.synthetic import synthetic
 from klinehub.sim.wire import Link
 
@@ -35,10 +36,15 @@ SKEW: Final = 1_700
 
 @dataclass(frozen=True)
 class Place:
-    """What the simulated exchange is like."""
+    """What the simulated exchange is like; with *spot* it has a spot market, which the hub follows too.
+
+    With *alone* the hub follows that one only.
+    """
 
     symbols: int = SYMBOLS
     limit: int = 2400
+    spot: bool = False
+    alone: bool = False
     rate: float = 1.0
     churn_hours: int = 0
     flat_closes: bool = True
@@ -55,6 +61,7 @@ class World:
     hub: Hub
     closes: list[tuple[float, BarClosed]] = field(default_factory=list)
     weights: dict[int, int] = field(default_factory=dict)
+    spot: Served | None = None
     refusals: int = 0
 
     @property
@@ -116,18 +123,23 @@ async def world(
     loop: SimLoop, *, start: int, seed: int, place: Place, **settings: Any
 ) -> AsyncIterator[World]:
     """Open a market at *start* (ms), let a hub warm up and follow it, and gather what it announces."""
-    market = Remembering(synthetic(place.symbols, seed, start=start, churn_hours=place.churn_hours))
+    market: Market = Remembering(synthetic(place.symbols, seed, start=start, churn_hours=place.churn_hours))
     clock = Clock(start, place.rate, loop.time)
     exchange = Exchange(market, clock, weight_limit=place.limit, flat_closes=place.flat_closes)
     served = await serve(exchange, port=0, ws_port=0)
-    wanted = HubSettings(
-        rest_url=served.rest_url,
-        stream_url=f"{served.ws_url}/market/stream",
-        **{"bars": BARS, "weight_limit": place.limit} | settings,
-    )
+    spot = await serve(Exchange(SpotMarket(market), clock), port=0, ws_port=0) if place.spot else None
+    addresses: dict[str, Any] = {"rest_url": served.rest_url, "stream_url": f"{served.ws_url}/market/stream"}
+    if spot is not None and place.alone:
+        addresses = {"rest_url": spot.rest_url, "stream_url": f"{spot.ws_url}/stream"}
+        settings = {"exchange": "binance-spot", "weight_limit": 6_000} | settings
+        market = spot.exchange.market
+    elif spot is not None:
+        addresses |= {"spot_rest_url": spot.rest_url, "spot_stream_url": f"{spot.ws_url}/stream"}
+        settings = {"spot": True} | settings
+    wanted = HubSettings(**addresses, **{"bars": BARS, "weight_limit": place.limit} | settings)
     jitter = np.random.default_rng([seed, 7]).random
     hub = Hub(wanted, clock=Clock(start + SKEW, place.rate, loop.time), network=SimNetwork(), jitter=jitter)
-    made = World(loop, market, clock, served, hub)
+    made = World(loop, market, clock, spot if spot and place.alone else served, hub, spot=spot)
     try:
         with weighed(made):
             async with hub:
@@ -136,6 +148,8 @@ async def world(
                 listening.cancel()
     finally:
         await served.close()
+        if spot is not None:
+            await spot.close()
 
 
 async def listen(made: World) -> None:

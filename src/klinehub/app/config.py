@@ -46,6 +46,7 @@ TABLES: Final[dict[str, dict[str, str]]] = {
     "exchange": {
         "name": "exchange",
         **{key: key for key in ("rest_url", "stream_url", "fallback_urls", "weight_limit", "share", "audit")},
+        **{key: key for key in ("spot_rest_url", "spot_stream_url")},
     },
     "market": {
         key: key
@@ -62,6 +63,7 @@ TABLES: Final[dict[str, dict[str, str]]] = {
             "spare",
             "marks",
             "open_interest",
+            "spot",
         )
     },
     "scan": {

@@ -30,6 +30,7 @@ SETTINGS: Final = {
     "native": "market.native",
     "universe": "universe.choose",
     "marks": "market.marks",
+    "spot": "market.spot",
     "open_interest": "market.open_interest",
     "timeframe": "scan.timeframe",
     "min_score": "scan.min_score",
@@ -71,6 +72,7 @@ _HUB: Final = (
     click.option(
         "--marks", is_flag=True, default=None, help="Keep mark prices and funding beside the klines."
     ),
+    click.option("--spot", is_flag=True, default=None, help="Follow the spot pairs of the symbols too."),
     click.option(
         "--open-interest", type=float, metavar="S", help="Ask for it of each symbol every S seconds."
     ),

@@ -39,7 +39,7 @@ class Rest:
     """
 
     manner: ClassVar[Manner] = FUTURES
-    routes: ClassVar[Mapping[str, Answer]]
+    routes: ClassVar[dict[str, Answer]]
 
     def __init__(self, source: Source, tally: Tally) -> None:
         self.source = source

@@ -56,6 +56,7 @@ class Amended(Market):
         self.grain = inner.grain
         self.unavailable = inner.unavailable
         self.default_timeframes = inner.default_timeframes
+        self.spot = inner.spot
         super().__init__(inner.instruments)
         self._inner = inner
         self._lives = {self.index[symbol]: Life(_NEVER, _NEVER) for symbol in hidden}
