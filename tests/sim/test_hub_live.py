@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from tests.sim.worlds import BARS, HOUR, SYMBOLS, Place, World, end_of, play, port_of
 
-import klinehub.hub
 from klinehub.domain.timeframe import MINUTE
 from klinehub.errors import DataError, DefinitionError, UnknownName
-from klinehub.feed import binance
+from klinehub.feed import binance, subscribers
 from klinehub.feed.decisions import BarClosed, Decisions, Revision
 from klinehub.sim.synthetic import synthetic
 
@@ -242,7 +241,7 @@ def test_a_scan_makes_no_call_and_a_planted_one_is_seen() -> None:
 
 
 def test_a_slow_subscriber_is_cut_and_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(klinehub.hub, "MOST_PENDING", 5)
+    monkeypatch.setattr(subscribers, "MOST_PENDING", 5)
 
     async def act(made: World) -> None:
         slow = made.hub.closes()

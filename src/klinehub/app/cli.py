@@ -39,6 +39,9 @@ def cli() -> None:
 @click.option("--speed", type=SPEED, help="How fast market time runs; 10, with --once 1.")
 @click.option("--once", is_flag=True, help="Warm up, rank and verify once, then end.")
 @click.option("--limits", is_flag=True, help="Keep the exchange's real weight limit.")
+@click.option(
+    "--spot", is_flag=True, default=None, help="A spot market beside it, whose pairs the hub follows too."
+)
 @click.option("--timeframes", metavar="LIST", help="Which timeframes; those that suit the market.")
 @options.scan_options
 @options.common_options
@@ -179,6 +182,7 @@ def doctor(**given: object) -> None:
 @click.option("--port", type=PORT, default=9000, show_default=True, help="REST port; 0 takes a free one.")
 @click.option("--ws-port", type=PORT, help="WebSocket port; the one after the REST port.")
 @click.option("--no-limits", is_flag=True, help="Lift the weight limit and the bans.")
+@click.option("--spot", is_flag=True, help="A spot market of the same coins too, on the two next ports.")
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when stdin closes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON document.")
 @click.pass_context

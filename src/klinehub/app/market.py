@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 import msgspec
@@ -14,9 +14,11 @@ from klinehub.app.library import system_clock
 from klinehub.domain.clock import Clock
 from klinehub.errors import DefinitionError, FeedError
 from klinehub.feed.breaker import utc
+from klinehub.feed.venue import SPOT
 from klinehub.sim import replay as recorded
 from klinehub.sim.exchange import Exchange, Served, serve
 from klinehub.sim.market import Market
+from klinehub.sim.spot import SpotMarket
 from klinehub.sim.synthetic import synthetic
 
 SYMBOLS: Final = 550
@@ -28,7 +30,10 @@ LEAVE_WITHIN: Final = 5.0
 
 
 class Announcement(msgspec.Struct, frozen=True):
-    """What a simulated exchange prints when it is ready: addresses, its time, and what its truth lacks."""
+    """What a simulated exchange prints when it is ready: addresses, its time, and what its truth lacks.
+
+    The addresses of the spot market are empty where there is none.
+    """
 
     rest_url: str
     stream_url: str
@@ -37,6 +42,8 @@ class Announcement(msgspec.Struct, frozen=True):
     symbols: int
     timeframes: tuple[str, ...]
     unavailable: tuple[str, ...]
+    spot_rest_url: str = ""
+    spot_stream_url: str = ""
 
     def clock(self) -> Clock:
         """Give a clock that runs as fast as this exchange's, for a hub on one that runs fast."""
@@ -52,11 +59,13 @@ async def simulated(
     at: str | None = None,
     speed: float = 1.0,
     limits: bool = True,
+    spot: bool = False,
 ) -> AsyncIterator[Announcement]:
     """Run a simulated exchange in a process of its own while the `async with` block runs.
 
     *symbols* trading perpetuals drawn from *seed*, or the recordings at *replay*; market time begins at
     *at* (ISO) and runs *speed* times real time; without *limits* nobody is ever refused for asking much.
+    With *spot* there is a spot market beside it.
     """
     arguments = ["--seed", str(seed), "--speed", str(speed)]
     for value, option in ((symbols, "--symbols"), (replay, "--replay"), (at, "--at")):
@@ -64,6 +73,8 @@ async def simulated(
             arguments += [option, str(value)]
     if not limits:
         arguments.append("--no-limits")
+    if spot:
+        arguments.append("--spot")
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "klinehub.app.cli", "sim", "--port", "0", "--json", "--with-parent"),
@@ -110,18 +121,18 @@ async def sim(given: Mapping[str, Any]) -> None:
     market, begin = open_market(given)
     # Drawing the market has taken a moment, by which a clock that begins where it does would be behind.
     now = None if given["at"] is None and given["replay"] is None else begin
-    exchange = Exchange(market, system_clock(now, given["speed"]), limits=not given["no_limits"])
-    served = await serve(
-        exchange,
-        host=given["host"],
-        port=given["port"],
-        ws_port=_stream_port(given),
-    )
-    try:
-        _announce(served, given)
+    clock, limits = system_clock(now, given["speed"]), not given["no_limits"]
+    exchange, stream_port = Exchange(market, clock, limits=limits), _stream_port(given)
+    async with AsyncExitStack() as stack:
+        served = await serve(exchange, host=given["host"], port=given["port"], ws_port=stream_port)
+        stack.push_async_callback(served.close)
+        spot = None
+        if given["spot"]:
+            beside, port = Exchange(SpotMarket(market), clock, limits=limits), _after(stream_port)
+            spot = await serve(beside, host=given["host"], port=port, ws_port=_after(port))
+            stack.push_async_callback(spot.close)
+        _announce(served, spot, given)
         await (_parent_gone() if given["with_parent"] else served.wait())
-    finally:
-        await served.close()
 
 
 def open_market(given: Mapping[str, Any]) -> tuple[Market, int]:
@@ -147,10 +158,15 @@ def _replayed(given: Mapping[str, Any]) -> tuple[Market, int]:
 def _stream_port(given: Mapping[str, Any]) -> int:
     if given["ws_port"] is not None:
         return int(given["ws_port"])
-    return given["port"] + 1 if given["port"] else 0
+    return _after(given["port"])
 
 
-def _announce(served: Served, given: Mapping[str, Any]) -> None:
+def _after(port: int) -> int:
+    """Give the port after one, any where that is any."""
+    return port + 1 if port else 0
+
+
+def _announce(served: Served, spot: Served | None, given: Mapping[str, Any]) -> None:
     """Say where the exchange is, as JSON for a program and in words for a person."""
     exchange = served.exchange
     listed = exchange.source.listings()
@@ -162,6 +178,8 @@ def _announce(served: Served, given: Mapping[str, Any]) -> None:
         symbols=sum(one.trading and one.perpetual and one.quote_asset == QUOTE for one in listed),
         timeframes=exchange.default_timeframes,
         unavailable=tuple(sorted(exchange.unavailable)),
+        spot_rest_url=spot.rest_url if spot else "",
+        spot_stream_url=f"{spot.ws_url}/stream" if spot else "",
     )
     if given["as_json"]:
         show.document(said)
@@ -170,6 +188,11 @@ def _announce(served: Served, given: Mapping[str, Any]) -> None:
     show.out.print(f"  REST       {said.rest_url}")
     show.out.print(f"  WebSocket  {served.ws_url}")
     show.out.print(f"  hub        klinehub run --rest-url {said.rest_url} --stream-url {said.stream_url}")
+    if spot is not None:
+        show.out.print(f"  spot REST  {spot.rest_url}")
+        show.out.print(f"  WebSocket  {spot.ws_url}")
+        addresses = f"--rest-url {said.spot_rest_url} --stream-url {said.spot_stream_url}"
+        show.out.print(f"  spot hub   klinehub run --exchange {SPOT.name} {addresses}")
 
 
 async def _parent_gone() -> None:

@@ -19,6 +19,7 @@ from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import timeframe
 from klinehub.errors import DefinitionError
 from klinehub.feed.audit import Verified
+from klinehub.feed.venue import USDM
 from klinehub.scan.running import Scan
 from klinehub.scan.score import reading
 from klinehub.scan.screen import Screen
@@ -93,7 +94,7 @@ async def demo(given: Mapping[str, Any]) -> None:
     async with (
         # The exchange compiles its own kernels while it starts; ours need not wait for that.
         _beside(compiled.ensure(show.say_compiling)) as compiling,
-        simulated(symbols=given["count"], speed=speed, **market_options) as market,
+        simulated(symbols=given["count"], speed=speed, spot=base.hub.spot, **market_options) as market,
     ):
         await compiling
         config = _demo_config(base, given, market)
@@ -125,8 +126,11 @@ def _demo_config(base: Config, given: Mapping[str, Any], market: Announcement) -
     wanted = base.hub
     hub = msgspec.structs.replace(
         wanted,
+        exchange=USDM.name,
         rest_url=market.rest_url,
         stream_url=market.stream_url,
+        spot_rest_url=market.spot_rest_url,
+        spot_stream_url=market.spot_stream_url,
         share=wanted.share if given["limits"] else None,
         timeframes=wanted.timeframes if given["timeframes"] else market.timeframes,
         unavailable=(*wanted.unavailable, *reading(market.unavailable)),
