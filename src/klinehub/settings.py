@@ -16,7 +16,7 @@ DEFAULT_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h")
 USUAL_POLL: Final = 300.0
 
 # A weight limit that was not set: the exchange's own.
-_OWN: Final = -1
+_OWN: Final = -(2**62)
 EXCHANGES: Final = tuple(VENUES)
 
 # The numbers that a hub can be run with, from the least to the most.

@@ -194,7 +194,7 @@ def _pair(futures: Market, i: int, contract: Listing) -> Pair | None:
         return None
     base, multiplier = _coin(contract.base_asset, future.scale)
     price = min(DECIMALS, future.scale.price + len(str(multiplier)) - 1)
-    cheap = price == DECIMALS
+    cheap = price >= DECIMALS - 1
     quantity = 0 if cheap else min(DECIMALS - price, future.scale.base + 2)
     volume = _CHEAP_DECIMALS if cheap else DECIMALS
     symbol, scale = f"{base}{contract.quote_asset}", Scale(DECIMALS, volume, DECIMALS)

@@ -33,7 +33,7 @@ def test_there_are_at_least_45_with_names_of_their_own_in_the_order_of_their_fam
     families = list(dict.fromkeys(item.family for item in STOCK))
 
     assert len(BY_NAME) == len(STOCK) >= 45
-    assert families == ["trend", "momentum", "volatility", "volume", "structure", "cross", "market"]
+    assert families == ["trend", "momentum", "volatility", "volume", "structure", "cross", "market", "spot"]
     assert [item.family for item in STOCK] == sorted((item.family for item in STOCK), key=families.index)
 
 

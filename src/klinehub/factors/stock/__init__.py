@@ -4,7 +4,7 @@ from typing import Final
 
 from klinehub.errors import UnknownName
 from klinehub.factors.define import Factor
-from klinehub.factors.stock import cross, market, momentum, structure, trend, volatility, volume
+from klinehub.factors.stock import cross, market, momentum, spot, structure, trend, volatility, volume
 
 # The order of the catalogue; in each family as it is taught.
 STOCK: Final[tuple[Factor, ...]] = (
@@ -80,6 +80,9 @@ STOCK: Final[tuple[Factor, ...]] = (
     market.open_interest_change,
     market.turnover,
     market.open_interest_turnover,
+    spot.spot_basis,
+    spot.spot_volume_share,
+    spot.spot_led_volume,
 )
 
 BY_NAME: Final[dict[str, Factor]] = {item.name: item for item in STOCK}
