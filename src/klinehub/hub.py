@@ -7,19 +7,18 @@
 """
 
 import asyncio
-import resource
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 import msgspec
 
-from klinehub.dialect.render import twelve_fields
 from klinehub.domain.clock import Clock
-from klinehub.domain.kline import CLOSED, Klines, Scale
+from klinehub.domain.kline import CLOSED, Scale
 from klinehub.domain.listing import Listing
+from klinehub.domain.resident import resident_bytes
 from klinehub.domain.stale import Reason, Stale
 from klinehub.domain.ticker import Ticker
 from klinehub.domain.timeframe import Timeframe, in_order
@@ -49,14 +48,12 @@ from klinehub.panel.ring import Ring
 from klinehub.scan.choosing import Choosing, Told, hours_of
 from klinehub.scan.plain import Scans
 from klinehub.scan.pools import Market, Merged, everyone
+from klinehub.scan.reads import Reads
 from klinehub.scan.running import Default, Scan, Scanning
 from klinehub.scan.scanner import Universe
 from klinehub.scan.screen import Screen
 from klinehub.scan.universe import benchmark, universe
 from klinehub.settings import HubSettings
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # Bars kept beyond those asked for, so that a full history survives while new bars arrive.
 SLACK: Final = 14
@@ -64,7 +61,7 @@ SLACK: Final = 14
 MOST_CORRECTIONS: Final = 1_024
 
 
-class Hub(Scans):
+class Hub(Reads, Scans):
     """A whole market's klines, warmed up and kept live; use it as `async with Hub(...) as hub`.
 
     A bug inside ends the `async with` with its exception; a lost connection does not.
@@ -109,8 +106,6 @@ class Hub(Scans):
         self.turnover: dict[str, float] = {}
         self.symbols: tuple[str, ...] = ()
         self.summary: Summary | None = None
-        self.hits = 0
-        self.misses = 0
         self.spot: Spot | None = None
         self._network = network
         self._account = account
@@ -350,7 +345,7 @@ class Hub(Scans):
             fits = only(self._choose_by(listings))
         found = changes(self.listings, listings, self.symbols, fits)
         self.listings = found.listings
-        self._listed.update(_since(self.listings))
+        self._note_listed()
         come = self.core.on_listing(found, self.now())
         returned = tuple(symbol for symbol in come if symbol in self.ring.rows)
         # Nobody knows yet what is turned over of a newcomer, so that none can be chosen by it.
@@ -388,42 +383,6 @@ class Hub(Scans):
             raise DefinitionError("Spot is not followed: switch `market.spot` on.")
         return self.spot.panel(timeframe)
 
-    def klines(self, symbol: str, timeframe: str, limit: int = 300, *, forming: bool = False) -> Klines:
-        """Copy a symbol's last *limit* closed bars, oldest first; with *forming* the open bar is added."""
-        if limit < 0:
-            raise DefinitionError(f"A limit of {limit} bars is none: give 0 or more.")
-        out = self.panel(timeframe).klines(symbol, limit, forming=forming)
-        out.stale = self.stale(symbol)
-        self._count(out.size, limit)
-        return out
-
-    def _count(self, found: int, limit: int) -> None:
-        """Count a read as a hit of the cache, or as a miss where it held fewer bars than asked for."""
-        if found >= limit:
-            self.hits += 1
-        else:
-            self.misses += 1
-
-    def get_klines(self, symbol: str, timeframe: str, limit: int = 300) -> list[list[int | str]]:
-        """Give the last *limit* closed bars as REST prints them: 12 fields, numbers as text."""
-        panel = self.panel(timeframe)
-        last = panel.newest_closed(symbol)
-        rows = twelve_fields(panel.exact(symbol, start=last - limit + 1, end=last), panel.timeframe)
-        self._count(len(rows), limit)
-        return rows
-
-    async def get_multi_timeframe_data(
-        self, symbol: str, timeframes: Sequence[str], limit: int = 50
-    ) -> "dict[str, pd.DataFrame]":
-        """Give one symbol's closed bars as a DataFrame per timeframe; needs the pandas extra."""
-        return {name: self.klines(symbol, name, limit).to_pandas() for name in timeframes}
-
-    async def batch_get_multi_timeframe_data(
-        self, symbols: Sequence[str], timeframes: Sequence[str], limit: int = 50
-    ) -> "dict[str, dict[str, pd.DataFrame]]":
-        """Give DataFrames as {symbol: {timeframe: frame}}; needs the pandas extra."""
-        return {symbol: await self.get_multi_timeframe_data(symbol, timeframes, limit) for symbol in symbols}
-
     def is_fresh(self, symbol: str, max_age_seconds: float = 300) -> bool:
         """Whether the stream told something of *symbol* in the last *max_age_seconds* of market time."""
         heard = int(self.ring.memory.heard[0, self.panel(self.timeframes[0].name).row(symbol)])
@@ -442,7 +401,6 @@ class Hub(Scans):
 
     def get_stats(self) -> dict[str, int | float | str]:
         """Count what the hub holds and has done; memory in bytes as the operating system sees it."""
-        reads = self.hits + self.misses
         state, stale = self.ring.memory.state, self._stale_of(self.symbols)
         reasons = Counter(one.reason for one in stale.values())
         return {
@@ -451,9 +409,7 @@ class Hub(Scans):
             "timeframes": " ".join(tf.name for tf in self.timeframes),
             "bars": int((state > 0).sum()),
             "closed_bars": int((state >= CLOSED).sum()),
-            "hits": self.hits,
-            "misses": self.misses,
-            "hit_rate": self.hits / reads if reads else 0.0,
+            **self.counted_reads(),
             "stale_symbols": len(stale),
             "stale_reasons": ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()),
             "stale_since": min((one.since for one in stale.values()), default=0),
@@ -480,7 +436,7 @@ class Hub(Scans):
     def _lay_out_scans(self) -> None:
         """Make the scanner of the settings' own score, and what others need."""
         settings = self.settings
-        self._listed.update(_since(self.listings))
+        self._note_listed()
         self.scanning = Scanning(
             self._panels,
             Default(settings.scan_timeframe, settings.weights, settings.unavailable, settings.min_score),
@@ -496,6 +452,11 @@ class Hub(Scans):
         record = None if settings.record is None else Path(settings.record)
         told = Told(self.now, self._market, self._ask_tickers)
         self.choosing = Choosing(settings.rules, told, self.clock, record)
+
+    def _note_listed(self) -> None:
+        """Note since when symbols trade, those of which that is known."""
+        since = {name: one.onboard_time for name, one in self.listings.items() if one.onboard_time}
+        self._listed.update(since)
 
     def _market(self, tickers: Mapping[str, Ticker]) -> Market:
         """Give what a universe is chosen from: what is followed."""
@@ -544,17 +505,3 @@ class Hub(Scans):
         return msgspec.structs.replace(
             found, audited=counts.audited, found=counts.different, corrected=counts.corrections
         )
-
-
-def _since(listings: Mapping[str, Listing]) -> dict[str, int]:
-    """Give since when symbols trade, those of which that is known."""
-    return {name: one.onboard_time for name, one in listings.items() if one.onboard_time}
-
-
-def resident_bytes() -> int:
-    """Give this process's resident memory; the peak where only that is known."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return pages * resource.getpagesize()

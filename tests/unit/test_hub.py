@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from klinehub.domain.clock import Clock
+from klinehub.domain.resident import resident_bytes
 from klinehub.errors import DefinitionError, UnknownName, Unreachable
 from klinehub.feed.decisions import BarClosed, Decisions
 from klinehub.feed.subscribers import MOST_PENDING
-from klinehub.hub import Hub, resident_bytes
+from klinehub.hub import Hub
 from klinehub.settings import HubSettings
 from klinehub.sim.loop import SimLoop, SimNetwork, run
 

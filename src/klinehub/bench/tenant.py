@@ -13,8 +13,9 @@ from picows import WSFrame, WSListener, WSTransport
 
 from klinehub.compiled import ensure
 from klinehub.domain.clock import Clock
+from klinehub.domain.resident import resident_bytes
 from klinehub.feed.network import RealNetwork
-from klinehub.hub import Hub, resident_bytes
+from klinehub.hub import Hub
 from klinehub.settings import HubSettings
 
 MEGA: Final = 1_000_000

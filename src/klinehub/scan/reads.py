@@ -1,0 +1,69 @@
+"""The reads of a hub: copies of what it holds, in the forms that programs know."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from klinehub.dialect.render import twelve_fields
+from klinehub.domain.kline import Klines
+from klinehub.domain.stale import Stale
+from klinehub.errors import DefinitionError
+from klinehub.panel.panel import Panel
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Reads:
+    """The reads of a hub; `hits` and `misses` count those that found all they asked for, and less."""
+
+    hits = 0
+    misses = 0
+
+    def panel(self, timeframe: str) -> Panel:
+        """Give the read side of one timeframe."""
+        raise NotImplementedError
+
+    def stale(self, symbol: str) -> Stale | None:
+        """Give why *symbol* is not proven fresh, and since when."""
+        raise NotImplementedError
+
+    def klines(self, symbol: str, timeframe: str, limit: int = 300, *, forming: bool = False) -> Klines:
+        """Copy a symbol's last *limit* closed bars, oldest first; with *forming* the open bar is added."""
+        if limit < 0:
+            raise DefinitionError(f"A limit of {limit} bars is none: give 0 or more.")
+        out = self.panel(timeframe).klines(symbol, limit, forming=forming)
+        out.stale = self.stale(symbol)
+        self._count(out.size, limit)
+        return out
+
+    def _count(self, found: int, limit: int) -> None:
+        """Count a read as a hit of the cache, or as a miss where it held fewer bars than asked for."""
+        if found >= limit:
+            self.hits += 1
+        else:
+            self.misses += 1
+
+    def get_klines(self, symbol: str, timeframe: str, limit: int = 300) -> list[list[int | str]]:
+        """Give the last *limit* closed bars as REST prints them: 12 fields, numbers as text."""
+        panel = self.panel(timeframe)
+        last = panel.newest_closed(symbol)
+        rows = twelve_fields(panel.exact(symbol, start=last - limit + 1, end=last), panel.timeframe)
+        self._count(len(rows), limit)
+        return rows
+
+    async def get_multi_timeframe_data(
+        self, symbol: str, timeframes: Sequence[str], limit: int = 50
+    ) -> "dict[str, pd.DataFrame]":
+        """Give one symbol's closed bars as a DataFrame per timeframe; needs the pandas extra."""
+        return {name: self.klines(symbol, name, limit).to_pandas() for name in timeframes}
+
+    async def batch_get_multi_timeframe_data(
+        self, symbols: Sequence[str], timeframes: Sequence[str], limit: int = 50
+    ) -> "dict[str, dict[str, pd.DataFrame]]":
+        """Give DataFrames as {symbol: {timeframe: frame}}; needs the pandas extra."""
+        return {symbol: await self.get_multi_timeframe_data(symbol, timeframes, limit) for symbol in symbols}
+
+    def counted_reads(self) -> dict[str, int | float]:
+        """Count reads, and give the share of them that found all they asked for."""
+        reads = self.hits + self.misses
+        return {"hits": self.hits, "misses": self.misses, "hit_rate": self.hits / reads if reads else 0.0}
