@@ -179,7 +179,7 @@ class Liveness:
             return
         if self._untold[t, row] > self._ring.memory.heard[t, row]:
             return
-        if opened is None and newest and asked >= self._tried[t, row] + 2 * self._patience.tells_within:
+        if opened is None and newest and asked >= self._tried[t, row] + LAGS:
             self._proved[t, row] = max(int(self._proved[t, row]), asked)
         elif opened is not None and opened >= self._since[t, row]:
             self._untold[t, row] = asked
@@ -238,8 +238,8 @@ class Liveness:
         self._mark((t, silent), Reason.SILENT, now)
         overdue = pending | (age > self._patience.overdue)
         if self._patience.by_klines:
-            # Sooner after a subscription an answer would prove nothing.
-            self._lacks[t, rows] |= overdue & (now >= self._tried[t, rows] + 2 * self._patience.tells_within)
+            # Sooner after a subscription an answer would prove nothing: a replica may lag behind it.
+            self._lacks[t, rows] |= overdue & (now >= self._tried[t, rows] + LAGS)
         elif overdue.any() and now - self._prices_asked >= PRICES_EVERY * self._pace:
             self._prices_asked, into.prices = now, True
         # A proof by REST says nothing of the stream: only what it tells ends the steps.
