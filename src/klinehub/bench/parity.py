@@ -105,11 +105,14 @@ def _told(seed: int, close: F64) -> dict[str, F64]:
     begun = rng.random(close.shape) > 0.02
     begun[:, : BARS // 4] = False
     noise = rng.normal(0.0, 1e-4, (3, *close.shape))
+    spot = np.random.default_rng([seed, 2])
     told = {
         "mark_price": close * (1.0 + noise[0]),
         "index_price": close * (1.0 + noise[1]),
         "funding_rate": noise[2],
         "open_interest": np.exp(np.cumsum(10.0 * noise[0], axis=1)),
+        "spot_close": close * (1.0 + spot.normal(0.0, 1e-4, close.shape)),
+        "spot_quote_volume": spot.exponential(1e5, close.shape),
     }
     return {name: np.where(begun, values, np.nan) for name, values in told.items()}
 

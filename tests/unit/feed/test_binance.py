@@ -166,3 +166,22 @@ def test_recorded_listings_are_read_whole(realdata: Path, name: str, count: int)
         assert one.tick_size == next(
             f["tickSize"] for f in entry["filters"] if f["filterType"] == "PRICE_FILTER"
         )
+
+
+def test_a_listing_of_spot_has_no_contract_and_no_age() -> None:
+    symbols = [
+        {"symbol": "PEPEUSDT", "status": "TRADING", "isSpotTradingAllowed": True},
+        {"symbol": "OLDUSDT", "status": "BREAK", "isSpotTradingAllowed": True},
+        {"symbol": "MARGINUSDT", "status": "TRADING", "isSpotTradingAllowed": False},
+    ]
+    assets = {"baseAsset": "X", "quoteAsset": "USDT", "quotePrecision": 8, "baseAssetPrecision": 2}
+    found = parse_listings(json.dumps({"symbols": [one | assets for one in symbols]}).encode())
+
+    assert [(one.contract_type, one.trading, one.perpetual) for one in found] == [
+        ("SPOT", True, False),
+        ("SPOT", False, False),
+        ("SPOT", False, False),
+    ]
+    assert (found[0].price_decimals, found[0].quantity_decimals, found[0].onboard_time) == (8, 2, 0)
+    assert found[0].fits("USDT", tradifi=False)
+    assert not found[0].fits("USDC", tradifi=True)
