@@ -20,6 +20,7 @@ from klinehub.feed.body import parse_klines
 from klinehub.feed.core import Core
 from klinehub.feed.decisions import Fetch
 from klinehub.feed.wire import ingest
+from klinehub.panel.pairs import PAIR_FIELDS, Pairs
 from klinehub.panel.ring import Ring
 from klinehub.scan.scanner import Scanner, default_screen
 
@@ -47,7 +48,7 @@ async def ensure(on_compile: Callable[[], None] = lambda: None) -> None:
 def fill() -> None:
     """Use every kernel of a live hub once, on a market of one symbol."""
     frames = in_order(("1m", "5m", "15m", "1h"))
-    ring = Ring(frames, rows=1, bars=8, beside=("mark_price",))
+    ring = Ring(frames, rows=1, bars=8, beside=("mark_price", *PAIR_FIELDS))
     row = ring.add("BTCUSDT", Scale(0, 0, 0))
     core = Core(ring, wanted=4)
     core.watch(["BTCUSDT"])
@@ -63,6 +64,9 @@ def fill() -> None:
         ring.beside.tell(("mark_price",), np.array([row]), np.array([130_000]), np.ones((1, 1)))
         ring.beside.settle(0, 1)
         ring.panel("1m").cube(1, 1, beside=("mark_price",))
+        pairs = Pairs(ring, ring.beside, ring)
+        pairs.join({"BTCUSDT": ("BTCUSDT", 1)})
+        pairs.copy("1m")
     panels = {tf.name: ring.panel(tf.name) for tf in frames}
     panels["1m"].klines("BTCUSDT", 2, forming=True)
     Scanner(panels, (default_screen(panels),), benchmark="BTCUSDT").warm_up()

@@ -9,9 +9,7 @@ from tests.unit.panel.model import SCALE
 
 from klinehub.domain.stale import Reason
 from klinehub.feed.decisions import Decisions, Fetch, Step
-from klinehub.feed.liveness import (
-    Liveness,
-)
+from klinehub.feed.liveness import BY_PRICES, Liveness, Patience
 from klinehub.feed.roster import Roster
 from klinehub.panel.ring import Ring
 
@@ -30,12 +28,13 @@ class Watch:
         pace: float = 1.0,
         up: bool = True,
         ring: Ring | None = None,
+        patience: Patience = BY_PRICES,
     ) -> None:
         self.names = [name for seat in seats for name in seat]
         self.ring = a_ring(self.names, SCALE, FRAMES[:1]) if ring is None else ring
         self.roster = Roster(self.ring)
         self.roster.follow(self.names)
-        self.liveness = Liveness(self.ring, self.roster, pace=pace)
+        self.liveness = Liveness(self.ring, self.roster, patience, pace=pace)
         self.seat_of = {name: number for number, seat in enumerate(seats) for name in seat}
         self.now = START
         self.steps: list[tuple[int, Step]] = []
