@@ -57,7 +57,7 @@ print(efficiency(n=50).on("4h").rank() > 0.9)
    `high`, `low`, `close`, `volume`, `quote_volume`, `trades`, `taker_base`, `taker_quote`, `open_time`, and
    `benchmark`, the close of the BTC perpetual. It holds exactly the last `window` closed bars, oldest first.
    A hub can keep [more beside them](market-data.md): `mark_price`, `index_price`, `funding_rate`,
-   `open_interest`.
+   `open_interest`, and [of spot](spot.md) `spot_close` and `spot_quote_volume`.
 2. Every other parameter is an option: a number with a default. `window` may be worked out from the options.
 3. The function is compiled with numba, as it is: loops are fast, and lists, strings and files are not for it.
    To agree with the replay in every bit on every machine, keep to `+ - * /`, `sqrt`, `abs`, `min`, `max` and
