@@ -40,8 +40,8 @@ FUTURES: Final = Manner(
     contracts=True,
     kline_every=0.25,
 )
-# `!ticker@arr` was retired on spot in 2026. That more rows than 1,000 are cut and not refused is what clients
-# have come to rely on.
+# `!ticker@arr` was retired on spot in 2026. That more rows than 1,000 are cut and not refused is assumed: the
+# documentation names the most and no error.
 SPOT: Final = Manner(
     weight_limit=SPOT_LIMIT_PER_MINUTE,
     weigh=spot_weight_of,
