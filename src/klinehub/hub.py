@@ -50,7 +50,6 @@ from klinehub.scan.plain import Scans
 from klinehub.scan.pools import Market, Merged, everyone
 from klinehub.scan.reads import Reads
 from klinehub.scan.running import Default, Scan, Scanning
-from klinehub.scan.scanner import Universe
 from klinehub.scan.screen import Screen
 from klinehub.scan.universe import benchmark, universe
 from klinehub.settings import HubSettings
@@ -429,8 +428,6 @@ class Hub(Reads, Scans):
         """
         if every is None:
             return self.scanning.scans(screens)
-        if not every > 0:
-            raise DefinitionError(f"A scan every {every} seconds is none: give a number above 0.")
         return self.scanning.forming(screens, every / self.clock.rate)
 
     def _lay_out_scans(self) -> None:
@@ -446,7 +443,7 @@ class Hub(Reads, Scans):
             monotonic=self.clock.monotonic,
             calls=lambda: self.gate.calls,
             stale=self._stale_of,
-            universe=self._universe,
+            universe=lambda: self.choosing.universe,
             ahead=lambda name, bar: Ahead(self._panels[name], bar),
         )
         record = None if settings.record is None else Path(settings.record)
@@ -477,10 +474,6 @@ class Hub(Reads, Scans):
         settings, now = self.settings, self.now()
         rules, market = settings.rules, self._market(self.tickers)
         return self.choosing.merged or everyone(rules, market, now, named=bool(settings.symbols))
-
-    def _universe(self) -> Universe | None:
-        merged = self.choosing.merged
-        return None if merged is None else Universe(merged.time, merged.symbols)
 
     def closes(self) -> AsyncGenerator[BarClosed, None]:
         """Yield each bar that closes from now on, larger timeframes first at one instant.

@@ -143,7 +143,7 @@ def test_who_is_slow_misses_scans_of_open_bars_and_is_told_how_many() -> None:
         second = await anext(forming)
         assert (first.skipped, second.skipped) == (0, 6)
         with pytest.raises(DefinitionError, match="above 0"):
-            made.hub.scans(RISING, every=0)
+            await anext(made.hub.scans(RISING, every=0))
         await forming.aclose()
 
     play(act, start=HOUR + 5_000)

@@ -19,6 +19,7 @@ from klinehub.panel.memory import F64
 from klinehub.panel.view import PLANES, PanelView
 from klinehub.scan.lines import append_lines, read_lines
 from klinehub.scan.pools import Market, Merged, due, next_due, refresh
+from klinehub.scan.scanner import Universe
 from klinehub.scan.universe_history import Change, History
 
 # Real seconds after which a choice that failed is tried again, and the longest wait for a pool's time.
@@ -46,6 +47,11 @@ class Choosing:
         self._clock = clock
         self._record = record
         self._tickers: Mapping[str, Ticker] = {}
+
+    @property
+    def universe(self) -> Universe | None:
+        """The symbols that scans look at, None for all."""
+        return None if self.merged is None else Universe(self.merged.time, self.merged.symbols)
 
     def begin(self, tickers: Mapping[str, Ticker]) -> None:
         """Choose for the first time; raises what `refresh` raises."""

@@ -158,6 +158,8 @@ class Scanning:
         Nothing piles up: a time that has passed while the last scan was made or taken is left out, and
         counted in `skipped`.
         """
+        if not seconds > 0:
+            raise DefinitionError(f"A scan every {seconds:g} seconds is none: give a number above 0.")
         failed, begun, turn, skipped = dict[str, str](), self._monotonic(), 0, 0
         groups = self._grouped(screens, failed)
         while not self._ended and any(groups):
