@@ -210,13 +210,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         ("stale_replica", "correction"),
     ),
     Mutant(
-        "a row of REST that is behind the stream closes its bar",
-        "panel/merge.py",
-        "if late or not (held and _behind(mem, t, row, index % mem.state.shape[2], words)):",
-        "if True:",
-        ("stale_replica", "lost_close"),
-    ),
-    Mutant(
         "a bar is closed by any frame",
         "feed/wire.py",
         "out[CLOSED_AT] = 1 if closed == TRUE else 0",
@@ -230,9 +223,9 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         ("restart",),
     ),
     Mutant(
-        "the budget takes everything for free",
+        "the budget counts nothing itself",
         "feed/budget.py",
-        "        self.used += weight\n",
+        "        self.used += weight\n        self._by_use[use] += weight\n",
         "",
         ("restart", "stall"),
     ),
