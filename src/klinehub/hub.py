@@ -105,7 +105,6 @@ class Hub(Reads, Scans):
         self.turnover: dict[str, float] = {}
         self.symbols: tuple[str, ...] = ()
         self.summary: Summary | None = None
-        self.spot: Spot | None = None
         self._network = network
         self._account = account
         self._jitter = jitter
@@ -375,12 +374,6 @@ class Hub(Reads, Scans):
         if timeframe not in self.ring.number:
             raise UnknownName("timeframe", timeframe, self.ring.number)
         return self._panels[timeframe]
-
-    def spot_panel(self, timeframe: str) -> Panel:
-        """Give the read side of the spot pairs' bars, whose rows are the pairs; needs the setting `spot`."""
-        if self.spot is None:
-            raise DefinitionError("Spot is not followed: switch `market.spot` on.")
-        return self.spot.panel(timeframe)
 
     def is_fresh(self, symbol: str, max_age_seconds: float = 300) -> bool:
         """Whether the stream told something of *symbol* in the last *max_age_seconds* of market time."""

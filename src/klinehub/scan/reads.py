@@ -7,6 +7,7 @@ from klinehub.dialect.render import twelve_fields
 from klinehub.domain.kline import Klines
 from klinehub.domain.stale import Stale
 from klinehub.errors import DefinitionError
+from klinehub.feed.spot import Spot
 from klinehub.panel.panel import Panel
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ class Reads:
 
     hits = 0
     misses = 0
+    spot: Spot | None = None
 
     def panel(self, timeframe: str) -> Panel:
         """Give the read side of one timeframe."""
@@ -26,6 +28,12 @@ class Reads:
     def stale(self, symbol: str) -> Stale | None:
         """Give why *symbol* is not proven fresh, and since when."""
         raise NotImplementedError
+
+    def spot_panel(self, timeframe: str) -> Panel:
+        """Give the read side of the spot pairs' bars, whose rows are the pairs; needs the setting `spot`."""
+        if self.spot is None:
+            raise DefinitionError("Spot is not followed: switch `market.spot` on.")
+        return self.spot.panel(timeframe)
 
     def klines(self, symbol: str, timeframe: str, limit: int = 300, *, forming: bool = False) -> Klines:
         """Copy a symbol's last *limit* closed bars, oldest first; with *forming* the open bar is added."""
