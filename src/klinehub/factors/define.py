@@ -43,7 +43,8 @@ class Factor(msgspec.Struct, frozen=True, eq=False):
     """A factor as it was defined; call it with options to get an expression.
 
     `window` (bars seen), `state` (numbers kept) and `warmup` (bars from the start of a run to its first
-    value) are numbers or functions of the options. `unit`, `span`, `formula` and `source` document it.
+    value) are numbers or functions of the options. One that `branches` on a symbol's numbers is stepped
+    symbol by symbol. `unit`, `span`, `formula` and `source` document it.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Factor(msgspec.Struct, frozen=True, eq=False):
     window: Length = 1
     state: Length = 0
     warmup: Length = 0
+    branches: bool = False
     family: str = ""
     formula: str = ""
     unit: str = ""
@@ -143,6 +145,7 @@ def factor(
     window: Length | None = None,
     state: Length | None = None,
     warmup: Length | None = None,
+    branches: bool = False,
     family: str = "",
     formula: str = "",
     unit: str = "",
@@ -158,6 +161,7 @@ def factor(
 
     *window* is how many bars a function of windows sees; *state* and *warmup* are what a stepped one keeps
     and how many bars it runs before its first value. Each is a number or a function of the options.
+    *branches* says that it decides by more than `choose` what it does with a symbol.
     """
     if function is not None:
         return _defined(function, settings)

@@ -9,6 +9,7 @@
 
 from collections.abc import Mapping, Sequence
 from copy import copy
+from functools import cached_property
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -16,8 +17,9 @@ import numpy as np
 from klinehub.errors import DefinitionError
 from klinehub.factors.define import Factor
 from klinehub.factors.expr import Expr
-from klinehub.factors.loops import BLOCK, anchor, loop_of, slots
+from klinehub.factors.loops import BLOCK, anchor, in_lanes, loop_of, slots
 from klinehub.factors.plan import lookback
+from klinehub.factors.stepping import Bars, Stepped, aligned, padded, parted, run, stepped, take_over
 from klinehub.panel.memory import F64, I64
 from klinehub.panel.view import BESIDE, PLANES, WIDE, PanelView
 
@@ -65,9 +67,14 @@ class Grid:
         self._behind = max(windows, default=0)
         self._lookback = max((lookback(leaf) for leaf in bars), default=0)
         self._runs: dict[Expr, _Runs] = {}
-        # Shape: leaves, symbols, bars.
+        # Shape: leaves, bars, symbols in whole chunks. Never written again once values were given.
         self._values = np.empty((0, 0, 0))
         self._place = {leaf: number for number, leaf in enumerate(self._leaves)}
+        self._in_lanes = [leaf for leaf in bars if leaf.op == "factor" and in_lanes(_factor(leaf))]
+        self._alone = {leaf: place for leaf, place in self._place.items() if leaf not in self._in_lanes}
+        self._reads_times = any("open_time" in _factor(leaf).fields for leaf in self._in_lanes)
+        self._in_lanes_at = np.array([self._place[leaf] for leaf in self._in_lanes], np.int64)
+        self._stepped = stepped((), 0)
         self._missing: I64 = np.empty(0, np.int64)
         self._known: I64 = np.empty(0, np.int64)
         self._changes: I64 = np.empty(0, np.int64)
@@ -95,11 +102,9 @@ class Grid:
             returned = self._returned() if self._missing.size else self._missing
             if new:
                 self._run(self.panel.cube(bar, new + self._behind, beside=self._beside), bar, new)
-            rows = np.union1d(changed, returned)
-            if self._row_of_benchmark() in rows:
-                rows = np.arange(len(symbols))
-            if rows.size:
-                self._run_again(rows, bar)
+            if changed.size or returned.size:
+                rows = np.union1d(changed, returned)
+                self._run_again(np.arange(len(symbols)) if self._row_of_benchmark() in rows else rows, bar)
         self._changes = changes
         self.upto = bar
 
@@ -112,18 +117,19 @@ class Grid:
     def part(self, panel: PanelView) -> None:
         """Share nothing from now on that is written, and read *panel*."""
         self.panel = panel
-        self._values, self._known = self._values.copy(), self._known.copy()
+        self._known, self._stepped = self._known.copy(), parted(self._stepped)
         self._runs = {
             leaf: one._replace(state=one.state.copy(), age=one.age.copy()) for leaf, one in self._runs.items()
         }
 
-    def values(self, leaf: Expr, last: int, bars: int) -> F64:
-        """Give the values [symbols, bars] of a leaf that end at index *last*, which is not after `upto`."""
+    def values(self, last: int, bars: int) -> list[F64]:
+        """Give each leaf's values [symbols, bars] that end at index *last*, which is not after `upto`."""
         end = self._deep - (self.upto - last)
-        kept = self._values[self._place[leaf], :, max(0, end - bars) : max(0, end)]
-        if kept.shape[1] == bars:
-            return kept
-        return np.concatenate((np.full((len(self.symbols), bars - kept.shape[1]), np.nan), kept), axis=1)
+        kept = self._values[:, max(0, end - bars) : max(0, end), : len(self.symbols)]
+        if kept.shape[1] < bars:
+            unknown = np.full((len(self._leaves), bars - kept.shape[1], len(self.symbols)), np.nan)
+            kept = np.concatenate((unknown, kept), axis=1)
+        return list(kept.transpose(0, 2, 1))
 
     def _needed(self) -> int:
         """Give how many bars a run over everything takes: those of the values, and what they look back on."""
@@ -133,8 +139,9 @@ class Grid:
         """Run over everything that is held and needed."""
         self.symbols = symbols
         self._known = self.panel.complete_from[: len(symbols)].copy()
-        self._values = np.full((len(self._leaves), len(symbols), self._deep), np.nan)
-        self._runs = {leaf: _runs(leaf, len(symbols)) for leaf in self._leaves if leaf.op == "factor"}
+        self._values = np.empty((0, 0, 0))
+        self._runs = {leaf: _runs(leaf, len(symbols)) for leaf in self._alone if leaf.op == "factor"}
+        self._stepped = stepped(self._in_lanes, len(symbols))
         length = self._needed()
         self._run(self.panel.cube(bar, length, beside=self._beside), bar, length)
 
@@ -143,16 +150,38 @@ class Grid:
         row = self._row_of_benchmark()
         closes = np.full(cube.shape[2], np.nan) if row is None else cube[_CLOSE, row].copy()
         here = _Here(self.panel, cube, bar, closes, self._known)
-        kept = max(0, self._deep - new)
+        before, kept = self._values, max(0, self._deep - new)
+        self._values = self._table(self._deep, len(self.symbols))
         if kept:
-            self._values[:, :, :kept] = self._values[:, :, new:].copy()
-        for number, leaf in enumerate(self._leaves):
-            values = self._values[number, :, kept:]
-            if leaf.op == "field":
-                values[:] = here.field(leaf, self.symbols, self._listed, values.shape[1])
-            else:
-                here.factor(leaf, self._runs[leaf], new, values)
+            self._values[:, :kept] = before[:, self._deep - kept :] if before.size else np.nan
+        self._fill(here, new, self._values, self._stepped, self._runs, self.symbols)
         self._missing = np.flatnonzero(np.isnan(cube[_CLOSE, :, -1]))
+
+    def _fill(
+        self,
+        here: "_Here",
+        new: int,
+        values: F64,
+        together: Stepped,
+        alone: Mapping[Expr, _Runs],
+        symbols: Sequence[str],
+    ) -> None:
+        """Run every leaf over the *new* last bars, into the last ones of its *values* [bars, symbols]."""
+        count = min(new, values.shape[1])
+        for leaf, place in self._alone.items():
+            out = values[place, values.shape[1] - count :, : len(symbols)].T
+            if leaf.op == "field":
+                out[:] = here.field(leaf, symbols, self._listed, count)
+            else:
+                here.factor(leaf, alone[leaf], new, out)
+        if self._in_lanes:
+            times = here.times if self._reads_times else here.closes
+            bars = Bars(here.cube, times, here.closes)
+            run(together, bars, here.bar, new, here.known, values, self._in_lanes_at)
+
+    def _table(self, bars: int, symbols: int) -> F64:
+        """Make room for all values, in one piece: many small ones took twice as long to get."""
+        return aligned((len(self._leaves), bars, padded(symbols)))
 
     def _returned(self) -> I64:
         """List the rows whose bar was missing at the last one run over, and is there now."""
@@ -167,15 +196,15 @@ class Grid:
         here = _Here(self.panel, cube, bar, self._closes(bar, length), self._known[rows])
         names = tuple(self.symbols[row] for row in rows)
         count = min(length, self._deep)
-        for number, leaf in enumerate(self._leaves):
-            out = np.empty((rows.size, count))
-            if leaf.op == "field":
-                out[:] = here.field(leaf, names, self._listed, count)
-            else:
-                runs = _runs(leaf, rows.size)
-                here.factor(leaf, runs, length, out)
-                self._runs[leaf].state[:, :, rows], self._runs[leaf].age[:, rows] = runs.state, runs.age
-            self._values[number, rows, self._deep - count :] = out
+        runs = {leaf: _runs(leaf, rows.size) for leaf in self._alone if leaf.op == "factor"}
+        together = stepped(self._in_lanes, rows.size)
+        values = self._table(count, rows.size)
+        self._fill(here, length, values, together, runs, names)
+        for leaf, one in runs.items():
+            self._runs[leaf].state[:, :, rows], self._runs[leaf].age[:, rows] = one.state, one.age
+        take_over(self._stepped, rows, together)
+        self._values = self._values.copy()
+        self._values[:, self._deep - count :, rows] = values[:, :, : rows.size]
 
     def _row_of_benchmark(self) -> int | None:
         return self.symbols.index(self._benchmark) if self._benchmark in self.symbols else None
@@ -201,8 +230,12 @@ class _Here:
         self.frame = panel.timeframe
         self.closes = closes
         self.known = known
-        first = bar - cube.shape[2] + 1
-        self.times = np.array([float(self.frame.open_time(n)) for n in range(first, bar + 1)])
+
+    @cached_property
+    def times(self) -> F64:
+        """Give when each bar opened."""
+        first = self.bar - self.cube.shape[2] + 1
+        return np.array([float(self.frame.open_time(n)) for n in range(first, self.bar + 1)])
 
     def factor(self, leaf: Expr, runs: _Runs, new: int, out: F64) -> None:
         """Run a factor over the *new* last bars, or as many as the values wanted in *out* depend on."""
@@ -214,7 +247,14 @@ class _Here:
         loop = loop_of(one)
         try:
             loop(
-                *(self.cube, self.times, self.closes, first, max(first, since), self.known),
+                *(
+                    np.ascontiguousarray(self.cube),
+                    self.times,
+                    self.closes,
+                    first,
+                    max(first, since),
+                    self.known,
+                ),
                 *(runs.state, runs.age, runs.need, runs.scratch, out),
                 *leaf.params[1:],
             )

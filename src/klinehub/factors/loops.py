@@ -15,6 +15,7 @@ import hashlib
 import os
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -24,6 +25,7 @@ import numba as nb
 import numpy as np
 
 from klinehub.errors import DefinitionError
+from klinehub.factors import lanes
 from klinehub.factors.define import Factor
 from klinehub.panel.view import WIDE
 
@@ -60,6 +62,47 @@ def run(cube, times, benchmark, first, since, known, state, age, need, scratch, 
                 for n in range(size):
                     state[slot, n, s] = kept[n]
 """
+# For LANES symbols at once, from bar t on as long as the members' bars are whole: see factors.stepping.
+_IN_LANES: Final = """
+def run(told, floats):
+    state, spread, t, stop = word(told, 0), word(told, 1), word(told, 2), word(told, 3)
+    since, members, out, stride = word(told, 4), word(told, 5), word(told, 6), word(told, 7)
+    written = word(told, 8)
+    {places}
+    {options}
+{walks}
+    return t
+"""
+# Of many numbers, those of a chunk lie together while many bars are run over: see factors.stepping.
+_MANY: Final = """
+    if spread == {lanes}:
+        kept = near_state(state, members)
+{near}
+    else:
+        kept = state_at(state, spread, members)
+{far}
+"""
+# Few numbers at fixed places stay in registers from bar to bar.
+_FEW: Final = """
+    all_kept = state_at(state, spread, members)
+    kept = own_state({few})
+    {taken}
+{walk}
+    {given}
+"""
+_WALK: Final = """
+    while t < stop:
+        {read}
+        if bits({whole}) & members != members:
+            break
+        value = step(kept, {values})
+        if t >= since:
+            store(out + t * stride, members, written, value)
+        t += 1
+"""
+# How many words a loop in lanes is told in front of where its bars lie.
+_TOLD: Final = 9
+_LANE_WORDS: Final = ("bits", "led", "load", "near_state", "own_state", "real", "state_at", "store", "word")
 _WINDOWED: Final = """
 def run(cube, times, benchmark, first, since, known, state, age, need, scratch, out{options}):
     lead = cube.shape[2] - out.shape[1]
@@ -87,9 +130,12 @@ _OUT: Final = nb.types.Array(nb.float64, 2, "A")
 # What is the same wherever it is called, and has too many parts to look at.
 _LIBRARIES: Final = frozenset({"math", "numba", "numpy"})
 _NOTHING: Final = object()
-# Its stubs do not know the option that leaves reference counts out.
+# Their stubs do not know the option that leaves reference counts out.
 _njit: Any = nb.njit
+_cfunc: Any = nb.cfunc
 _loops: dict[Factor, Callable[..., None]] = {}
+# Callbacks, which have to live as long as their addresses are used.
+_in_lanes: dict[Factor, Any] = {}
 
 
 def loop_of(factor: Factor) -> Callable[..., None]:
@@ -103,6 +149,39 @@ def loop_of(factor: Factor) -> Callable[..., None]:
     if factor not in _loops:
         _loops[factor] = _made(factor)
     return _loops[factor]
+
+
+def in_lanes(factor: Factor) -> bool:
+    """Say whether a factor is stepped for several symbols at once.
+
+    A user's own may reach beyond its state, which a loop in lanes does not notice.
+    """
+    return factor.kind == "step" and not factor.branches and _is_own(factor)
+
+
+def compiled(factor: Factor) -> None:
+    """Compile a factor's loop, or load it from disk."""
+    if in_lanes(factor):
+        lane_loop_of(factor)
+    else:
+        loop_of(factor)
+
+
+def lane_loop_of(factor: Factor) -> int:
+    """Give the address of a factor's loop in lanes, from memory, from disk, or made now (about a second).
+
+    It takes the addresses of what it is told (see factors.stepping) and of its options as floats, and gives
+    the bar at which it stopped.
+    """
+    if factor not in _in_lanes:
+        source = lane_source_of(factor)
+        words = {name: getattr(lanes, name) for name in _LANE_WORDS}
+        kernel = _njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)(_plain(factor.function))
+        run = _loaded(factor, source, step=kernel, **words)
+        kind = nb.int64(nb.int64, nb.int64)
+        _in_lanes[factor] = _cfunc(kind, cache=True, nopython=True, error_model="numpy", _nrt=False)(run)
+    address: int = _in_lanes[factor].address
+    return address
 
 
 def anchor(bar: int, need: int) -> int:
@@ -130,6 +209,45 @@ def source_of(factor: Factor) -> str:
     )
 
 
+def lane_source_of(factor: Factor) -> str:
+    """Write the loop of a factor in lanes."""
+    parts = [f"x{n}" for n in range(len(factor.fields))]
+    reads = len(parts)
+    options = [
+        f"option_{name} = "
+        + (f"word(told, {_TOLD + reads + n})" if isinstance(value, int) else f"real(floats, {n})")
+        for n, (name, value) in enumerate(factor.options.items())
+    ]
+    walk = _WALK.format(
+        read="; ".join(f"x{n} = load(place{n} + t * {lanes.WIDTH})" for n in range(reads)),
+        whole=" & ".join(f"(x{n} == x{n})" for n in range(reads)),
+        values=", ".join([*parts, *(f"option_{name}" for name in factor.options)]),
+    ).strip("\n")
+    return _IN_LANES.format(
+        places="; ".join(f"place{n} = word(told, {_TOLD + n})" for n in range(reads)),
+        options="; ".join(options) or "pass",
+        walks=(_few(factor.state, walk) if isinstance(factor.state, int) else _many(walk)).strip("\n"),
+    )
+
+
+def _few(few: int, walk: str) -> str:
+    """Write a walk over bars with a state of fixed size."""
+    taken = "; ".join(f"kept[{n}] = led(all_kept[{n}], members)" for n in range(few))
+    given = "; ".join(f"all_kept[{n}] = kept[{n}]" for n in range(few))
+    return _FEW.format(few=few, taken=taken, walk=walk, given=given)
+
+
+def _many(walk: str) -> str:
+    """Write a walk over bars for each of the two ways in which a state may lie."""
+    inner = textwrap.indent(walk, "    ")
+    return _MANY.format(lanes=lanes.LANES, near=inner, far=inner)
+
+
+def _is_own(factor: Factor) -> bool:
+    own: bool = factor.function.__module__.startswith("klinehub.")
+    return own
+
+
 def _place(field: str) -> str:
     """Give where a field's bars of symbol s lie."""
     if field in WIDE:
@@ -139,18 +257,11 @@ def _place(field: str) -> str:
 
 def _made(factor: Factor) -> Callable[..., None]:
     """Write, load and compile a loop, for the types that it is called with."""
-    source = source_of(factor)
-    digest = hashlib.sha256(source.encode() + fingerprint(factor.function)).hexdigest()[:20]
-    name = f"klinehub_loop_{factor.name}_{digest}"
-    module = ModuleType(name)
-    own = factor.function.__module__.startswith("klinehub.")
+    own = _is_own(factor)
     # A user's function may reach beyond its window or its state: better an error than foreign memory.
     step = _njit(nogil=True, error_model="numpy", boundscheck=not own, _nrt=not own)(_plain(factor.function))
-    module.__dict__.update(np=np, step=step)
-    # Where numba finds it again when it loads what it had compiled.
-    sys.modules[name] = module
-    exec(compile(source, _written(name, source), "exec"), module.__dict__)  # noqa: S102 - our own text
-    loop: Any = _njit(cache=True, nogil=True, error_model="numpy", _nrt=not own)(module.__dict__["run"])
+    run = _loaded(factor, source_of(factor), step=step)
+    loop: Any = _njit(cache=True, nogil=True, error_model="numpy", _nrt=not own)(run)
     options = [nb.int64 if isinstance(value, int) else nb.float64 for value in factor.options.values()]
     try:
         loop.compile(
@@ -168,6 +279,21 @@ def _made(factor: Factor) -> Callable[..., None]:
     loop.disable_compile()
     made: Callable[..., None] = loop
     return made
+
+
+def _loaded(factor: Factor, source: str, **given: Any) -> Callable[..., Any]:  # noqa: ANN401 - compiled functions
+    """Write a loop as a module named after all that it depends on, and load it."""
+    digest = hashlib.sha256(source.encode() + lanes.MAKE.encode() + fingerprint(factor.function)).hexdigest()[
+        :20
+    ]
+    name = f"klinehub_loop_{factor.name}_{digest}"
+    module = ModuleType(name)
+    module.__dict__.update(np=np, **given)
+    # Where numba finds it again when it loads what it had compiled.
+    sys.modules[name] = module
+    exec(compile(source, _written(name, source), "exec"), module.__dict__)  # noqa: S102 - our own text
+    run: Callable[..., Any] = module.__dict__["run"]
+    return run
 
 
 def _written(name: str, source: str) -> str:

@@ -85,6 +85,11 @@ def _parts(step: Step, count: int) -> list[tuple[Step, int]]:
     return [(Step(arg, frame), count) for arg in term.args]
 
 
+def parts_of(step: Step) -> list[Step]:
+    """Give the steps that a step is made of."""
+    return [part for part, _ in _parts(step, 1)]
+
+
 def spanned(frame: Timeframe, other: Timeframe, bars: int) -> int:
     """Give how many bars of *other* may lie between its newest and what so many bars of *frame* use of it.
 
@@ -100,7 +105,7 @@ def _ordered(wanted: Mapping[Step, int]) -> tuple[Step, ...]:
 
     def visit(step: Step) -> None:
         if step not in done:
-            for part, _ in _parts(step, 1):
+            for part in parts_of(step):
                 visit(part)
             done[step] = None
 

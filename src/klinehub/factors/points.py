@@ -73,9 +73,11 @@ def available(parts: Sequence[Part], values: Sequence[F64]) -> list[tuple[str, .
     """Name for each bar the parts that count: one that compares with a benchmark of no value does not."""
     gone: dict[str, Flags] = {}
     for name, value in zip(_comparing(tuple(parts)), values, strict=True):
-        if name:
+        if name and np.isnan(value).all(axis=0).any():
             gone[name] = np.all(np.isnan(value), axis=0)
     bars = values[0].shape[1]
+    if not gone:
+        return [tuple(part.name for part in parts)] * bars
     return [
         tuple(p.name for p in parts if p.name not in gone or not gone[p.name][bar]) for bar in range(bars)
     ]
@@ -101,11 +103,13 @@ def points(parts: Sequence[Part], values: Sequence[F64]) -> F64:
     names, given = available(parts, values), tuple(parts)
     shared = {some: _shared(given, some) for some in set(names)}
     table = np.array([[shared[some].get(part.name, 0.0) for some in names] for part in parts])
-    out = np.empty((len(parts), *values[0].shape))
-    for n, part in enumerate(parts):
-        _cut(np.ascontiguousarray(values[n]), table[n], part.scale, part.centre, out[n])
-    out[:, :, [not shared[some] for some in names]] = np.nan
-    return out
+    scales = np.array([(part.scale, part.centre) for part in parts])
+    symbols, bars = values[0].shape
+    out = np.empty((len(parts), bars, symbols))
+    _cut(np.stack([value.T for value in values]), table, scales, out)
+    if not all(shared.values()):
+        out[:, [not shared[some] for some in names]] = np.nan
+    return out.transpose(0, 2, 1)
 
 
 def total(given: F64) -> F64:
@@ -115,16 +119,16 @@ def total(given: F64) -> F64:
 
 
 @kernel
-def _cut(values: F64, weights: F64, scale: float, centre: float, out: F64) -> None:
-    """Map, weigh and cut one part's values."""
-    for s in range(values.shape[0]):
+def _cut(values: F64, weights: F64, scales: F64, out: F64) -> None:
+    """Map, weigh and cut the values of all parts [parts, bars, symbols]."""
+    for n in range(values.shape[0]):
+        scale, centre = scales[n]
         for t in range(values.shape[1]):
-            # Bounded, because the square of a huge r is infinite and would give 0.
-            r = min(max((values[s, t] - centre) / scale, -1e6), 1e6)
-            if weights[t] == 0.0:
-                out[s, t] = 0.0
-            elif values[s, t] != values[s, t]:
-                out[s, t] = np.nan
-            else:
+            weight = weights[n, t]
+            for s in range(values.shape[2]):
+                value = values[n, t, s]
+                # Bounded, because the square of a huge r is infinite and would give 0.
+                r = min(max((value - centre) / scale, -1e6), 1e6)
                 # Adding 0.0 turns -0.0 into 0.0.
-                out[s, t] = np.trunc(weights[t] * (r / np.sqrt(1.0 + r * r)) * GRID) / GRID + 0.0
+                given = np.trunc(weight * (r / np.sqrt(1.0 + r * r)) * GRID) / GRID + 0.0
+                out[n, t, s] = (given if not np.isnan(value) else np.nan) if weight != 0.0 else 0.0

@@ -30,36 +30,56 @@ def _count(values: F64, where: F64, order: I64, t: int, rows: I64) -> int:
 
 
 @kernel
+def _sums(values: F64, where: F64, order: I64, middle: F64, powers: int, counts: F64) -> F64:
+    """Sum the distances to *middle*, or their squares, of the symbols that count; *counts* says how many do.
+
+    Symbol after symbol in their order, all bars side by side. To add 0.0 for one that does not count changes
+    no bit: no sum is ever -0.0.
+    """
+    bars = values.shape[1]
+    sums = np.zeros(bars)
+    counts[:] = 0.0
+    for s in order:
+        for t in range(bars):
+            takes_part = values[s, t] == values[s, t]
+            if where.size > 0:
+                takes_part = takes_part and where[s, t] == 1.0
+            apart = values[s, t] - middle[t]
+            sums[t] += (apart * apart if powers == 2 else apart) if takes_part else 0.0
+            counts[t] += 1.0 if takes_part else 0.0
+    return sums
+
+
+@kernel
 def mean(values: F64, where: F64, order: I64, share: float, out: F64) -> None:  # noqa: ARG001 - one form for all
     """Give all symbols [symbols, bars] the mean of those that count."""
-    rows = np.empty(order.size, np.int64)
-    for t in range(values.shape[1]):
-        count = _count(values, where, order, t, rows)
-        total = 0.0
-        for n in range(count):
-            total += values[rows[n], t]
-        for s in range(values.shape[0]):
-            out[s, t] = total / count if count > 0 else np.nan
+    bars = values.shape[1]
+    counts = np.empty(bars)
+    totals = _sums(values, where, order, np.zeros(bars), 1, counts)
+    for s in range(values.shape[0]):
+        for t in range(bars):
+            out[s, t] = totals[t] / counts[t] if counts[t] > 0.0 else np.nan
 
 
 @kernel
 def zscore(values: F64, where: F64, order: I64, share: float, out: F64) -> None:  # noqa: ARG001 - as above
     """Give the distance to the mean in population deviations; 0 where all are equal."""
-    rows = np.empty(order.size, np.int64)
-    for t in range(values.shape[1]):
-        count = _count(values, where, order, t, rows)
-        total = 0.0
-        for n in range(count):
-            total += values[rows[n], t]
-        middle = total / max(count, 1)
-        square = 0.0
-        for n in range(count):
-            square += (values[rows[n], t] - middle) * (values[rows[n], t] - middle)
-        deviation = np.sqrt(square / max(count, 1))
-        out[:, t] = np.nan
-        for n in range(count):
-            apart = values[rows[n], t] - middle
-            out[rows[n], t] = apart / deviation if deviation > _ROUNDING * abs(middle) else 0.0
+    bars = values.shape[1]
+    counts, middle, deviation = np.empty(bars), np.zeros(bars), np.empty(bars)
+    totals = _sums(values, where, order, middle, 1, counts)
+    for t in range(bars):
+        middle[t] = totals[t] / max(counts[t], 1.0)
+    squares = _sums(values, where, order, middle, 2, counts)
+    for t in range(bars):
+        deviation[t] = np.sqrt(squares[t] / max(counts[t], 1.0))
+    for s in range(values.shape[0]):
+        for t in range(bars):
+            apart = values[s, t] - middle[t]
+            score = apart / deviation[t] if deviation[t] > _ROUNDING * abs(middle[t]) else 0.0
+            takes_part = values[s, t] == values[s, t]
+            if where.size > 0:
+                takes_part = takes_part and where[s, t] == 1.0
+            out[s, t] = score if takes_part else np.nan
 
 
 @kernel

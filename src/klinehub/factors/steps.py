@@ -21,12 +21,15 @@ from numba import njit
 from numba.extending import register_jitable
 
 from klinehub.factors.define import State
+from klinehub.factors.lanes import choose, counted, some
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Without counting references to the state (as in panel.memory): with it a step took three times as long.
 _options: Any = {"cache": True, "nogil": True, "_nrt": False, "error_model": "numpy"}
 kernel = cast("Callable[[F], F]", njit(**_options))
+# What every bar goes through. Inlined, the places of its numbers are known when it is compiled.
+within = cast("Callable[[F], F]", njit(**_options, forceinline=True))
 # Plain in Python, and compiled into the kernels that use it.
 shared = cast("Callable[[F], F]", register_jitable)
 
@@ -96,19 +99,19 @@ def kept(n: int, width: int) -> int:
     return 1 + width * (n + 1)
 
 
-@kernel
+@within
 def bars(state: State, at: int) -> float:
     """Count the bars of the run: gives how many lie before this one."""
-    count: float = state[at]
+    count = counted(state, at)
     state[at] = count + 1.0
     return count
 
 
-@kernel
+@within
 def before(state: State, at: int, x: float, n: int) -> float:
     """Give the value n bars before; until there is one, x itself."""
-    place = int(state[at])
-    old: float = state[at + 2 + place] if state[at + 1] > 0.0 else x
+    place = int(counted(state, at))
+    old: float = state[at + 2 + place] if counted(state, at + 1) > 0.0 else x
     state[at + 2 + place] = x
     state[at] = place + 1.0
     if place + 1 == n:
@@ -117,27 +120,27 @@ def before(state: State, at: int, x: float, n: int) -> float:
     return old
 
 
-@kernel
+@within
 def returns(state: State, at: int, price: float) -> float:
     """Give the simple return since the bar before; 0.0 at the first."""
     last = state[at]
     state[at] = price
-    return 0.0 if last == 0.0 else (price - last) / last
+    return choose(last == 0.0, 0.0, (price - last) / last)
 
 
-@kernel
+@within
 def ratio(x: float, y: float, otherwise: float) -> float:
     """Give x / y, or *otherwise* where y is zero."""
-    return otherwise if y == 0.0 else x / y
+    return choose(y == 0.0, otherwise, x / y)
 
 
-@kernel
+@within
 def in_ranges(x: float, unit: float, price: float) -> float:
     """Give a distance in units of the average true range; 0.0 in a market that stands still."""
-    return 0.0 if unit <= QUIET * price else x / unit
+    return choose(unit <= QUIET * price, 0.0, x / unit)
 
 
-@kernel
+@within
 def true_range(high: float, low: float, last: float) -> float:
     """Give the span of a bar, counted from the close before it where that lies outside."""
     return max(high - low, abs(high - last), abs(low - last))
@@ -149,32 +152,31 @@ def log_ratio(a: float, b: float) -> float:
 
     2 * artanh((a - b) / (a + b)) as its series, after the smaller one was doubled until they are alike.
     """
-    if not (0.0 < a < inf and 0.0 < b < inf):
-        return nan
+    known = (a > 0.0) & (a < inf) & (b > 0.0) & (b < inf)
+    a, b = choose(known, a, 1.0), choose(known, b, 1.0)
     doublings = 0.0
-    while a > ROOT2 * b:
-        b *= 2.0
-        doublings += 1.0
-    while b > ROOT2 * a:
-        a *= 2.0
-        doublings -= 1.0
+    while some(a > ROOT2 * b):
+        doublings = choose(a > ROOT2 * b, doublings + 1.0, doublings)
+        b = choose(a > ROOT2 * b, 2.0 * b, b)
+    while some(b > ROOT2 * a):
+        doublings = choose(b > ROOT2 * a, doublings - 1.0, doublings)
+        a = choose(b > ROOT2 * a, 2.0 * a, a)
     t = (a - b) / (a + b)
     u = t * t
+    tail = 1.0 / 11.0 + u * (1.0 / 13.0 + u * (1.0 / 15.0 + u * (1.0 / 17.0 + u * (1.0 / 19.0))))
     # Below a ratio of 1.04 the later terms are less than what rounding takes.
-    tail = 0.0
-    if u > 4e-4:
-        tail = 1.0 / 11.0 + u * (1.0 / 13.0 + u * (1.0 / 15.0 + u * (1.0 / 17.0 + u * (1.0 / 19.0))))
+    tail = choose(u > 4e-4, tail, 0.0)
     tail = u * (1.0 / 3.0 + u * (0.2 + u * (1.0 / 7.0 + u * (1.0 / 9.0 + u * tail))))
-    return doublings * LN2_HIGH + (doublings * LN2_LOW + (2.0 * t + 2.0 * t * tail))
+    return choose(known, doublings * LN2_HIGH + (doublings * LN2_LOW + (2.0 * t + 2.0 * t * tail)), nan)
 
 
 # RECURSIVE AVERAGES: `ema` and `wilder` keep 2 numbers, `atr` 3, `gains` 4.
 
 
-@kernel
+@within
 def ema(state: State, at: int, x: float, n: int) -> float:
     """Give the exponential average with weight 2 / (n + 1), started from the mean of the first n values."""
-    count = state[at] + 1.0
+    count = counted(state, at) + 1.0
     weight = 2.0 / (n + 1.0) if count > n else 1.0 / count
     value: float = state[at + 1]
     value += (x - value) * weight
@@ -183,10 +185,10 @@ def ema(state: State, at: int, x: float, n: int) -> float:
     return value
 
 
-@kernel
+@within
 def wilder(state: State, at: int, x: float, n: int) -> float:
     """Give Wilder's average with weight 1 / n, started from the mean of the first n values."""
-    count = state[at] + 1.0
+    count = counted(state, at) + 1.0
     weight = 1.0 / n if count > n else 1.0 / count
     value: float = state[at + 1]
     value += (x - value) * weight
@@ -195,20 +197,24 @@ def wilder(state: State, at: int, x: float, n: int) -> float:
     return value
 
 
-@kernel
+@within
 def atr(state: State, at: int, high: float, low: float, close: float, n: int) -> float:
     """Give Wilder's average true range; the first bar has none, and gives 0.0."""
-    last = state[at + 2]
-    state[at + 2] = close
-    if last == 0.0:
+    count, last = counted(state, at), state[at + 2]
+    state[at], state[at + 2] = count + 1.0, close
+    if count == 0.0:
         return 0.0
-    return wilder(state, at, true_range(high, low, last), n)
+    weight = 1.0 / n if count > n else 1.0 / count
+    value: float = state[at + 1]
+    value += (true_range(high, low, last) - value) * weight
+    state[at + 1] = value
+    return value
 
 
-@kernel
+@within
 def gains(state: State, at: int, x: float, n: int) -> tuple[float, float]:
     """Give Wilder's averages of the rises and of the falls of x, both counted upwards."""
-    count, last = state[at], state[at + 1]
+    count, last = counted(state, at), state[at + 1]
     state[at] = count + 1.0
     state[at + 1] = x
     if count == 0.0:
@@ -228,10 +234,10 @@ def gains(state: State, at: int, x: float, n: int) -> tuple[float, float]:
 # always there as one number. A bar costs one addition, one fold and one merge, whatever n is.
 
 
-@kernel
+@within
 def total(state: State, at: int, x: float, n: int) -> float:
     """Give the sum of the last n values; width 1."""
-    place = int(state[at])
+    place = int(counted(state, at))
     slot = at + 2 + place
     value: float = state[at + 1] + x
     state[slot] = x
@@ -240,13 +246,14 @@ def total(state: State, at: int, x: float, n: int) -> float:
         return value
     state[at] = place + 1.0
     state[at + 1] = value
-    return value + float(state[slot + 1])
+    older: float = state[slot + 1]
+    return value + older
 
 
-@kernel
+@within
 def totals(state: State, at: int, x: float, y: float, n: int) -> tuple[float, float]:
     """Give the sums of the last n values of two series; width 2."""
-    place = int(state[at])
+    place = int(counted(state, at))
     slot = at + 3 + 2 * place
     a, b = state[at + 1] + x, state[at + 2] + y
     state[slot], state[slot + 1] = x, y
@@ -268,10 +275,10 @@ def _fold_sums(state: State, at: int, last: int, width: int) -> None:
         state[j] = 0.0
 
 
-@kernel
+@within
 def channel(state: State, at: int, high: float, low: float, n: int) -> tuple[float, float]:
     """Give the highest of the last n highs and the lowest of the last n lows; width 2."""
-    place = int(state[at])
+    place = int(counted(state, at))
     slot = at + 3 + 2 * place
     top, bottom = high, low
     if place > 0:
@@ -294,10 +301,10 @@ def _fold_channel(state: State, at: int, slot: int) -> None:
     state[at] = 0.0
 
 
-@kernel
+@within
 def moments(state: State, at: int, x: float, n: int) -> tuple[float, float]:
     """Give the mean of the last n values and the sum of their squared distances to it; width 2."""
-    place = int(state[at])
+    place = int(counted(state, at))
     slot = at + 3 + 2 * place
     count = place + 1.0
     mean, square = state[at + 1], state[at + 2]
@@ -328,13 +335,13 @@ def _fold_moments(state: State, at: int, slot: int, n: int) -> None:
     state[at] = state[at + 1] = state[at + 2] = 0.0
 
 
-@kernel
+@within
 def regression(state: State, at: int, y: float, n: int) -> tuple[float, float]:
     """Give slope per bar and R² of the straight line through the last n values; width 3.
 
     R² is 0.0 where they are all equal. A part's mean place is known, so only y needs its moments.
     """
-    place = int(state[at])
+    place = int(counted(state, at))
     slot = at + 4 + 3 * place
     count = place + 1.0
     mean, both, square = state[at + 1], state[at + 2], state[at + 3]
@@ -352,7 +359,7 @@ def regression(state: State, at: int, y: float, n: int) -> tuple[float, float]:
         both += state[slot + 4] + apart * (0.5 * weight)
         square += state[slot + 5] + apart * apart * (weight / n)
     spread = n * (n * float(n) - 1.0) / 12.0
-    return both / spread, 0.0 if square == 0.0 else min(1.0, both * both / (spread * square))
+    return both / spread, choose(square == 0.0, 0.0, min(1.0, both * both / (spread * square)))
 
 
 @kernel
@@ -369,10 +376,10 @@ def _fold_regression(state: State, at: int, slot: int, n: int) -> None:
     state[at] = state[at + 1] = state[at + 2] = state[at + 3] = 0.0
 
 
-@kernel
+@within
 def comoments(state: State, at: int, x: float, y: float, n: int) -> tuple[float, float, float, float, float]:
     """Give the means of the last n pairs and the sums of their products (xx, xy, yy) about them; width 5."""
-    place = int(state[at])
+    place = int(counted(state, at))
     slot = at + 6 + 5 * place
     count = place + 1.0
     mx, my, xx, xy, yy = state[at + 1], state[at + 2], state[at + 3], state[at + 4], state[at + 5]

@@ -72,10 +72,15 @@ class History:
         return tuple(self.told)
 
     def cube(self, bar: int, length: int, rows: I64 | None = None, *, beside: Sequence[str] = ()) -> F64:
-        """Copy the *length* bars that end at index *bar*: float64 [9, rows, length], NaN for none.
+        """Give the *length* bars that end at index *bar*: float64 [9, rows, length], NaN for none.
 
         With fields of *beside* the planes are those of WIDE, NaN in those that were not asked for.
         """
+        if not beside and self.first <= bar - length + 1 and bar <= self.closed_bar:
+            chosen_planes = self.planes if rows is None else self.planes[:, rows]
+            view = chosen_planes[:, :, bar - length + 1 - self.first : bar + 1 - self.first]
+            view.flags.writeable = False
+            return view
         chosen = slice(None) if rows is None else rows
         count = len(self.symbols) if rows is None else rows.size
         out = np.full((len(WIDE) if beside else len(PLANES), count, length), np.nan)

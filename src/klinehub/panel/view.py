@@ -54,7 +54,7 @@ class PanelView(Protocol):
         """Which fields are kept beside the klines, of those in BESIDE."""
 
     def cube(self, bar: int, length: int, rows: I64 | None = None, *, beside: Sequence[str] = ()) -> F64:
-        """Copy the *length* bars that end at index *bar*: float64 [9, rows, length], NaN for none.
+        """Give the *length* bars that end at *bar*, to be read only: float64 [9, rows, length], NaN for none.
 
         With fields of *beside* the planes are those of WIDE, NaN in those that were not asked for.
         """

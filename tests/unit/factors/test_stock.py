@@ -12,7 +12,10 @@ from tests.unit.factors.runs import PRICES, Market, Series, a_market, one_tick, 
 
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.factors.define import Factor
-from klinehub.factors.loops import loop_of, slots
+from klinehub.factors.lanes import LANES
+from klinehub.factors.loops import in_lanes, loop_of, slots
+from klinehub.factors.stepping import Bars, aligned, stepped
+from klinehub.factors.stepping import run as run_together
 from klinehub.factors.stock import BY_NAME, STOCK, stock_factor
 from klinehub.panel.view import PLANES
 
@@ -291,10 +294,16 @@ def test_compiled_it_is_the_same_to_the_last_bit(item: Factor) -> None:
     first = 128 * 8 - need
     cube = np.array([[one[name] for one in (market, tick)] for name in PLANES])
     out = np.full((2, 420), np.nan)
-    state, age = np.zeros((slots(need), item.size(options), 2)), np.full((slots(need), 2), -1)
-    times = np.arange(420) * 60_000.0
-    given = (cube, times, market["benchmark"], first, first, np.full(2, first))
-    loop_of(item)(*given, state, age, need, np.empty((item.size(options), 1)), out, *options)
+    times, known = np.arange(420, dtype=np.float64) * 60_000.0, np.full(2, first)
+    if in_lanes(item):
+        values = aligned((1, 420, LANES))
+        bars = Bars(cube, times, market["benchmark"])
+        run_together(stepped((item(),), 2), bars, first + 419, 420, known, values, np.zeros(1, np.int64))
+        out = values[0, :, :2].T
+    else:
+        state, age = np.zeros((slots(need), item.size(options), 2)), np.full((slots(need), 2), -1)
+        given = (cube, times, market["benchmark"], first, first, known)
+        loop_of(item)(*given, state, age, need, np.empty((item.size(options), 1)), out, *options)
     block = slice(need, min(need + 128, 420))
     for row, one in zip(out, (market, tick | {"benchmark": market["benchmark"]}), strict=True):
         plain = run(item, one)

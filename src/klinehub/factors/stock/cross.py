@@ -5,6 +5,7 @@ from typing import Final
 
 from klinehub.factors.define import Bar, State, factor
 from klinehub.factors.expr import Expr
+from klinehub.factors.lanes import choose
 from klinehub.factors.steps import ROUNDING, comoments, kept, length, ratio, returns, totals
 from klinehub.factors.stock.momentum import roc
 from klinehub.factors.stock.trend import ema_distance
@@ -30,7 +31,7 @@ def relative_strength(state: State, close: Bar, benchmark: Bar, n: int = 48) -> 
     excess = returns(state, 0, close) - returns(state, 1, benchmark)
     whole, square = totals(state, 2, excess, excess * excess, n)
     energy = sqrt(square)
-    return 0.0 if energy <= ROUNDING else whole / energy
+    return choose(energy <= ROUNDING, 0.0, ratio(whole, energy, 0.0))
 
 
 @factor(
@@ -87,7 +88,8 @@ def residual_momentum(state: State, close: Bar, benchmark: Bar, n: int = 96) -> 
     mx, my, xx, xy, yy = comoments(state, 2, returns(state, 0, benchmark), returns(state, 1, close), n)
     slope = ratio(xy, xx, 0.0)
     residual = yy - slope * xy
-    return 0.0 if residual <= ROUNDING * yy else n * (my - slope * mx) / sqrt(residual)
+    noise = sqrt(max(residual, 0.0))
+    return choose(residual <= ROUNDING * yy, 0.0, ratio(n * (my - slope * mx), noise, 0.0))
 
 
 @factor(

@@ -4,10 +4,12 @@ from math import sqrt
 from typing import Final
 
 from klinehub.factors.define import Bar, State, factor
+from klinehub.factors.lanes import choose, counted
 from klinehub.factors.steps import (
     ROUNDING,
     atr,
     atr_bars,
+    bars,
     before,
     channel,
     ema,
@@ -23,6 +25,7 @@ from klinehub.factors.steps import (
     true_range,
     wilder_bars,
     window_bars,
+    within,
 )
 
 FAMILY: Final = "momentum"
@@ -83,7 +86,7 @@ def rsi(state: State, close: Bar, n: int = 14) -> float:
     return 100.0 * ratio(up, up + down, 0.5)
 
 
-@kernel
+@within
 def _smooth_place(state: State, at: int, high: float, low: float, close: float, n: int, smooth: int) -> float:
     """Give the mean of *smooth* places in the channel of n bars, 0 to 100; kept(n, 2) + kept(smooth, 1)."""
     top, bottom = channel(state, at, high, low, n)
@@ -146,7 +149,7 @@ def stoch_rsi(state: State, close: Bar, n: int = 14, span: int = 14, smooth: int
     strength = 100.0 * ratio(up, up + down, 0.5)
     top, bottom = channel(state, 4, strength, strength, span)
     width = top - bottom
-    place = 50.0 if width <= 100.0 * ROUNDING else 100.0 * ((strength - bottom) / width)
+    place = choose(width <= 100.0 * ROUNDING, 50.0, 100.0 * ratio(strength - bottom, width, 0.5))
     return total(state, 4 + kept(span, 2), place, smooth) / smooth
 
 
@@ -156,7 +159,7 @@ def _from_mean(state: State, at: int, x: float, n: int) -> tuple[float, float]:
 
     In distances to x, so that equal values give zeros. Four sums side by side were measured to be no faster.
     """
-    place = int(state[at])
+    place = int(counted(state, at))
     state[at + 1 + place] = x
     state[at] = place + 1.0 if place + 1 < n else 0.0
     mean = distance = 0.0
@@ -205,7 +208,7 @@ def williams_r(state: State, high: Bar, low: Bar, close: Bar, n: int = 14) -> fl
 
 
 @factor(
-    state=9,
+    state=10,
     warmup=lambda slow, fast: ema_bars(slow, fast) + 1,
     family=FAMILY,
     formula="100 * EMA(fast) of EMA(slow) of the changes / the same of their sizes",
@@ -219,9 +222,9 @@ def tsi(state: State, close: Bar, slow: int = 25, fast: int = 13) -> float:
     0.0 where the price never moved.
     """
     last, state[0] = state[0], close
-    if last == 0.0:
+    if bars(state, 9) == 0.0:
         return 0.0
-    count = state[1]
+    count = counted(state, 1)
     move, size = ema(state, 1, close - last, slow), ema(state, 3, abs(close - last), slow)
     if count < slow - 1.0:
         return 0.0
@@ -242,13 +245,13 @@ def cmo(state: State, close: Bar, n: int = 14) -> float:
 
     0.0 where the price did not move.
     """
-    last = close if state[0] == 0.0 else state[0]
+    last = choose(state[0] == 0.0, close, state[0])
     state[0] = close
     up, down = totals(state, 1, max(close - last, 0.0), max(last - close, 0.0), n)
     return 100.0 * ratio(up - down, up + down, 0.0)
 
 
-@kernel
+@within
 def _pressure(state: State, at: int, bought: float, span: float, n: int) -> float:
     """Give the share of the true ranges of n bars that was bought; kept(n, 2) numbers."""
     part, whole = totals(state, at, bought, span, n)
@@ -272,7 +275,7 @@ def ultimate_oscillator(
 
     A window without any range counts as 50.0 (TA-Lib: 0).
     """
-    last = close if state[0] == 0.0 else state[0]
+    last = choose(state[0] == 0.0, close, state[0])
     state[0] = close
     bought, span = close - min(low, last), true_range(high, low, last)
     one = _pressure(state, 1, bought, span, fast)

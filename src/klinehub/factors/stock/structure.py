@@ -5,6 +5,7 @@ from typing import Final
 
 from klinehub.factors.define import Bar, State, factor
 from klinehub.factors.expr import Expr, field
+from klinehub.factors.lanes import choose
 from klinehub.factors.steps import (
     atr,
     atr_bars,
@@ -82,12 +83,11 @@ def breakout_age(state: State, high: Bar, low: Bar, close: Bar, n: int = 20, mem
     """
     count, top, bottom = bars(state, 0), state[1], state[2]
     state[1], state[2] = channel(state, 4, high, low, n)
-    if count >= n and (close > top or close < bottom):
-        state[3] = count + 1.0 if close > top else -(count + 1.0)
+    if count >= n:
+        state[3] = choose(close > top, count + 1.0, choose(close < bottom, -(count + 1.0), state[3]))
     age: float = count + 2.0 - abs(state[3])
-    if state[3] == 0.0 or age > memory:
-        return 0.0
-    return age if state[3] > 0.0 else -age
+    age = choose((state[3] == 0.0) | (age > memory), 0.0, age)
+    return choose(state[3] < 0.0, 0.0 - age, age)
 
 
 @kernel
@@ -99,11 +99,11 @@ def _newest_swing(state: State, at: int, x: float, n: int, memory: int) -> float
     count = bars(state, at)
     top, _ = channel(state, at + 3, x, x, 2 * n + 1)
     middle = before(state, at + 3 + kept(2 * n + 1, 2), x, n)
-    if count >= 2.0 * n and middle == top:
-        state[at + 1], state[at + 2] = middle, count + 1.0 - n
+    if count >= 2.0 * n:
+        state[at + 1] = choose(middle == top, middle, state[at + 1])
+        state[at + 2] = choose(middle == top, count + 1.0 - n, state[at + 2])
     born: float = state[at + 2]
-    level: float = state[at + 1]
-    return level if born > 0.0 and count + 1.0 - born < memory else nan
+    return choose((born > 0.0) & (count + 1.0 - born < memory), state[at + 1], nan)
 
 
 @factor(
@@ -176,6 +176,7 @@ def _newest_gap(state: State, at: int, count: float, low: float, high_before: fl
 @factor(
     state=lambda _memory, _span: 4 + kept(2, 1) + kept(2, 1) + GAPS + GAPS,
     warmup=lambda memory, span: max(window_bars(memory) + 2, atr_bars(span)),
+    branches=True,
     family=FAMILY,
     formula="(close - E) / ATR(span), E the near edge of the nearest open gap of the last memory bars: low "
     "above the high two bars before, or high below the low two bars before",
@@ -214,17 +215,17 @@ def _above_block(
 ) -> float:
     """Give how far the close is above the newest block of buyers, 0.0 within; NaN for none. 6 numbers."""
     born = count + 1.0
-    if close < state[at + 3]:
-        state[at + 5] = 0.0
-    is_recent = state[at + 2] > 0.0 and born - state[at + 2] <= within
-    if is_recent and close - open_ >= push and close > state[at + 1]:
-        state[at + 3], state[at + 4], state[at + 5] = state[at], state[at + 1], born
-    if close < open_:
-        state[at], state[at + 1], state[at + 2] = low, high, born
-    if state[at + 5] == 0.0 or born - state[at + 5] >= memory:
-        return nan
-    edge: float = state[at + 4]
-    return max(close - edge, 0.0)
+    state[at + 5] = choose(close < state[at + 3], 0.0, state[at + 5])
+    made = (state[at + 2] > 0.0) & (born - state[at + 2] <= within)
+    made = made & (close - open_ >= push) & (close > state[at + 1])
+    state[at + 3] = choose(made, state[at], state[at + 3])
+    state[at + 4] = choose(made, state[at + 1], state[at + 4])
+    state[at + 5] = choose(made, born, state[at + 5])
+    state[at] = choose(close < open_, low, state[at])
+    state[at + 1] = choose(close < open_, high, state[at + 1])
+    state[at + 2] = choose(close < open_, born, state[at + 2])
+    gone = (state[at + 5] == 0.0) | (born - state[at + 5] >= memory)
+    return choose(gone, nan, max(close - state[at + 4], 0.0))
 
 
 @factor(
@@ -258,7 +259,7 @@ def order_block_distance(
     body = push * unit
     above = _above_block(state, 4, count, open_, high, low, close, body, within, memory)
     below = _above_block(state, 10, count, -open_, -low, -high, -close, body, within, memory)
-    nearest = -below if isnan(above) or below < above else above
+    nearest = choose((above != above) | (below < above), -below, above)  # noqa: PLR0124 - NaN is not itself
     return in_ranges(nearest, unit, close)
 
 

@@ -3,6 +3,7 @@
 from typing import Final
 
 from klinehub.factors.define import Bar, State, factor
+from klinehub.factors.lanes import choose, counted
 from klinehub.factors.steps import (
     atr,
     atr_bars,
@@ -22,6 +23,7 @@ from klinehub.factors.steps import (
     true_range,
     wilder_bars,
     window_bars,
+    within,
 )
 
 FAMILY: Final = "trend"
@@ -105,7 +107,7 @@ def kama_distance(state: State, close: Bar, n: int = 10) -> float:
     if count < n:
         mean = close
     else:
-        efficiency = 1.0 if path <= net else net / path
+        efficiency = choose(path <= net, 1.0, ratio(net, path, 1.0))
         pace = efficiency * (2.0 / 3.0 - 2.0 / 31.0) + 2.0 / 31.0
         mean += (close - mean) * (pace * pace)
     state[2] = mean
@@ -170,10 +172,10 @@ def trend(
     return in_ranges(ema(state, 0, close, fast) - ema(state, 2, close, slow), unit, close)
 
 
-@kernel
+@within
 def _macd(state: State, at: int, close: float, fast: int, slow: int) -> float:
     """Give MACD from 4 numbers; the fast average starts so late that both are first known at one bar."""
-    count = state[at]
+    count = counted(state, at)
     long = ema(state, at, close, slow)
     return (ema(state, at + 2, close, fast) if count >= slow - fast else close) - long
 
@@ -218,7 +220,7 @@ def macd(
 
     0.0 where the market stands still.
     """
-    count = state[0]
+    count = counted(state, 0)
     line = _macd(state, 0, close, fast, slow)
     smooth = ema(state, 4, line, signal) if count >= slow - 1.0 else line
     return in_ranges(line - smooth, atr(state, 6, high, low, close, n), close)
@@ -242,7 +244,7 @@ def ppo(state: State, close: Bar, fast: int = 12, slow: int = 26) -> float:
     return 100.0 * ((ema(state, 2, close, fast) - long) / long)
 
 
-@kernel
+@within
 def _directional(state: State, high: float, low: float, close: float, n: int) -> tuple[float, float, float]:
     """Give ADX, DI+ and DI- (0 to 100) from 10 numbers, summed as Wilder does and TA-Lib starts them."""
     count = bars(state, 0)
@@ -252,12 +254,10 @@ def _directional(state: State, high: float, low: float, close: float, n: int) ->
         return 0.0, 0.0, 0.0
     left = 1.0 - 1.0 / n if count >= n else 1.0
     plus, minus, span = state[4] * left, state[5] * left, state[6] * left + span
-    if down > 0.0 and down > up:
-        minus += down
-    elif up > 0.0 and up > down:
-        plus += up
+    minus = choose((down > 0.0) & (down > up), minus + down, minus)
+    plus = choose((up > 0.0) & (up > down), plus + up, plus)
     state[4], state[5], state[6] = plus, minus, span
-    if count >= n and plus + minus > 0.0:
+    if count >= n:
         _strengthen(state, count, n)
     return state[7], state[8], state[9]
 
@@ -265,13 +265,13 @@ def _directional(state: State, high: float, low: float, close: float, n: int) ->
 @kernel
 def _strengthen(state: State, count: float, n: int) -> None:
     """Take the bar's directional index into its average, which starts from the mean of the first n."""
-    plus, minus, span = state[4], state[5], state[6]
-    state[8], state[9] = 100.0 * (plus / span), 100.0 * (minus / span)
+    plus, minus, span, strength = state[4], state[5], state[6], state[7]
+    moved = plus + minus > 0.0
     index = 100.0 * (abs(plus - minus) / (plus + minus))
-    if count < 2.0 * n:
-        state[7] += index / n
-    else:
-        state[7] += (index - state[7]) / n
+    share = index / n if count < 2.0 * n else (index - strength) / n
+    state[7] = choose(moved, strength + share, strength)
+    state[8] = choose(moved, 100.0 * (plus / span), state[8])
+    state[9] = choose(moved, 100.0 * (minus / span), state[9])
 
 
 @factor(
@@ -328,36 +328,39 @@ def di_spread(state: State, high: Bar, low: Bar, close: Bar, n: int = 14) -> flo
     return plus - minus
 
 
-@kernel
+@within
 def _newest_extremes(
     state: State, at: int, count: float, high: float, low: float, n: int
 ) -> tuple[float, float]:
     """Give when the last n bars were highest and lowest, the newest where equal; kept(n, 4) numbers."""
-    place = int(state[at])
+    place = int(counted(state, at))
     slot = at + 5 + 4 * place
     top, top_at, bottom, bottom_at = high, count, low, count
-    if place > 0 and state[at + 1] > high:
-        top, top_at = state[at + 1], state[at + 2]
-    if place > 0 and state[at + 3] < low:
-        bottom, bottom_at = state[at + 3], state[at + 4]
+    if place > 0:
+        top_at = choose(state[at + 1] > high, state[at + 2], count)
+        top = choose(state[at + 1] > high, state[at + 1], high)
+        bottom_at = choose(state[at + 3] < low, state[at + 4], count)
+        bottom = choose(state[at + 3] < low, state[at + 3], low)
     state[slot], state[slot + 1], state[slot + 2], state[slot + 3] = high, count, low, count
     state[at + 1], state[at + 2], state[at + 3], state[at + 4] = top, top_at, bottom, bottom_at
     state[at] = place + 1.0
     if place + 1 == n:
         _fold_extremes(state, at, slot)
         return top_at, bottom_at
-    top_at = top_at if top >= state[slot + 4] else state[slot + 5]
-    return top_at, bottom_at if bottom <= state[slot + 6] else state[slot + 7]
+    top_at = choose(top >= state[slot + 4], top_at, state[slot + 5])
+    return top_at, choose(bottom <= state[slot + 6], bottom_at, state[slot + 7])
 
 
 @kernel
 def _fold_extremes(state: State, at: int, slot: int) -> None:
     """Fold a full part from its newest bar back, and start a new one."""
     for j in range(slot - 4, at + 4, -4):
-        if state[j] <= state[j + 4]:
-            state[j], state[j + 1] = state[j + 4], state[j + 5]
-        if state[j + 2] >= state[j + 6]:
-            state[j + 2], state[j + 3] = state[j + 6], state[j + 7]
+        newer = state[j] <= state[j + 4]
+        state[j + 1] = choose(newer, state[j + 5], state[j + 1])
+        state[j] = choose(newer, state[j + 4], state[j])
+        newer = state[j + 2] >= state[j + 6]
+        state[j + 3] = choose(newer, state[j + 7], state[j + 3])
+        state[j + 2] = choose(newer, state[j + 6], state[j + 2])
     state[at] = 0.0
 
 
@@ -401,15 +404,15 @@ def supertrend(state: State, high: Bar, low: Bar, close: Bar, n: int = 10, width
     state[4] = close
     if count < n:
         return 0.0
-    is_first = count == n
-    upper = middle + reach if is_first or last > upper else min(middle + reach, upper)
-    lower = middle - reach if is_first or last < lower else max(middle - reach, lower)
-    if close > upper:
-        side = 1.0
-    elif close < lower or is_first:
-        side = -1.0
+    if count == n:
+        upper, lower, side = middle + reach, middle - reach, -1.0
+    else:
+        upper = choose(last > upper, middle + reach, min(middle + reach, upper))
+        lower = choose(last < lower, middle - reach, max(middle - reach, lower))
+        side = choose(close < lower, -1.0, side)
+    side = choose(close > upper, 1.0, side)
     state[1], state[2], state[3] = upper, lower, side
-    return in_ranges(close - (lower if side > 0.0 else upper), unit, close)
+    return in_ranges(close - choose(side > 0.0, lower, upper), unit, close)
 
 
 @factor(

@@ -4,6 +4,7 @@ from math import sqrt
 from typing import Final
 
 from klinehub.factors.define import Bar, State, factor
+from klinehub.factors.lanes import choose
 from klinehub.factors.steps import (
     atr,
     atr_bars,
@@ -194,4 +195,4 @@ def volatility(state: State, close: Bar, fast: int = 20, slow: int = 120) -> flo
     long = total(state, 1 + kept(fast, 1), step * step, slow)
     move = close - before(state, 1 + kept(fast, 1) + kept(slow, 1), close, fast)
     expansion = max(0.0, sqrt(ratio(short * slow, long * fast, 0.0)) - 1.0)
-    return expansion if move > 0.0 else (-expansion if move < 0.0 else 0.0)
+    return choose(move > 0.0, expansion, choose(move < 0.0, -expansion, 0.0))

@@ -4,6 +4,7 @@ from math import nan, sqrt
 from typing import Final
 
 from klinehub.factors.define import Bar, State, factor
+from klinehub.factors.lanes import choose
 from klinehub.factors.steps import (
     kept,
     length,
@@ -38,7 +39,7 @@ def volume_z(state: State, open_: Bar, close: Bar, volume: Bar, n: int = 96) -> 
     mean, square = state[0], state[1]
     state[0], state[1] = moments(state, 2, volume, n)
     above = max(0.0, ratio(volume - mean, sqrt(square / n), 0.0))
-    return above if close > open_ else (-above if close < open_ else 0.0)
+    return choose(close > open_, above, choose(close < open_, -above, 0.0))
 
 
 @factor(
@@ -74,9 +75,9 @@ def obv_slope(state: State, close: Bar, volume: Bar, n: int = 20) -> float:
 
     0.0 where nothing was traded, or every bar closed where the one before did.
     """
-    last, flow = state[0], 0.0
-    if last > 0.0:
-        flow = volume if close > last else (-volume if close < last else 0.0)
+    last = state[0]
+    flow = choose(close > last, volume, choose(close < last, -volume, 0.0))
+    flow = choose(last > 0.0, flow, 0.0)
     state[0] = close
     state[1] += flow
     slope, _ = regression(state, 2, state[1], n)
@@ -119,10 +120,11 @@ def mfi(state: State, high: Bar, low: Bar, close: Bar, volume: Bar, n: int = 14)
     50.0 where nothing was traded, or nothing moved. (TA-Lib gives 0 for flows that sum to less than 1.)
     """
     price = (high + low + close) / 3.0
-    last = price if state[0] == 0.0 else state[0]
+    last = choose(state[0] == 0.0, price, state[0])
     state[0] = price
     flow = price * volume
-    up, down = totals(state, 1, flow if price > last else 0.0, flow if price < last else 0.0, n)
+    rise, fall = choose(price > last, flow, 0.0), choose(price < last, flow, 0.0)
+    up, down = totals(state, 1, rise, fall, n)
     return 100.0 * ratio(up, up + down, 0.5)
 
 
@@ -233,7 +235,6 @@ def amihud(state: State, close: Bar, quote_volume: Bar, n: int = 96) -> float:
     NaN where nothing was traded in all of the bars: then nobody knows.
     """
     step = abs(returns(state, 0, close))
-    impact, count = totals(
-        state, 1, ratio(1e6 * step, quote_volume, 0.0), 1.0 if quote_volume > 0.0 else 0.0, n
-    )
+    traded = choose(quote_volume > 0.0, 1.0, 0.0)
+    impact, count = totals(state, 1, ratio(1e6 * step, quote_volume, 0.0), traded, n)
     return ratio(impact, count, nan)
