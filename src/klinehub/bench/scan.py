@@ -33,6 +33,8 @@ CLOSES: Final = 200
 ROUNDS: Final = 21
 # Peers that take this long are measured on fewer symbols, and their figure is extrapolated.
 FEW: Final = 20
+# How many times the market a larger one is, to see whether a symbol costs the same there.
+LARGER: Final = 4
 GOALS: Final = {
     "bar_close_us_p50": 500.0,
     "close_to_result_ms_p99": 20.0,
@@ -48,12 +50,18 @@ def measure(
     market = synthetic(symbols, seed, start=NOON)
     names = [one.symbol for one in market.instruments if one.onboard < NOON - 40 * 24 * 60 * MINUTE][:symbols]
     closing = _spread(_closing(market, names, closes), 1e6)
+    larger = _spread(_closing(market, names, max(closes // 4, 10), LARGER), 1e6)
     recompute, cubes = _recomputed(market, names, bars)
     talib = _talib(cubes)
     pandas_ta = _pandas(cubes)
     numpy_ms = _cpu_ms(lambda: [numpy_market(cube) for cube in cubes]) * len(THIRTY) / 10
     detail = {
         "bar_close_us": closing,
+        "larger": {
+            "symbols": len(names) * LARGER,
+            "bar_close_us": larger,
+            "a_symbol_x": rounded(larger["p50"] / closing["p50"] / LARGER),
+        },
         "recompute_ms": rounded(recompute),
         "talib_loop_ms": talib,
         "numpy_ms": rounded(numpy_ms),
@@ -83,22 +91,22 @@ def terms() -> dict[str, Expr]:
     return found
 
 
-def _closing(market: Any, names: list[str], closes: int) -> list[float]:  # noqa: ANN401 - any Market
-    """Let bars close one after the other in a ring, and take the CPU seconds of each."""
+def _closing(market: Any, names: list[str], closes: int, copies: int = 1) -> list[float]:  # noqa: ANN401 - any Market
+    """Let bars of each symbol and its *copies* close one by one in a ring; gives the CPU seconds of each."""
     frame = TIMEFRAMES["15m"]
     last = frame.index(NOON) - 1
-    ring = Ring((frame,), rows=len(names), bars=512)
-    rows = {name: market.klines(market.index[name], frame, last - 498 - closes, last, NOON) for name in names}
-    for name in names:
-        exact = rows[name]
+    ring = Ring((frame,), rows=len(names) * copies, bars=512)
+    first = last - 498 - closes
+    told = [market.klines(market.index[name], frame, first, last, NOON) for name in names] * copies
+    symbols = [f"{name}{'~' * copy}" for copy in range(copies) for name in names]
+    for name, exact in zip(symbols, told, strict=True):
         ring.load(0, ring.add(name, Scale(0, 0, 0)), Exact(exact.rows[:-closes], exact.scale), NOON + 10**7)
     engine = Engine(terms(), {"15m": ring.panel("15m")}, "15m", benchmark=names[0])
     engine.compile()
     engine.at(last - closes)
     taken = []
     for close in range(closes):
-        for row, name in enumerate(names):
-            exact = rows[name]
+        for row, exact in enumerate(told):
             at = len(exact.rows) - closes + close
             ring.load(0, row, Exact(exact.rows[at : at + 1], exact.scale), NOON + 10**7)
         begun = time.process_time()

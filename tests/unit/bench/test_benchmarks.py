@@ -144,6 +144,8 @@ def test_a_scan_is_measured_beside_its_peers(measured: dict[str, Measurement]) -
     detail = measured["scan"].detail
     assert (detail["symbols"], detail["timeframes"], detail["factors"]) == (5, 3, 30)
     assert detail["bar_close_us"]["p50"] > 0
+    assert detail["larger"]["symbols"] == 20
+    assert detail["larger"]["a_symbol_x"] > 0
     assert detail["close_to_result_ms"]["p99"] > 0
     assert detail["talib_loop_ms"] > 0
     assert detail["numpy_ms"] > 0
