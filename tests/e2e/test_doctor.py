@@ -11,10 +11,10 @@ from tests.proxies import Proxy, running
 
 from klinehub.app import doctor, library
 from klinehub.app.exits import code_of
-from klinehub.feed import binance
 from klinehub.feed.account import Account
 from klinehub.feed.diagnosis import Check, Verdict
 from klinehub.feed.doctor import Elsewhere
+from klinehub.feed.venue import USDM
 
 pytestmark = pytest.mark.timeout(120)
 DEAD = ["--rest-url", "http://127.0.0.1:9", "--stream-url", "ws://127.0.0.1:9/market/stream"]
@@ -119,7 +119,7 @@ def test_the_archive_and_spot_are_asked_only_for_the_real_exchange(
     places = (Elsewhere(Check.ARCHIVE, "http://127.0.0.1:9/x", b"x"),)
     monkeypatch.setattr(doctor, "ELSEWHERE", places)
     asked = [json.loads(run("doctor", "--json", *DEAD).out)["findings"]]
-    monkeypatch.setattr(binance, "REST_URL", DEAD[1])
+    monkeypatch.setattr(doctor, "USDM", USDM._replace(rest_url=DEAD[1]))
     asked.append(json.loads(run("doctor", "--json", *DEAD).out)["findings"])
 
     assert ["archive" in {one["check"] for one in findings} for findings in asked] == [False, True]
