@@ -162,9 +162,9 @@ class Core:
         """Take over when each symbol last traded (exchange time in ms), as REST knew it at *asked*."""
         self.liveness.on_prices(traded, asked)
 
-    def on_seat(self, seat: int, now: int, *, up: bool) -> None:
-        """Say that a seat's socket is subscribed, or lost."""
-        self.liveness.on_seat(seat, now, up=up)
+    def on_seat(self, seat: int, now: int, *, up: bool, route: str = "") -> None:
+        """Say that a seat's socket is subscribed on a *route*, or lost."""
+        self.liveness.on_seat(seat, now, up=up, route=route)
         if up:
             self.repair.forget()
 

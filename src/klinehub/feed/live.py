@@ -217,7 +217,7 @@ class Live:
 
     def _on_seat(self, number: int) -> None:
         seat = self.seats[number]
-        self.core.on_seat(number, self._gate.now(), up=seat.up)
+        self.core.on_seat(number, self._gate.now(), up=seat.up, route=seat.route)
         if not seat.up:
             self._all_up.clear()
             self.last_loss = seat.last_loss

@@ -73,6 +73,7 @@ class _Seat:
     """A group of streams on one socket: whether it is up since when, and up to when it has told klines."""
 
     up: bool = False
+    route: str = ""
     since: int = 0
     heard: int = 0
     acted: int = 0
@@ -129,7 +130,7 @@ class Liveness:
         one = self._seat(seat)
         one.heard = max(one.heard, min(told, now + self.ahead))
 
-    def on_seat(self, seat: int, now: int, *, up: bool) -> None:
+    def on_seat(self, seat: int, now: int, *, up: bool, route: str = "") -> None:
         """Note that a seat's socket is subscribed, or lost; its symbols are stale at once when it is lost.
 
         What comes up owes nothing yet. A seat that stays up through a hand-over has proven its new socket.
@@ -141,6 +142,7 @@ class Liveness:
             self._begin(rows, now, proven=one.up)
         if up != one.up:
             one.up, one.since = up, now
+        one.route = route
         self._write(now)
 
     def mark_all(self, reason: Reason, now: int) -> None:
@@ -287,18 +289,27 @@ class Liveness:
     def _move(self, number: int, seat: _Seat, owes: bool, now: int, into: Decisions) -> None:  # noqa: FBT001
         """Give a silent seat another socket, the old one kept until the new one is heard; then another route.
 
-        While prices show that it owes no trade it may just be quiet, and it keeps its route. Where nobody
-        answers what was traded, it changes it slowly: a silent one would else be kept for ever.
+        While prices show that it owes no trade it may just be quiet, and it keeps its route, unless others
+        are told klines on another one. Where nobody answers what was traded, it changes it slowly: a silent
+        one would else be kept for ever.
         """
-        first = seat.acted <= max(seat.heard, seat.since)
-        if not first and now - seat.acted < (SEAT_STEP if owes else SEAT_AGAIN) * self._pace:
+        first, elsewhere = seat.acted <= max(seat.heard, seat.since), self._speaks_elsewhere(seat, now)
+        if not first and now - seat.acted < (SEAT_STEP if owes or elsewhere else SEAT_AGAIN) * self._pace:
             return
         seat.acted = now
         untold = self._prices_known < max(seat.heard, seat.since)
-        if not first and (owes or untold):
+        if elsewhere:
+            into.steps.append(Reroute(number, "another route tells klines"))
+        elif not first and (owes or untold):
             into.steps.append(Reroute(number, "a new socket is silent too"))
         else:
             into.steps.append(Renew(number, "it is silent", overlap=True))
+
+    def _speaks_elsewhere(self, seat: _Seat, now: int) -> bool:
+        """Say whether a seat on another route was told klines in the last seconds."""
+        lately = now - self._patience.seat_unproven
+        others = (one for one in self._seats if one.up and one.route != seat.route)
+        return any(one.heard > max(one.since, lately) for one in others)
 
     def _seat(self, number: int) -> _Seat:
         while len(self._seats) <= number:

@@ -288,6 +288,23 @@ def test_a_silent_socket_that_owes_nothing_keeps_its_route() -> None:
     assert [type(step) for _, step in watch.steps] == [Renew, Renew]
 
 
+def test_a_silent_socket_goes_where_another_one_is_told_klines() -> None:
+    watch = Watch([["A"], ["B", "C"]])
+    watch.begin()
+    for seat, route in enumerate(["bare", "market"]):
+        watch.liveness.on_seat(seat, watch.now, up=False)
+        watch.liveness.on_seat(seat, watch.now, up=True, route=route)
+    watch.go(SEAT_UNPROVEN + 2 * TICK)
+    assert [type(step) for _, step in watch.steps] == [Renew, Renew]
+
+    watch.go(12_000, talking=["B", "C"])
+    assert [step for _, step in watch.steps[2:]] == [Reroute(0, "another route tells klines")]
+    watch.liveness.on_seat(0, watch.now, up=False)
+    watch.liveness.on_seat(0, watch.now, up=True, route="market")
+    watch.go(20_000, talking=["B", "C"])
+    assert [type(step) for _, step in watch.steps[3:]] == [Renew]
+
+
 def test_a_silent_socket_of_which_nobody_knows_what_it_owes_changes_its_route_slowly() -> None:
     """REST is closed: the socket may be on a route that connects and stays silent."""
     watch = Watch()
