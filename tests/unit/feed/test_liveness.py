@@ -12,7 +12,6 @@ from klinehub.domain.stale import Reason
 from klinehub.feed.decisions import Fetch, Renew, Reroute, Resubscribe
 from klinehub.feed.liveness import (
     AHEAD,
-    LAGS,
     NEXT_STEP,
     OVERDUE,
     PRICES_EVERY,
@@ -244,26 +243,6 @@ def test_who_was_quiet_from_the_start_is_proved_by_what_rest_loaded_and_prices()
     assert (watch.steps, watch.fetches) == ([], [])
 
 
-def test_what_rest_loaded_proves_nobody_quiet_who_traded_just_before_since_a_replica_may_lag() -> None:
-    watch = Watch()
-    watch.begin()
-    watch.now += TICK
-    watch.trade("A")
-    traded = watch.now
-    while watch.now < traded + LAGS:
-        watch.load("A")
-        watch.prices()
-        watch.check()
-        watch.now += TICK
-        watch.hear("B", "C")
-    assert watch.reason("A") is Reason.SILENT
-
-    watch.load("A")
-    watch.prices()
-    watch.check()
-    assert watch.reasons() == FRESH
-
-
 def test_a_symbol_that_prices_do_not_list_is_not_proved_by_them() -> None:
     watch = Watch()
     watch.begin()
@@ -286,23 +265,6 @@ def test_a_silent_socket_that_owes_nothing_keeps_its_route() -> None:
     watch.go(SEAT_AGAIN)
 
     assert [type(step) for _, step in watch.steps] == [Renew, Renew]
-
-
-def test_a_silent_socket_goes_where_another_one_is_told_klines() -> None:
-    watch = Watch([["A"], ["B", "C"]])
-    watch.begin()
-    for seat, route in enumerate(["bare", "market"]):
-        watch.liveness.on_seat(seat, watch.now, up=False)
-        watch.liveness.on_seat(seat, watch.now, up=True, route=route)
-    watch.go(SEAT_UNPROVEN + 2 * TICK)
-    assert [type(step) for _, step in watch.steps] == [Renew, Renew]
-
-    watch.go(12_000, talking=["B", "C"])
-    assert [step for _, step in watch.steps[2:]] == [Reroute(0, "another route tells klines")]
-    watch.liveness.on_seat(0, watch.now, up=False)
-    watch.liveness.on_seat(0, watch.now, up=True, route="market")
-    watch.go(20_000, talking=["B", "C"])
-    assert [type(step) for _, step in watch.steps[3:]] == [Renew]
 
 
 def test_a_silent_socket_of_which_nobody_knows_what_it_owes_changes_its_route_slowly() -> None:
