@@ -201,6 +201,9 @@ class Core:
         settled = now - self.margin - max(PROOF + PROOF_MARGIN, self.grace * 2 // 3)
         missing = self.repair.missing(settled)
         overdue = {gap.row for gap in missing if self._ended(gap) < now - self.grace}
+        if not self._clock_fits:
+            # Nobody can say what has ended, so that nobody can say what is missing.
+            self.liveness.hold(Reason.CLOCK, now)
         self.liveness.check(now, overdue, decisions)
         if not self._clock_fits:
             return decisions

@@ -190,7 +190,7 @@ class ExchangeTime:
         self._slack += by
         self._doubt = self._doubt and self._doubt.wider(by)
         self._haste = True
-        return Verdict.PAUSED if now > expected else Verdict.SUSPECT
+        return Verdict.PAUSED if now > expected else Verdict.JUMPED
 
     def _now(self, at: int) -> tuple[_Bounds | None, _Bounds | None]:
         """Give the bounds that are kept and those of an answer that excludes them, as they are at *at*."""

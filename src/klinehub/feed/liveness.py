@@ -148,6 +148,10 @@ class Liveness:
     def mark_all(self, reason: Reason, now: int) -> None:
         """Mark everything stale until it is heard or proved after *now*: the clock before it was wrong."""
         self._forget_after(now)
+        self.hold(reason, now)
+
+    def hold(self, reason: Reason, now: int) -> None:
+        """Keep everything stale for now, whatever was heard."""
         self._mark(np.ones(self._marked.shape, bool), reason, now)
 
     def _forget_after(self, now: int) -> None:

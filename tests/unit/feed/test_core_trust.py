@@ -245,6 +245,9 @@ def test_while_the_clock_does_not_fit_nothing_is_announced_or_asked_for() -> Non
     decisions = core.on_timer(at(9))
     assert (decisions.closed, decisions.fetches) == ([], [])
     assert [stale(core, name)[0] for name in NAMES] == [Reason.CLOCK] * 3
+    core.ring.memory.heard[0] = at(9) + 1
+    core.on_timer(at(9) + 500)
+    assert [stale(core, name)[0] for name in NAMES] == [Reason.CLOCK] * 3
 
     core.on_clock(at(2), fits=True)
     decisions = core.on_timer(at(2) + GRACE)

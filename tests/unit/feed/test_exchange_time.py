@@ -407,7 +407,7 @@ def test_a_clock_that_was_set_looks_like_a_pause_and_proves_nothing_too_early(
     jump = jump if forward else -jump
     world.now, world.fine = world.now + jump, world.fine - jump * FINENESS
 
-    assert time.on_tick(world.now, expected) is (PAUSED if forward else SUSPECT)
+    assert time.on_tick(world.now, expected) is (PAUSED if forward else JUMPED)
     assert world.known_by(time)
     world.read(time, there, back)
     assert world.known_by(time)
