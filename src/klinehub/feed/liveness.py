@@ -32,7 +32,7 @@ SEAT_UNPROVEN: Final = 3_500  # the same where all streams of a socket are silen
 UNJUDGED: Final = 2_000  # what was judged longer ago says nothing: the process stood still
 TELLS_WITHIN: Final = 1_500  # a stream tells a trade at the latest after this
 # An answer of REST may end so long before it was asked for, and its Date does not say so: a replica lags.
-LAGS: Final = 30_000
+LAGS: Final = 20_000
 AHEAD: Final = 1_000
 PRICES_EVERY: Final = 2_000
 PROBE_AGAIN: Final = 5_000
