@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from tests.proxies import ConnectProxy, Proxy, SocksProxy, running
 
+from klinehub import compiled
 from klinehub.domain.clock import Clock
 from klinehub.feed.network import RealNetwork
 from klinehub.hub import Hub
@@ -14,7 +15,7 @@ from klinehub.settings import HubSettings
 from klinehub.sim.exchange import Exchange, serve
 from klinehub.sim.synthetic import synthetic
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(180)
 BEGIN = 1_772_711_995_000  # five seconds before 12:00
 SPEED = 30.0
 
@@ -23,6 +24,8 @@ SPEED = 30.0
     ("kind", "scheme"), [(ConnectProxy, "http"), (SocksProxy, "socks5h")], ids=["CONNECT", "SOCKS5"]
 )
 async def test_warm_up_and_closes_come_through_the_proxy(kind: Callable[..., Proxy], scheme: str) -> None:
+    # A cold cache would be compiled inside of the hub: ten seconds, five minutes of this exchange's time.
+    await compiled.ensure()
     clock = Clock(BEGIN, SPEED, time.monotonic)
     exchange = Exchange(synthetic(6, 2, start=BEGIN, churn_hours=0), clock)
     served = await serve(exchange, port=0, ws_port=0)
