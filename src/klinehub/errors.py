@@ -48,6 +48,10 @@ class BadRequest(FeedError):
         super().__init__(message)
 
 
+class StoreError(KlinehubError):
+    """What is on disk can not be read or written: the hub goes on from memory and says so."""
+
+
 class NoHub(KlinehubError):
     """No hub is running here that could be asked."""
 

@@ -19,7 +19,7 @@ from klinehub.domain.clock import Clock
 from klinehub.domain.kline import CLOSED, Scale
 from klinehub.domain.listing import Listing
 from klinehub.domain.resident import resident_bytes
-from klinehub.domain.stale import Reason, Stale
+from klinehub.domain.stale import Stale
 from klinehub.domain.ticker import Ticker
 from klinehub.domain.timeframe import Timeframe, in_order
 from klinehub.errors import DefinitionError, UnknownName
@@ -42,8 +42,6 @@ from klinehub.feed.use import Use
 from klinehub.feed.venue import venue_of
 from klinehub.feed.warmup import Plan, Summary, plan, rows_needed, warm_up
 from klinehub.panel.ahead import Ahead
-from klinehub.panel.merge import PROOF
-from klinehub.panel.panel import Panel
 from klinehub.panel.ring import Ring
 from klinehub.scan.choosing import Choosing, Told, hours_of
 from klinehub.scan.plain import Scans
@@ -53,6 +51,8 @@ from klinehub.scan.running import Default, Scan, Scanning
 from klinehub.scan.screen import Screen
 from klinehub.scan.universe import benchmark, universe
 from klinehub.settings import HubSettings
+from klinehub.store.hot import HotStore
+from klinehub.store.keeping import Keeping
 
 # Bars kept beyond those asked for, so that a full history survives while new bars arrive.
 SLACK: Final = 14
@@ -78,6 +78,7 @@ class Hub(Reads, Scans):
         on_progress: Callable[[Progress], None] = lambda _: None,
         on_news: Callable[[Decisions], None] = lambda _: None,
         choose: Choose | None = None,
+        open_store: Callable[[], HotStore | None] = lambda: None,
     ) -> None:
         self.settings = settings
         self.timeframes: tuple[Timeframe, ...] = in_order(settings.timeframes)
@@ -109,6 +110,8 @@ class Hub(Reads, Scans):
         self._account = account
         self._jitter = jitter
         self._choose_by = choose
+        self._open_store = open_store
+        self.keeping: Keeping | None = None
         self._on_news = on_news
         self._on_plan = on_plan
         self._on_progress = on_progress
@@ -155,6 +158,8 @@ class Hub(Reads, Scans):
             if self.symbols and hasattr(self, "scanning"):
                 self.scanning.end()
             self._subscribers.end()
+            if self.keeping is not None:
+                await self.keeping.close()
             await self.rest.close()
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
@@ -165,9 +170,9 @@ class Hub(Reads, Scans):
         """Choose the universe, open the streams, warm up and go live."""
         await self._choose()
         self._lay_out()
+        self._restore()
         if self.settings.streams:
             await self._open_streams()
-        await self._past_proof()
         await self._warm_up()
         if self.settings.choose:
             self.choosing.begin(self.tickers or await self._ask_tickers())
@@ -192,16 +197,25 @@ class Hub(Reads, Scans):
         self.live.start(self._spawn, routes, self.symbols, per_seat=settings.streams_per_socket)
         await self.live.up()
 
-    async def _past_proof(self) -> None:
-        """Let the moments pass in which REST cannot prove the newest bar closed."""
-        base = self.timeframes[0]
-        opened = base.open_time(base.index(self.now()))
-        proven = opened + PROOF + 100 + self.timing.margin
-        await asyncio.sleep(self.clock.seconds_until(proven - self.gate.offset))
+    def _restore(self) -> None:
+        """Take back what the store has, and keep in it what comes from now on."""
+        store = self._open_store()
+        if store is None:
+            return
+        self.keeping = Keeping(self.ring, store, absent=lambda: self.core.repair.absent)
+        restored = self.keeping.restore(self.now())
+        self.core.repair.absent |= restored.absent
+        self._spawn(self.keeping.keep())
 
     async def _warm_up(self) -> None:
-        """Say what the warm-up costs, then carry it out; kernels compile meanwhile."""
+        """Say what the warm-up costs, then carry it out; kernels compile meanwhile.
+
+        What was restored is not asked for: what it lacks since the stop is found missing, and repaired.
+        """
         settings = self.settings
+        held = self.core.repair.held(self.now())
+        if not held:
+            await self.timing.past_proof(self.timeframes[0])
         todo = plan(
             self.symbols,
             self.timeframes,
@@ -210,6 +224,7 @@ class Hub(Reads, Scans):
             used=self.gate.used,
             now=self.now(),
             venue=self._venue,
+            held=held,
         )
         self._on_plan(todo)
         compiling = asyncio.get_running_loop().run_in_executor(None, self.scanning.warm_up)
@@ -320,6 +335,8 @@ class Hub(Reads, Scans):
     def _take(self, decisions: Decisions) -> None:
         """Keep corrections and pass closes on to every subscriber."""
         self.corrections.extend(decisions.corrected)
+        if self.keeping is not None and decisions.news:
+            self.keeping.note(one.record for one in decisions.corrected)
         if self.spot is not None:
             self.spot.copy(event.timeframe for event in decisions.closed)
         self._on_news(decisions)
@@ -369,27 +386,9 @@ class Hub(Reads, Scans):
         """Give the exchange time in ms UTC."""
         return self.gate.now()
 
-    def panel(self, timeframe: str) -> Panel:
-        """Give the read side of one timeframe; raises UnknownName for one that is not kept."""
-        if timeframe not in self.ring.number:
-            raise UnknownName("timeframe", timeframe, self.ring.number)
-        return self._panels[timeframe]
-
-    def is_fresh(self, symbol: str, max_age_seconds: float = 300) -> bool:
-        """Whether the stream told something of *symbol* in the last *max_age_seconds* of market time."""
-        heard = int(self.ring.memory.heard[0, self.panel(self.timeframes[0].name).row(symbol)])
-        return heard > 0 and self.now() - heard <= max_age_seconds * 1000
-
-    def stale(self, symbol: str) -> Stale | None:
-        """Give why *symbol* is not proven fresh, and since when; None when it is fresh."""
-        told = self._panels[self.timeframes[0].name].stale(symbol)
-        judged = self.core.liveness.unjudged(self.now()) if told is None else 0
-        return Stale(Reason.CLOCK.text, judged) if judged else told
-
     def _stale_of(self, symbols: Iterable[str]) -> dict[str, Stale]:
         """Give why and since when by symbol; without streams a hub shows one moment, and nothing is stale."""
-        found = ((symbol, self.stale(symbol)) for symbol in symbols if self.settings.streams)
-        return {symbol: stale for symbol, stale in found if stale is not None}
+        return self.all_stale(symbols) if self.settings.streams else {}
 
     def get_stats(self) -> dict[str, int | float | str]:
         """Count what the hub holds and has done; memory in bytes as the operating system sees it."""
@@ -406,6 +405,7 @@ class Hub(Reads, Scans):
             "stale_reasons": ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()),
             "stale_since": min((one.since for one in stale.values()), default=0),
             **self.live.stats(),
+            **(self.keeping.stats() if self.keeping is not None else {"durable": False}),
             "panel_bytes": self.ring.bytes,
             "resident_bytes": resident_bytes(),
             **(self.spot.stats() if self.spot is not None else {}),

@@ -83,6 +83,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     marks: bool = False
     open_interest: float = 0.0
     spot: bool = False
+    store: str = "auto"
     spot_rest_url: str = ""
     spot_stream_url: str = ""
 

@@ -78,6 +78,7 @@ TABLES: Final[dict[str, dict[str, str]]] = {
         "record": "record",
         **{name: f"rules.{name}" for name in Rules.__struct_fields__},
     },
+    "store": {"path": "store"},
     "network": {key: key for key in ("proxy", "timeout", "batch", "streams_per_socket")},
     "output": {"tz": "tz"},
 }

@@ -3,6 +3,7 @@
 import os
 import random
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ import msgspec
 from klinehub import compiled
 from klinehub.app.compat import MIN_SCORE, KnownHub
 from klinehub.domain.clock import Clock
-from klinehub.errors import DefinitionError, UnknownName
+from klinehub.errors import DefinitionError, StoreError, UnknownName
 from klinehub.feed.account import Account
 from klinehub.feed.asking import Progress
 from klinehub.feed.base import Network
 from klinehub.feed.network import RealNetwork, endpoint, is_loopback, proxy_from_env
 from klinehub.feed.warmup import Plan
 from klinehub.settings import DEFAULT_TIMEFRAMES, EXCHANGES, HubSettings
+from klinehub.store.hot import HotStore
+from klinehub.store.sqlite import SqliteTables
 
 
 def system_clock(epoch: int | None = None, rate: float = 1.0) -> Clock:
@@ -49,6 +52,30 @@ def system_account(rest_url: str) -> Account | None:
         return None
     base = os.environ.get("XDG_STATE_HOME")
     return Account((Path(base) if base else Path.home() / ".local" / "state") / "klinehub" / "account")
+
+
+def system_store(settings: HubSettings) -> HotStore | None:
+    """Open the store that the setting `store` names, by default this user's; none for an exchange on loopback.
+
+    Raises StoreError where the named one can not be opened; without the default one a hub does without.
+    """
+    host = endpoint(settings.rest_url)[0]
+    if settings.store == "off" or (settings.store == "auto" and is_loopback(host)):
+        return None
+    if settings.store != "auto":
+        return opened_store(Path(settings.store), settings.exchange, host)
+    base = os.environ.get("XDG_DATA_HOME")
+    folder = (Path(base) if base else Path.home() / ".local" / "share") / "klinehub"
+    try:
+        return opened_store(folder, settings.exchange, host)
+    except StoreError as exc:
+        warnings.warn(f"Nothing is kept on disk: {exc}", stacklevel=2)
+        return None
+
+
+def opened_store(folder: Path, market: str, origin: str) -> HotStore:
+    """Open a market's hot store in a data folder, made if it is not there."""
+    return HotStore(SqliteTables(folder / market / "hot.sqlite3", origin=origin))
 
 
 class Hub(KnownHub):
@@ -95,6 +122,7 @@ class Hub(KnownHub):
             account=system_account(wanted.rest_url),
             on_plan=on_plan,
             on_progress=on_progress,
+            open_store=lambda: system_store(wanted),
         )
 
     async def _start(self) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
+
 from klinehub.domain.kline import Exact
 from klinehub.feed.use import Use
 
@@ -35,6 +37,14 @@ class Correction(NamedTuple):
     new: Exact
     cause: str
     time: int
+
+    @property
+    def record(self) -> str:
+        """The same as one line of JSON, to be kept."""
+        told = {name: getattr(self, name) for name in ("symbol", "timeframe", "open_time", "cause", "time")}
+        bars = {"old": self.old, "new": self.new}
+        words = {name: {"row": bar.rows[0].tolist(), "scale": bar.scale} for name, bar in bars.items()}
+        return msgspec.json.encode({**told, **words}).decode()
 
 
 class Fetch(NamedTuple):

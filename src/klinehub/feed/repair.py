@@ -56,6 +56,16 @@ class Repair:
         self._whole_to = upto if not found else -1
         return found
 
+    def held(self, now: int) -> frozenset[tuple[str, str]]:
+        """Give the series (symbol, timeframe) whose history is here, whatever they lack since a stop."""
+        memory, found = self._ring.memory, set()
+        for t, timeframe in enumerate(self._ring.timeframes):
+            oldest = timeframe.index(now) - self._wanted
+            for row in self._roster.rows.tolist():
+                if memory.first[t, row] >= 0 or self._ring.is_closed(t, row, oldest):
+                    found.add((self._ring.symbols[row], timeframe.name))
+        return frozenset(found)
+
     def _look(self, settled: int) -> list[Gap]:
         found: list[Gap] = []
         rows, memory = self._roster.rows, self._ring.memory

@@ -1,15 +1,18 @@
 """Timing: keeps the gate on the exchange's time, and says how early a moment may have been."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
 from klinehub.domain.clock import Clock
+from klinehub.domain.timeframe import Timeframe
 from klinehub.errors import FeedError
 from klinehub.feed import binance
 from klinehub.feed.budget import WeightGate
 from klinehub.feed.exchange_time import ExchangeTime, Verdict
 from klinehub.feed.rest import Answer, RestClient
 from klinehub.feed.use import Use
+from klinehub.panel.merge import PROOF
 
 # More than this is as bad as not knowing the time at all.
 MOST_MARGIN: Final = 3_600_000
@@ -64,6 +67,12 @@ class Timing:
         self._judge(verdict)
         if not self.fits and self._time.settled:
             self._say(fits=True)
+
+    async def past_proof(self, base: Timeframe) -> None:
+        """Let the moments pass in which REST cannot prove the newest bar of a timeframe closed."""
+        opened = base.open_time(base.index(self._gate.now()))
+        proven = opened + PROOF + 100 + self.margin
+        await asyncio.sleep(self._clock.seconds_until(proven - self._gate.offset))
 
     def proof(self, answer: Answer) -> int:
         """Give the earliest exchange time at which an answer can have been asked for.

@@ -1,6 +1,6 @@
 """The warm-up: a plan with its price first, then batches of requests in parallel under one gate."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -58,10 +58,15 @@ def plan(
     used: int,
     now: int,
     venue: Venue = USDM,
+    held: Collection[tuple[str, str]] = (),
 ) -> Plan:
-    """Plan the warm-up of *symbols* from exchange time *now*, with *used* weight gone of *cap* a minute."""
+    """Plan the warm-up of *symbols* from exchange time *now*, with *used* weight gone of *cap* a minute.
+
+    Series (symbol, timeframe) that are *held* already are left out.
+    """
     rows = rows_needed(timeframes, bars, venue)
-    fetches = tuple(Fetch(symbol, tf.name, None, rows[tf.name]) for tf in timeframes for symbol in symbols)
+    series = ((symbol, tf.name) for tf in timeframes for symbol in symbols)
+    fetches = tuple(Fetch(*one, None, rows[one[1]]) for one in series if one not in held)
     weight = sum(venue.klines_weight(fetch.limit) for fetch in fetches)
     seconds = 0.0
     if cap is not None and used + weight > cap:

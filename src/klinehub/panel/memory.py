@@ -50,6 +50,7 @@ class Memory(NamedTuple):
     decimals: I64  # [S, 3] printed decimals of prices, base and quote volumes
     sequence: I64  # [T, S] odd while a row is written
     changes: I64  # [T, S] how often closed bars were written other than at a row's end
+    writes: I64  # [T, N] how often a closed bar was written into a slot, for those who keep them on disk
     grid: I64  # [T, 3] length, offset and parent of each timeframe
 
 
@@ -68,6 +69,7 @@ def _shapes(timeframes: int, rows: int, bars: int) -> dict[str, tuple[int, ...]]
         "decimals": (rows, 3),
         "sequence": both,
         "changes": both,
+        "writes": (timeframes, bars),
         "grid": (timeframes, 3),
     }
 
@@ -93,7 +95,7 @@ def carve(buffer: U8, timeframes: Sequence[Timeframe], rows: int, bars: int) -> 
     memory.state[:] = 0
     for unset in (memory.newest, memory.first, memory.parts_next):
         unset[:] = -1
-    counts = (memory.sequence, memory.changes)
+    counts = (memory.sequence, memory.changes, memory.writes)
     for zero in (memory.event, memory.heard, memory.stale, memory.decimals, *counts):
         zero[:] = 0
     for t, timeframe in enumerate(timeframes):

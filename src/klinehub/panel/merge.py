@@ -73,6 +73,8 @@ def put(mem: Memory, t: int, row: int, index: int, words: I64, state: int) -> No
     mem.sequence[t, row] += 1
     if state >= CLOSED and (index < mem.newest[t, row] or mem.state[t, row, slot] >= CLOSED):
         mem.changes[t, row] += 1
+    if state >= CLOSED:
+        mem.writes[t, slot] += 1
     copy_words(mem.cells[t, row, slot], words)
     mem.state[t, row, slot] = state
     mem.sequence[t, row] += 1

@@ -1,14 +1,17 @@
 """The reads of a hub: copies of what it holds, in the forms that programs know."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from klinehub.dialect.render import twelve_fields
 from klinehub.domain.kline import Klines
-from klinehub.domain.stale import Stale
-from klinehub.errors import DefinitionError
+from klinehub.domain.stale import Reason, Stale
+from klinehub.domain.timeframe import Timeframe
+from klinehub.errors import DefinitionError, UnknownName
+from klinehub.feed.core import Core
 from klinehub.feed.spot import Spot
 from klinehub.panel.panel import Panel
+from klinehub.panel.ring import Ring
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,13 +24,36 @@ class Reads:
     misses = 0
     spot: Spot | None = None
 
-    def panel(self, timeframe: str) -> Panel:
-        """Give the read side of one timeframe."""
+    timeframes: tuple[Timeframe, ...]
+    ring: Ring
+    core: Core
+    _panels: dict[str, Panel]
+
+    def now(self) -> int:
+        """Give the exchange time in ms UTC."""
         raise NotImplementedError
 
+    def panel(self, timeframe: str) -> Panel:
+        """Give the read side of one timeframe; raises UnknownName for one that is not kept."""
+        if timeframe not in self.ring.number:
+            raise UnknownName("timeframe", timeframe, self.ring.number)
+        return self._panels[timeframe]
+
+    def is_fresh(self, symbol: str, max_age_seconds: float = 300) -> bool:
+        """Whether the stream told something of *symbol* in the last *max_age_seconds* of market time."""
+        heard = int(self.ring.memory.heard[0, self.panel(self.timeframes[0].name).row(symbol)])
+        return heard > 0 and self.now() - heard <= max_age_seconds * 1000
+
     def stale(self, symbol: str) -> Stale | None:
-        """Give why *symbol* is not proven fresh, and since when."""
-        raise NotImplementedError
+        """Give why *symbol* is not proven fresh, and since when; None when it is fresh."""
+        told = self._panels[self.timeframes[0].name].stale(symbol)
+        judged = self.core.liveness.unjudged(self.now()) if told is None else 0
+        return Stale(Reason.CLOCK.text, judged) if judged else told
+
+    def all_stale(self, symbols: Iterable[str]) -> dict[str, Stale]:
+        """Give why and since when by symbol, of those that are stale."""
+        found = ((symbol, self.stale(symbol)) for symbol in symbols)
+        return {symbol: stale for symbol, stale in found if stale is not None}
 
     def spot_panel(self, timeframe: str) -> Panel:
         """Give the read side of the spot pairs' bars, whose rows are the pairs; needs the setting `spot`."""

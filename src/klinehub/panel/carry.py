@@ -1,0 +1,56 @@
+"""Carrying: kernels that take a bar of all symbols out of the ring for a store, and put it back."""
+
+from klinehub.domain.kline import CLOSED, ROW_WORDS
+from klinehub.panel.memory import (
+    I64,
+    QUOTE,
+    TAKER_BASE,
+    TAKER_QUOTE,
+    VOLUME,
+    Memory,
+    copy_words,
+    is_closed,
+    kernel,
+)
+from klinehub.panel.merge import advance
+
+
+@kernel
+def take_bar(mem: Memory, t: int, index: int, count: int, rows: I64, states: I64, words: I64) -> int:
+    """Copy the bar *index* of those of the first *count* rows that have closed it; gives how many."""
+    slot, found = index % mem.state.shape[2], 0
+    for row in range(count):
+        if is_closed(mem, t, row, index):
+            rows[found], states[found] = row, mem.state[t, row, slot]
+            copy_words(words[found], mem.cells[t, row, slot])
+            found += 1
+    return found
+
+
+@kernel
+def put_bar(mem: Memory, t: int, index: int, rows: I64, states: I64, words: I64, factors: I64) -> int:
+    """Write closed bars of index *index* where none are; bars of a row come in the order of time.
+
+    `rows[i]` is -1 for a line to leave out; *factors* [i, 2] bring its base and quote volumes to the row's
+    decimals. Gives how many were written.
+    """
+    bars, written = mem.state.shape[2], 0
+    slot = index % bars
+    for i in range(rows.size):
+        row = rows[i]
+        if row < 0 or states[i] < CLOSED or index <= mem.newest[t, row] - bars:
+            continue
+        if index > mem.newest[t, row]:
+            advance(mem, t, row, index)
+        if mem.state[t, row, slot] >= CLOSED:
+            continue
+        cell = mem.cells[t, row, slot]
+        for word in range(ROW_WORDS):
+            cell[word] = words[i, word]
+        cell[VOLUME] *= factors[i, 0]
+        cell[TAKER_BASE] *= factors[i, 0]
+        cell[QUOTE] *= factors[i, 1]
+        cell[TAKER_QUOTE] *= factors[i, 1]
+        mem.state[t, row, slot] = states[i]
+        written += 1
+    return written
