@@ -203,8 +203,7 @@ class Hub(Reads, Scans):
         if store is None:
             return
         self.keeping = Keeping(self.ring, store, absent=lambda: self.core.repair.absent)
-        restored = self.keeping.restore(self.now())
-        self.core.repair.absent |= restored.absent
+        self.core.on_restored(self.keeping.restore(self.now()).absent)
         self._spawn(self.keeping.keep())
 
     async def _warm_up(self) -> None:

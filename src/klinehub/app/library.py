@@ -55,7 +55,7 @@ def system_account(rest_url: str) -> Account | None:
 
 
 def system_store(settings: HubSettings) -> HotStore | None:
-    """Open the store that the setting `store` names, by default this user's; none for an exchange on loopback.
+    """Open the store that the setting `store` names, by default this user's; a simulated exchange has none.
 
     Raises StoreError where the named one can not be opened; without the default one a hub does without.
     """

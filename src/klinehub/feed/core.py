@@ -9,7 +9,7 @@
 5. Every decision is a value in `Decisions`; the caller carries it out.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -87,6 +87,7 @@ class Core:
         self.doubts = Doubts(ring)
         self.liveness = Liveness(ring, self.roster, venue.patience, pace=pace)
         self._rounds = Rounds(ring, self.roster, wanted, weight=audit_weight, dice=dice, venue=venue)
+        self._restored: set[tuple[int, int]] = set()
         self._listened = frozenset(tf.name for tf in ring.streamed)
         self._clock_fits = True
         self._by_klines = venue.patience.by_klines
@@ -100,6 +101,14 @@ class Core:
         self.repair.forget()
         self.liveness.begin()
         self._where = directory(self.ring.symbols, self.ring.timeframes, self.streamed)
+
+    def on_restored(self, absent: Collection[tuple[int, int, int]]) -> None:
+        """Say that the ring was filled from a store; *absent* are bars that the exchange does not have.
+
+        The first answer up to the newest bar then says of a symbol what a warm-up would.
+        """
+        self.repair.absent.update(absent)
+        self._restored.update((t, row) for t in range(len(self.ring.timeframes)) for row in self.roster.rows)
 
     def go_live(self, now: int) -> None:
         """Begin to announce closes, with the bars that are forming at *now*."""
@@ -209,7 +218,8 @@ class Core:
             return decisions
         decisions.fetches += self.repair.plan(now, missing, lambda gap: self._build(gap, decisions))
         decisions.fetches += self.doubts.fetches(now)
-        audit = self._rounds.due(now)
+        # What is missing goes before what may differ.
+        audit = None if decisions.fetches else self._rounds.due(now)
         if audit is not None:
             decisions.fetches.append(audit)
         self.closing.announce(now, decisions, patience_ends=True)
@@ -278,11 +288,18 @@ class Core:
             self._note_holes(t, row, exact, asked)
         if fetch.use is Use.REPAIR and not doubted:
             self.repair.landed(t, row, fetch, exact, asked)
-        if fetch.start is None:
-            self.liveness.loaded(t, row, asked, proven=fetch.use is Use.WARM_UP)
+        newest = self._tells_newest(t, fetch, asked)
+        if newest:
+            self.liveness.loaded(t, row, asked, proven=fetch.use is Use.WARM_UP or (t, row) in self._restored)
+            self._restored.discard((t, row))
         if self._by_klines and fetch.use is not Use.WARM_UP:
-            self.liveness.on_klines(t, row, opened, asked, newest=fetch.start is None)
+            self.liveness.on_klines(t, row, opened, asked, newest=newest)
         self._settle_range(t, row, before, into)
+
+    def _tells_newest(self, t: int, fetch: Fetch, asked: int) -> bool:
+        """Say whether an answer goes up to the bar that was open when it was asked for."""
+        timeframe = self.ring.timeframes[t]
+        return fetch.start is None or timeframe.index(fetch.start) + fetch.limit > timeframe.index(asked)
 
     def _untold(self, t: int, row: int, exact: Exact) -> int | None:
         """Give the open time of the newest bar of which an answer has more trades than is known here."""

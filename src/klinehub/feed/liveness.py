@@ -251,6 +251,7 @@ class Liveness:
         # A proof by REST says nothing of the stream: only what it tells ends the steps.
         self._level[t, rows[self._ring.memory.heard[t, rows] > self._acted[t, rows]]] = 0
         rested = now - self._probed[t, rows] > PROBE_AGAIN * self._pace
+        rested &= ~np.isin(rows, self._gaps)  # the repair of a gap tells of its newest bar, too
         for row in rows[self._lacks[t, rows] & rested][:MOST_PROBES].tolist():
             self._probed[t, row] = now
             name = self._ring.timeframes[t].name

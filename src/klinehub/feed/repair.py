@@ -95,21 +95,31 @@ class Repair:
             for (t, row), runs in wanted.items()
             for start, count in cheapest(runs, most=venue.most_rows, weights=venue.klines_weights)
         ]
-        return [self._fetch(one) for one in order(planned)]
+        return [self._fetch(one, now) for one in order(planned)]
 
-    def _fetch(self, one: Planned) -> Fetch:
+    def _fetch(self, one: Planned, now: int) -> Fetch:
+        """Ask for a range, with the open bar behind it where that weighs no more: it tells the newest trade."""
         timeframe = self._ring.timeframes[one.timeframe]
         self._flying[one.timeframe, one.rank] += 1
-        symbol, start = self._ring.symbols[one.rank], timeframe.open_time(one.start)
-        return Fetch(symbol, timeframe.name, start, one.limit, Use.REPAIR)
+        symbol, start, limit = self._ring.symbols[one.rank], timeframe.open_time(one.start), one.limit
+        open_bar, weigh = timeframe.index(now), self._venue.klines_weight
+        if (
+            one.start + limit == open_bar
+            and limit < self._venue.most_rows
+            and weigh(limit + 1) == weigh(limit)
+        ):
+            limit += 1
+        return Fetch(symbol, timeframe.name, start, limit, Use.REPAIR)
 
     def landed(self, t: int, row: int, fetch: Fetch, exact: Exact, asked: int) -> None:
         """Note which bars the answer to a repair does not have; a young one may yet come."""
         self._down((t, row), asked + AGAIN)
         if fetch.start is None:
             return
-        start = self._ring.timeframes[t].index(fetch.start)
-        if not self.lacks(t, row, range(start, start + fetch.limit), exact, asked):
+        timeframe = self._ring.timeframes[t]
+        start = timeframe.index(fetch.start)
+        ended = min(start + fetch.limit, timeframe.index(asked))
+        if not self.lacks(t, row, range(start, ended), exact, asked):
             self._not_before[t, row] = asked + RETRY
 
     def lacks(self, t: int, row: int, bars: Iterable[int], exact: Exact, asked: int) -> bool:

@@ -150,7 +150,7 @@ def test_a_missing_bar_is_asked_for_after_two_seconds_and_announced_as_missing_a
     core = a_core()
     close(core, 0, ("A", "B"))
     assert repairs(core.on_timer(at(1) + 2_049)) == []
-    assert repairs(core.on_timer(at(1) + 2_050)) == [repair("C", "1m", START, 1)]
+    assert repairs(core.on_timer(at(1) + 2_050)) == [repair("C", "1m", START, 2)]
 
     assert core.missing(at(1) + 2_999) == []
     assert [gap.row for gap in core.missing(at(1) + 3_000)] == [2]

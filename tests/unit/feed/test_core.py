@@ -260,7 +260,7 @@ def test_it_is_asked_for_when_it_can_be_proven_with_time_left_to_answer(
     close(core, 0, ("A", "B"))
 
     assert repairs(core.on_timer(at(1) + moment - 1)) == []
-    assert repairs(core.on_timer(at(1) + moment)) == [repair("C", "1m", START, 1)]
+    assert repairs(core.on_timer(at(1) + moment)) == [repair("C", "1m", START, 2)]
 
 
 def test_a_bar_that_the_exchange_does_not_have_is_not_asked_for_for_ever() -> None:
@@ -268,7 +268,7 @@ def test_a_bar_that_the_exchange_does_not_have_is_not_asked_for_for_ever() -> No
     for minute in range(3):
         close(core, minute, ("A", "B"))
     (fetch,) = repairs(core.on_timer(at(3) + GRACE))
-    assert fetch == repair("C", "1m", START, 3)
+    assert fetch == repair("C", "1m", START, 4)
     nothing = Exact(rows("C", "1m", 0, 0).rows[:0], SCALE)
     core.on_rest(fetch, nothing, at(3) + GRACE, at(3) + GRACE)
 
@@ -277,11 +277,11 @@ def test_a_bar_that_the_exchange_does_not_have_is_not_asked_for_for_ever() -> No
     assert again == fetch
     core.on_rest(again, nothing, at(3) + GRACE + RETRY, at(3) + GRACE + RETRY)
     (young,) = repairs(core.on_timer(at(3) + GRACE + 2 * RETRY))
-    assert young == repair("C", "1m", at(2), 1)
+    assert young == repair("C", "1m", at(2), 2)
     for asked in (at(3) + SURE, at(3) + SURE + RETRY):
         core.on_rest(young, nothing, asked, asked)
     assert repairs(core.on_timer(at(3) + SURE + 10 * RETRY)) == [
-        repair(name, "1m", at(3), 4) for name in ("A", "B", "C")
+        repair(name, "1m", at(3), 5) for name in ("A", "B", "C")
     ]
 
 
@@ -291,7 +291,7 @@ def test_absent_bars_are_cut_off_what_is_asked_for_next() -> None:
     for asked in (at(5) + SURE, at(5) + SURE + RETRY):
         core.on_rest(repair("A", "1m", START, 5), empty, asked, asked)
 
-    assert repairs(core.on_timer(at(7) + GRACE)) == [repair("A", "1m", at(5), 2)]
+    assert repairs(core.on_timer(at(7) + GRACE)) == [repair("A", "1m", at(5), 3)]
 
 
 def test_an_absent_bar_that_comes_after_all_is_kept() -> None:
@@ -313,7 +313,7 @@ def test_no_more_rows_are_asked_for_than_an_answer_can_have() -> None:
     asked = repairs(core.on_timer(START + 10_000))
     assert [fetch.limit for fetch in asked if fetch.limit > MOST_ROWS] == []
     covered = [(fetch.start or 0) + MINUTE * n for fetch in asked for n in range(fetch.limit)]
-    assert sorted(covered) == [at(n) for n in range(-2_500, 0)]
+    assert sorted(covered) == [at(n) for n in range(-2_500, 1)]
     assert sum(klines_weight(fetch.limit) for fetch in asked) == 5 * 2 + 1
 
 
@@ -386,14 +386,14 @@ def test_a_symbol_that_trades_again_is_waited_for_again() -> None:
 
     decisions = core.on_timer(at(4) + GRACE)
     assert [one.missing for one in decisions.closed if one.open_time == at(3)] == [("C",)]
-    assert repairs(decisions) == [repair("C", "1m", START, 4)]
+    assert repairs(decisions) == [repair("C", "1m", START, 5)]
 
     close(core, 4, ("A", "B"))
-    answer(core, repairs(decisions)[0], at(5) + GRACE)
+    answer(core, repairs(decisions)[0], at(4) + GRACE + 100)
     core.on_listing(listing(frozen=(("C", "BREAK"),)), at(4) + 30_000)
     assert repairs(core.on_timer(at(5) + GRACE)) == []
     core.on_listing(listing(thawed=("C",)), at(5) + GRACE)
-    assert repairs(core.on_timer(at(5) + GRACE + 500)) == [repair("C", "1m", at(4), 1)]
+    assert repairs(core.on_timer(at(5) + GRACE + 500)) == [repair("C", "1m", at(4), 2)]
 
 
 def test_as_many_new_symbols_are_taken_in_as_there_are_rows_for() -> None:
@@ -412,7 +412,7 @@ def test_a_symbol_that_stands_still_is_left_only_after_its_last_bar_had_the_time
     assert core.on_timer(at(1) + PROOF).left == []
 
     decisions = core.on_timer(at(1) + GRACE)
-    assert (repairs(decisions), decisions.left) == ([repair("C", "1m", START, 1)], [])
+    assert (repairs(decisions), decisions.left) == ([repair("C", "1m", START, 2)], [])
     answer(core, repairs(decisions)[0], at(1) + GRACE + 100)
     assert core.on_timer(at(1) + 2 * GRACE + 10).left == []
     assert core.on_timer(at(1) + 2 * GRACE + 11).left == ["C"]

@@ -461,7 +461,7 @@ def test_a_doubt_whose_question_failed_is_asked_again_later_and_holds_up_no_repa
     tell(core, [frame(wrong, "A", closed=True)], at(1) + 100)
     close(core, 1, ("B", "C"))
     now = at(2) + GRACE
-    doubted, missing = repair("A", "1m", START, 1), repair("A", "1m", at(1), 1)
+    doubted, missing = repair("A", "1m", START, 1), repair("A", "1m", at(1), 2)
     assert repairs(core.on_timer(now)) == [missing, doubted]
     core.on_failed(doubted, now + 100)
     answer(core, missing, now + 200)

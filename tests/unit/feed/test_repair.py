@@ -221,7 +221,7 @@ def test_a_bar_that_two_answers_lack_is_absent_once_it_is_old_enough(late: int) 
 
     assert bench.plan(first + RETRY - 1) == []
     (again,) = bench.plan(first + RETRY)
-    assert (again.start, again.limit) == (at(-2), 2)
+    assert (again.start, again.limit) == (at(-2), 3)
     bench.land(again, first + RETRY)
     assert bench.repair.absent == {(0, 0, FIRST - 3)} | ({(0, 0, FIRST - 2)} if late == SURE else set())
 
