@@ -7,6 +7,7 @@
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -118,7 +119,8 @@ class HotStore:
         A slice that does not add up is moved aside, named in `set_aside`, and left out.
         """
         damaged = []
-        for key, body in self.tables.scan(key_of(timeframe, first), key_of(timeframe, last)):
+        low, high = key_of(timeframe, max(0, first)), key_of(timeframe, min(last, _LAST))
+        for key, body in self.tables.scan(low, high):
             bar = key & _LAST
             try:
                 opened = timeframe.open_time(bar)
@@ -139,8 +141,7 @@ class HotStore:
         numbers, words = numbers[order], words[order]
         wanted = None if symbols is None else frozenset(symbols)
         found: dict[str, list[Exact]] = {}
-        starts = np.flatnonzero(np.diff(numbers, prepend=-1))
-        for at, upto in zip(starts, [*starts[1:], numbers.size], strict=True):
+        for at, upto in pairwise(np.flatnonzero(np.diff(numbers, prepend=-1, append=-1)).tolist()):
             entry = self.entries[int(numbers[at])]
             if entry is not None and (wanted is None or entry.symbol in wanted):
                 rows = np.ascontiguousarray(words[at:upto]).view(ROW).reshape(-1)

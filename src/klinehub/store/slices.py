@@ -37,7 +37,7 @@ from klinehub.panel.memory import (
 ABSENT: Final = EMPTY
 RAW: Final = 4  # added to the state: prices are four float64 as they are
 
-HEAD: Final = struct.Struct("<2sBxI")
+HEAD: Final = struct.Struct("<2sBI")
 MARK: Final = b"KS"
 VERSION: Final = 1
 _KEY: Final = struct.Struct("<qq")
