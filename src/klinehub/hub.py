@@ -7,8 +7,8 @@
 """
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -16,10 +16,9 @@ from typing import Final, Self
 import msgspec
 
 from klinehub.domain.clock import Clock
-from klinehub.domain.kline import CLOSED, Scale
+from klinehub.domain.kline import Scale
 from klinehub.domain.listing import Listing
 from klinehub.domain.resident import resident_bytes
-from klinehub.domain.stale import Stale
 from klinehub.domain.ticker import Ticker
 from klinehub.domain.timeframe import Timeframe, in_order
 from klinehub.errors import DefinitionError, UnknownName
@@ -40,7 +39,7 @@ from klinehub.feed.subscribers import Subscribers
 from klinehub.feed.timing import Timing
 from klinehub.feed.use import Use
 from klinehub.feed.venue import venue_of
-from klinehub.feed.warmup import Plan, Summary, plan, rows_needed, warm_up
+from klinehub.feed.warmup import Plan, Summary, deepen, deepening, plan, rows_needed, warm_up
 from klinehub.panel.ahead import Ahead
 from klinehub.panel.ring import Ring
 from klinehub.scan.choosing import Choosing, Told, hours_of
@@ -81,6 +80,7 @@ class Hub(Reads, Scans):
         open_store: Callable[[], HotStore | None] = lambda: None,
     ) -> None:
         self.settings = settings
+        self.streams = settings.streams
         self.timeframes: tuple[Timeframe, ...] = in_order(settings.timeframes)
         if not self.timeframes:
             raise DefinitionError("A hub needs at least one timeframe, for example --timeframes 1m,1h.")
@@ -180,6 +180,7 @@ class Hub(Reads, Scans):
             self.core.go_live(self.now())
             self.live.look()
             self.live.keep(self._spawn)
+            self._spawn(self._deepen())
             self._spawn(self.choosing.keep())
         elif self.live.market_data is not None:
             await self.live.market_data.once()
@@ -218,7 +219,7 @@ class Hub(Reads, Scans):
         todo = plan(
             self.symbols,
             self.timeframes,
-            settings.bars,
+            self._depth,
             cap=self.gate.cap,
             used=self.gate.used,
             now=self.now(),
@@ -233,6 +234,20 @@ class Hub(Reads, Scans):
         )
         self.summary = msgspec.structs.replace(summary, weight=self.gate.spent - before)
         await compiling
+
+    @property
+    def _depth(self) -> int:
+        """How many bars the warm-up asks for; the rest follows."""
+        return min(self.settings.bars, self.settings.shallow)
+
+    async def _deepen(self) -> None:
+        """Have the history before that of the warm-up, too, while everything goes on."""
+        if self._depth < self.settings.bars:
+            await deepen(
+                lambda: deepening(self._panels.values(), self.settings.bars, self.now(), self.live.trading),
+                self.live.fetch,
+            )
+            self.core.deepened(self.settings.bars)
 
     async def _choose(self) -> None:
         """Read the exchange's time, listing and turnover and choose the symbols."""
@@ -292,7 +307,7 @@ class Hub(Reads, Scans):
         grace = int(max(GRACE, GRACE * self.clock.rate / 10))
         self.core = Core(
             self.ring,
-            wanted=settings.bars,
+            wanted=self._depth,
             grace=grace,
             pace=self.clock.rate,
             audit_weight=settings.audit * settings.weight_limit,
@@ -385,24 +400,10 @@ class Hub(Reads, Scans):
         """Give the exchange time in ms UTC."""
         return self.gate.now()
 
-    def _stale_of(self, symbols: Iterable[str]) -> dict[str, Stale]:
-        """Give why and since when by symbol; without streams a hub shows one moment, and nothing is stale."""
-        return self.all_stale(symbols) if self.settings.streams else {}
-
     def get_stats(self) -> dict[str, int | float | str]:
         """Count what the hub holds and has done; memory in bytes as the operating system sees it."""
-        state, stale = self.ring.memory.state, self._stale_of(self.symbols)
-        reasons = Counter(one.reason for one in stale.values())
         return {
-            "symbols": len(self.symbols),
-            "fresh_symbols": sum(self.is_fresh(symbol) for symbol in self.symbols),
-            "timeframes": " ".join(tf.name for tf in self.timeframes),
-            "bars": int((state > 0).sum()),
-            "closed_bars": int((state >= CLOSED).sum()),
-            **self.counted_reads(),
-            "stale_symbols": len(stale),
-            "stale_reasons": ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()),
-            "stale_since": min((one.since for one in stale.values()), default=0),
+            **self.held(),
             **self.live.stats(),
             **(self.keeping.stats() if self.keeping is not None else {"durable": False}),
             "panel_bytes": self.ring.bytes,
@@ -434,7 +435,7 @@ class Hub(Reads, Scans):
             now=self.now,
             monotonic=self.clock.monotonic,
             calls=lambda: self.gate.calls,
-            stale=self._stale_of,
+            stale=self.all_stale,
             universe=lambda: self.choosing.universe,
             ahead=lambda name, bar: Ahead(self._panels[name], bar),
         )

@@ -22,6 +22,7 @@ EXCHANGES: Final = tuple(VENUES)
 # The numbers that a hub can be run with, from the least to the most.
 LIMITS: Final[dict[str, tuple[float, float]]] = {
     "bars": (1, USDM.most_rows - 1),
+    "shallow": (1, USDM.most_rows - 1),
     "min_turnover": (0, 1e15),
     "most_symbols": (1, 100_000),
     "spare": (0, 100_000),
@@ -41,8 +42,10 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `exchange` is one of EXCHANGES; without `rest_url`, `stream_url` and `weight_limit` its own are used.
     `symbols` chooses just these; otherwise all trading perpetuals of `quote` with at least
-    `min_turnover` in 24 hours, at most `most_symbols`. `bars` are kept closed per series. `share` of the
-    exchange's `weight_limit` a minute is spent, None lifts it; the part `audit` of the limit compares bars
+    `min_turnover` in 24 hours, at most `most_symbols`. `bars` are kept closed per series, of which the
+    warm-up brings `shallow`, and the rest follows while the hub is live. `store` is the folder in which
+    closed bars are kept on disk: "auto" is the user's own, "off" none. `share` of the exchange's
+    `weight_limit` a minute is spent, None lifts it; the part `audit` of the limit compares bars
     with REST again, for ever. `native` streams every timeframe; without `streams` the hub is warmed up and
     then left as it is. `fallback_urls` are tried when `stream_url` stays silent, None derives them from it.
     With `choose` scans look only at those of the symbols that `rules` choose, and the file `record` keeps
@@ -59,6 +62,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     timeframes: tuple[str, ...] = DEFAULT_TIMEFRAMES
     native: bool = False
     bars: int = 498
+    shallow: int = 498
     symbols: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     quote: str = "USDT"

@@ -187,3 +187,24 @@ def test_bars_from_before_the_first_are_not_missed_after_a_restart(tmp_path: Pat
             assert hub.core.missing(hub.now()) == []
 
     play(tmp_path, act)
+
+
+def test_a_deep_history_follows_while_the_hub_is_live(tmp_path: Path) -> None:
+    async def act(place: Place) -> None:
+        counting, asked = asking()
+        with counting:
+            async with place.hub(bars=1_200, shallow=50) as hub:
+                assert hub.panel("1m").klines(hub.symbols[0], 1_200).size < 200
+                assert hub.get_stats()["stale_symbols"] == 0
+                await asyncio.sleep(20)
+                assert hub.panel("1m").klines(hub.symbols[0], 1_200).size == 1_200
+                assert hub.get_stats()["missing_bars"] == 0
+                assert {use for _, use in asked} == {"warm-up", "deepen"}
+                await asyncio.sleep(60)
+                verified = await hub.verify()
+                assert (len(verified.different), verified.failed) == (0, {})
+                assert verified.checked == SYMBOLS * 1_200 * 3 + sum(
+                    hub.panel("1h").klines(symbol, 1_200).size for symbol in hub.symbols
+                )
+
+    play(tmp_path, act)

@@ -54,6 +54,7 @@ TABLES: Final[dict[str, dict[str, str]]] = {
             "timeframes",
             "native",
             "bars",
+            "shallow",
             "symbols",
             "exclude",
             "quote",

@@ -48,7 +48,7 @@ async def in_parallel(
     work: Callable[[Fetch], Awaitable[None]],
     *,
     batch: int,
-    progress: Callable[[Progress], None],
+    progress: Callable[[Progress], None] = lambda _: None,
 ) -> dict[str, str]:
     """Carry out *work* for each fetch, in order, *batch* at a time; gives why by what failed.
 

@@ -28,6 +28,7 @@ SHARES: Final[Mapping[Use, float]] = {
     Use.REPAIR: 0.5,
     Use.FORWARDED: 0.2,
     Use.WARM_UP: 1.0,
+    Use.DEEPEN: 0.4,
     Use.AUDIT: 0.02,
     Use.POLL: 0.1,
 }

@@ -110,6 +110,10 @@ class Core:
         self.repair.absent.update(absent)
         self._restored.update((t, row) for t in range(len(self.ring.timeframes)) for row in self.roster.rows)
 
+    def deepened(self, wanted: int) -> None:
+        """Say that more history was asked for: from now on so many bars are missed where they lack."""
+        self.repair.deepen(wanted)
+
     def go_live(self, now: int) -> None:
         """Begin to announce closes, with the bars that are forming at *now*."""
         self.closing.begin(now)
@@ -278,12 +282,13 @@ class Core:
     ) -> None:
         """Merge an answer and settle what it closed."""
         doubted = fetch.use is Use.REPAIR and self._doubted(t, row, fetch, now)
-        before = self._unclosed(t, row, exact) if self.closing.live else []
+        old = fetch.use is Use.DEEPEN
+        before = self._unclosed(t, row, exact) if self.closing.live and not old else []
         opened = self._untold(t, row, exact) if self._by_klines else None
         conflict = self.ring.load(t, row, exact, asked) & CONFLICT
         different = self.ring.differing(t, row, exact, asked) if conflict else []
         self._compare(t, row, exact, asked, different, into, now)
-        if fetch.use is Use.WARM_UP:
+        if fetch.use is Use.WARM_UP or old:
             self._set_first(t, row, fetch, exact, asked)
             self._note_holes(t, row, exact, asked)
         if fetch.use is Use.REPAIR and not doubted:
@@ -292,7 +297,7 @@ class Core:
         if newest:
             self.liveness.loaded(t, row, asked, proven=fetch.use is Use.WARM_UP or (t, row) in self._restored)
             self._restored.discard((t, row))
-        if self._by_klines and fetch.use is not Use.WARM_UP:
+        if self._by_klines and fetch.use is not Use.WARM_UP and not old:
             self.liveness.on_klines(t, row, opened, asked, newest=newest)
         self._settle_range(t, row, before, into)
 
@@ -386,7 +391,8 @@ class Core:
                 self.repair.lacks(t, row, range(first, last), exact, asked)
 
     def _set_first(self, t: int, row: int, fetch: Fetch, exact: Exact, asked: int) -> None:
-        """Remember a symbol's first bar, known from an answer shorter than asked for."""
-        if exact.rows.size < fetch.limit:
-            opened = int(exact.rows["open_time"][0]) if exact.rows.size else asked
+        """Remember a symbol's first bar: an answer is shorter, or begins later, than asked for."""
+        opened = int(exact.rows["open_time"][0]) if exact.rows.size else asked
+        late = opened > fetch.start if fetch.start is not None else exact.rows.size < fetch.limit
+        if late:
             self.ring.memory.first[t, row] = self.ring.timeframes[t].index(opened)

@@ -83,7 +83,7 @@ class Live:
         self.market_data = (
             None
             if beside is None
-            else MarketData(ring, beside, rest, gate, clock, symbols=self._trading, every=poll)
+            else MarketData(ring, beside, rest, gate, clock, symbols=lambda: self.trading, every=poll)
         )
 
     def start(self, spawn: Spawn, routes: Sequence[str], symbols: Sequence[str], *, per_seat: int) -> None:
@@ -124,7 +124,9 @@ class Live:
             doorman=self._doorman,
         )
 
-    def _trading(self) -> list[str]:
+    @property
+    def trading(self) -> list[str]:
+        """The symbols that are followed and trade."""
         return [symbol for symbol in self.core.ring.symbols if symbol not in self.core.roster.frozen]
 
     def keep(self, spawn: Spawn) -> None:

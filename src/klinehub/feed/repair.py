@@ -98,7 +98,7 @@ class Repair:
         return [self._fetch(one, now) for one in order(planned)]
 
     def _fetch(self, one: Planned, now: int) -> Fetch:
-        """Ask for a range, with the open bar behind it where that weighs no more: it tells the newest trade."""
+        """Ask for a range, with the open bar behind it where that weighs no more: it tells of trades."""
         timeframe = self._ring.timeframes[one.timeframe]
         self._flying[one.timeframe, one.rank] += 1
         symbol, start, limit = self._ring.symbols[one.rank], timeframe.open_time(one.start), one.limit
@@ -149,6 +149,11 @@ class Repair:
     def failed(self, t: int, row: int, now: int, *, soon: bool = False) -> None:
         """Say that a request brought nothing; *soon* if it was not even sent."""
         self._down((t, row), now + (AGAIN if soon else RETRY))
+
+    def deepen(self, wanted: int) -> None:
+        """Miss so many bars of each series from now on."""
+        self._wanted = wanted
+        self._whole_to = -1
 
     def forget(self) -> None:
         """Ask at once for all that is missing, whatever failed or was noted by a clock that was wrong."""

@@ -11,5 +11,6 @@ class Use(StrEnum):
     REPAIR = "repair"
     FORWARDED = "forwarded"
     WARM_UP = "warm-up"
+    DEEPEN = "deepen"  # history before that of the warm-up
     AUDIT = "audit"
     POLL = "poll"  # open interest

@@ -1,16 +1,25 @@
 """The warm-up: a plan with its price first, then batches of requests in parallel under one gate."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import NamedTuple
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import suppress
+from typing import Final, NamedTuple
 
 import msgspec
 
 from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import Timeframe
+from klinehub.errors import FeedError
 from klinehub.feed.asking import Progress, in_parallel
 from klinehub.feed.budget import MINUTE
 from klinehub.feed.decisions import Fetch
+from klinehub.feed.use import Use
 from klinehub.feed.venue import USDM, Venue
+from klinehub.panel.panel import Panel
+
+# Requests under way for history beyond the warm-up, and seconds until what failed is asked for again.
+DEEPENING: Final = 4
+DEEPEN_AGAIN: Final = 5.0
 
 
 class Plan(NamedTuple):
@@ -73,6 +82,26 @@ def plan(
         minutes = -(-(used + weight) // cap)
         seconds = ((minutes - 1) * MINUTE - now % MINUTE) / 1000
     return Plan(fetches, weight, seconds)
+
+
+def deepening(panels: Iterable[Panel], bars: int, now: int, symbols: Sequence[str]) -> list[Fetch]:
+    """List what brings histories to *bars* bars, each up to the oldest bar that is there."""
+    found = []
+    for panel in panels:
+        frame, known = panel.timeframe, panel.complete_from
+        oldest = frame.index(now) - bars
+        lacks = [(symbol, int(known[panel.row(symbol)]) - oldest) for symbol in symbols]
+        start = frame.open_time(oldest)
+        found += [Fetch(symbol, frame.name, start, count, Use.DEEPEN) for symbol, count in lacks if count > 0]
+    return found
+
+
+async def deepen(todo: Callable[[], list[Fetch]], fetch: Callable[[Fetch], Awaitable[None]]) -> None:
+    """Fetch what *todo* lists, few at a time, and then what of it failed, until nothing is left."""
+    while some := todo():
+        with suppress(FeedError):  # a ban ends; what failed is listed again
+            await in_parallel(some, fetch, batch=DEEPENING)
+        await asyncio.sleep(DEEPEN_AGAIN)
 
 
 async def warm_up(

@@ -1,10 +1,11 @@
 """The reads of a hub: copies of what it holds, in the forms that programs know."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from klinehub.dialect.render import twelve_fields
-from klinehub.domain.kline import Klines
+from klinehub.domain.kline import CLOSED, Klines
 from klinehub.domain.stale import Reason, Stale
 from klinehub.domain.timeframe import Timeframe
 from klinehub.errors import DefinitionError, UnknownName
@@ -24,6 +25,9 @@ class Reads:
     misses = 0
     spot: Spot | None = None
 
+    # Without streams a hub shows one moment.
+    streams = True
+    symbols: tuple[str, ...]
     timeframes: tuple[Timeframe, ...]
     ring: Ring
     core: Core
@@ -52,8 +56,24 @@ class Reads:
 
     def all_stale(self, symbols: Iterable[str]) -> dict[str, Stale]:
         """Give why and since when by symbol, of those that are stale."""
-        found = ((symbol, self.stale(symbol)) for symbol in symbols)
+        found = ((symbol, self.stale(symbol)) for symbol in symbols if self.streams)
         return {symbol: stale for symbol, stale in found if stale is not None}
+
+    def held(self) -> dict[str, int | float | str]:
+        """Count what is held, what was read of it, and what of it is stale."""
+        state, stale = self.ring.memory.state, self.all_stale(self.symbols)
+        reasons = Counter(one.reason for one in stale.values())
+        return {
+            "symbols": len(self.symbols),
+            "fresh_symbols": sum(self.is_fresh(symbol) for symbol in self.symbols),
+            "timeframes": " ".join(tf.name for tf in self.timeframes),
+            "bars": int((state > 0).sum()),
+            "closed_bars": int((state >= CLOSED).sum()),
+            **self.counted_reads(),
+            "stale_symbols": len(stale),
+            "stale_reasons": ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()),
+            "stale_since": min((one.since for one in stale.values()), default=0),
+        }
 
     def spot_panel(self, timeframe: str) -> Panel:
         """Give the read side of the spot pairs' bars, whose rows are the pairs; needs the setting `spot`."""
