@@ -14,15 +14,17 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from klinehub.domain.kline import Scale
+from klinehub.domain.kline import CLOSED, ROW_WORDS, Scale
 from klinehub.domain.timeframe import in_order
 from klinehub.feed.body import parse_klines
 from klinehub.feed.core import Core
 from klinehub.feed.decisions import Fetch
 from klinehub.feed.wire import ingest
+from klinehub.panel.carry import put_bar, take_bar
 from klinehub.panel.pairs import PAIR_FIELDS, Pairs
 from klinehub.panel.ring import Ring
 from klinehub.scan.scanner import Scanner, default_screen
+from klinehub.store.slices import Lines, decode, encode
 
 
 def is_filled() -> bool:
@@ -67,9 +69,19 @@ def fill() -> None:
         pairs = Pairs(ring, ring.beside, ring)
         pairs.join({"BTCUSDT": ("BTCUSDT", 1)})
         pairs.copy("1m")
+    _carry(ring)
     panels = {tf.name: ring.panel(tf.name) for tf in frames}
     panels["1m"].klines("BTCUSDT", 2, forming=True)
     Scanner(panels, (default_screen(panels),), benchmark="BTCUSDT").warm_up()
+
+
+def _carry(ring: Ring) -> None:
+    """Take a bar out of the ring as a store does, and put it back."""
+    one, words = np.zeros(1, np.int64), np.zeros((1, ROW_WORDS), np.int64)
+    take_bar(ring.memory, 0, 0, 1, one, one.copy(), words)
+    lines = Lines(one, np.array([CLOSED]), words)
+    told = decode(60_000, 0, 0, encode(60_000, 0, lines, one), one)
+    put_bar(ring.memory, 0, 0, told.numbers, told.states, told.words, np.ones((1, 2), np.int64))
 
 
 def _frame(opened: int) -> bytes:

@@ -193,7 +193,9 @@ async def watch(
     every: float | None = None,
 ) -> None:
     """Show the ranking, anew at each close or *every* so many seconds; in JSON, one document a scan."""
-    if hub.summary is not None:
+    if hub.keeping is not None:
+        show.say_store(hub.keeping)
+    if hub.summary is not None and hub.summary.requests:
         show.say_summary(hub.summary)
     chosen = hub.scanning.default.screens[0] if screen is None else screen
     scan = hub.scan(chosen)
@@ -245,6 +247,8 @@ def _view(hub: Hub, scan: Scan, config: Config, exchange: str) -> Table:
         foot += f"\nstale since {since}: {stats['stale_reasons']}"
     if stats["rest_closed"]:
         foot += f"\nREST is {stats['rest_closed']}"
+    if stats.get("store_fault"):
+        foot += f"\nnothing is kept on disk: {stats['store_fault']}"
     up, sockets = hub.live.seats_up, len(hub.live.seats)
     if up < sockets:
         foot += f"\n{up} of {sockets} streams are up, REST fills in: {hub.live.last_loss}"

@@ -19,6 +19,7 @@ from klinehub.feed.asking import Progress
 from klinehub.feed.warmup import Plan, Summary
 from klinehub.scan.running import Scan
 from klinehub.scan.scanner import DEFAULT, Hit, ScanResult
+from klinehub.store.keeping import Keeping
 
 err = Console(stderr=True, highlight=False)
 out = Console(highlight=False)
@@ -52,6 +53,8 @@ def say_compiling() -> None:
 
 def say_plan(plan: Plan) -> None:
     """Say on stderr what a warm-up will cost before it starts."""
+    if not plan.requests:
+        return
     limit = (
         f"about {plan.seconds:.0f} s at the weight limit" if plan.seconds else "no wait for the weight limit"
     )
@@ -65,6 +68,13 @@ def say_summary(summary: Summary) -> None:
         f"{summary.seconds:.1f} s, {summary.ms_per_symbol:.1f} ms per symbol"
     )
     listed([f"failed: {name}: {why}" for name, why in summary.failures.items()], most=5)
+
+
+def say_store(keeping: Keeping) -> None:
+    """Say on stderr what was on disk, and what of it could not be read."""
+    bars = keeping.restored.bars
+    err.print(f"store: {bars:,} bars from {keeping.store.where}" if bars else f"store: {keeping.store.where}")
+    listed([f"damaged, fetched again: {line}" for line in keeping.store.set_aside], most=5)
 
 
 def listed(lines: list[str], *, most: int) -> None:
