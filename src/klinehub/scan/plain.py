@@ -233,7 +233,7 @@ class Scans:
     clock: Clock
     _panels: dict[str, Panel]
 
-    def _stale_of(self, symbols: Iterable[str]) -> dict[str, Stale]:
+    def all_stale(self, symbols: Iterable[str]) -> dict[str, Stale]:
         raise NotImplementedError
 
     @overload
@@ -293,7 +293,7 @@ class Scans:
             limit=limit,
             workers=workers,
             timeout_per_symbol=timeout_per_symbol,
-            stale=self._stale_of,
+            stale=self.all_stale,
             monotonic=self.clock.monotonic,
             progress=progress,
         )
