@@ -234,6 +234,7 @@ class Scans:
     _panels: dict[str, Panel]
 
     def all_stale(self, symbols: Iterable[str]) -> dict[str, Stale]:
+        """Give why and since when by symbol, of those that are stale."""
         raise NotImplementedError
 
     @overload
