@@ -1,0 +1,86 @@
+"""Files that are there whole or not at all, whenever the machine stops.
+
+1. A file is written under a hidden name, forced to disk, renamed, and its folder forced to disk.
+2. What it replaces is deleted only after that.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from klinehub.errors import StoreError
+
+try:
+    import fcntl
+except ImportError:  # on Windows there is one writer, because people see to it
+    fcntl = None  # type: ignore[assignment]
+
+_UNFINISHED: Final = ".unfinished"
+LOCK: Final = ".lock"
+
+
+def put(path: Path, body: bytes) -> None:
+    """Write a file so that it is on disk when this returns; raises StoreError where the disk refuses."""
+    hidden = path.with_name(f".{path.name}{_UNFINISHED}")
+    try:
+        with hidden.open("wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        hidden.replace(path)
+        settle(path.parent)
+    except OSError as exc:
+        raise StoreError(f"{path} can not be written ({exc}): nothing that was there is lost.") from exc
+
+
+def make(folder: Path) -> None:
+    """Make a folder and those above it, on disk when this returns."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for each in missing:
+            settle(each.parent)
+    except OSError as exc:
+        raise StoreError(f"{folder} can not be made ({exc}): choose a folder that can be written.") from exc
+
+
+def settle(folder: Path) -> None:
+    """Force a folder's names to disk."""
+    if os.name == "nt":
+        return
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def drop(paths: Iterable[Path]) -> None:
+    """Delete files; one that is gone already is no error."""
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def unfinished(folder: Path) -> list[Path]:
+    """Give the files of a folder that a writer did not finish."""
+    return sorted(folder.glob(f".*{_UNFINISHED}"))
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other writers out of *folder* while the block runs; waits for one that is at work."""
+    make(folder)
+    if fcntl is None:
+        yield
+        return
+    try:
+        fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as exc:
+        raise StoreError(f"{folder} can not be written ({exc}).") from exc
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
