@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from klinehub.app.library import Hub
     from klinehub.app.market import simulated
+    from klinehub.app.stored import open
     from klinehub.domain.kline import Klines
     from klinehub.errors import DataError, DefinitionError, FeedError, KlinehubError
     from klinehub.factors.define import Window, factor
-    from klinehub.scan.running import Scan
     from klinehub.scan.scanner import compute
     from klinehub.scan.screen import Screen
 
@@ -20,11 +20,11 @@ __all__ = [
     "Hub",
     "KlinehubError",
     "Klines",
-    "Scan",
     "Screen",
     "Window",
     "compute",
     "factor",
+    "open",
     "simulated",
 ]
 
@@ -36,7 +36,7 @@ _HOME = {
     "Window": "klinehub.factors.define",
     "compute": "klinehub.scan.scanner",
     "factor": "klinehub.factors.define",
-    "Scan": "klinehub.scan.running",
+    "open": "klinehub.app.stored",
     "simulated": "klinehub.app.market",
 }
 

@@ -21,6 +21,7 @@ from klinehub.domain.kline import Exact
 from klinehub.domain.timeframe import TIMEFRAMES, Timeframe
 from klinehub.errors import DataError, DefinitionError
 from klinehub.store import disk, parquet
+from klinehub.store.checking import Report, verify
 from klinehub.store.joining import (
     FOREVER,
     Part,
@@ -252,6 +253,10 @@ class HistoryStore:
             disk.drop(segment.path for segment in old if segment.path not in made)
             disk.settle(self._folder(timeframe) / month)
         return tuple(made)
+
+    def verify(self) -> Report:
+        """Check every byte and bar; names what is damaged, in conflict or missing, and raises none of it."""
+        return verify(self)
 
     def set_aside(self, path: Path) -> Path:
         """Rename a damaged segment, so that nothing reads it any more; gives its new place."""

@@ -331,19 +331,18 @@ def _pieces(segment: Segment, words: I64, found: Sequence[Piece]) -> Iterator[tu
         yield piece.symbol, of_words(part, piece.scale)
 
 
-def check(path: Path, timeframe: Timeframe) -> Segment:
-    """Hold every byte of a segment and every bar in it against what it tells; raises DamagedSegment."""
+def checked(path: Path, timeframe: Timeframe) -> Iterator[tuple[str, Exact]]:
+    """Give all pieces of a segment, every byte and bar held against what it tells; raises DamagedSegment."""
     segment = opened(path)
-    groups = segment.head.groups
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
             raise DamagedSegment(path, "it does not begin as Parquet does")
     if segment.head.timeframe != timeframe.name:
         raise DamagedSegment(path, f"it holds {segment.head.timeframe} bars")
-    for number in range(len(groups)):
+    for number in range(len(segment.head.groups)):
         for symbol, exact in pieces(segment, [number]):
             try:
                 refuse_disorder(symbol, exact, timeframe)
             except DataError as exc:
                 raise DamagedSegment(path, str(exc)) from exc
-    return segment
+            yield symbol, exact
