@@ -240,6 +240,7 @@ class HistoryStore:
         Nothing is done where there is nothing to gain. Raises DamagedSegment, and deletes nothing, where a
         segment is damaged; needs memory for a segment, not for a month.
         """
+        span = _opens(month), _opens(month, after=1)
         with disk.alone(self.folder):
             old = list(self.segments(timeframe, month))
             if _is_compact(old):
@@ -247,7 +248,7 @@ class HistoryStore:
             generation = max(segment.head.generation for segment in old)
             made: list[Path] = []
             for symbols in _batches(old):
-                parts = self._parts(timeframe, symbols, _opens(month), _opens(month, after=1))
+                parts = self._parts(timeframe, symbols, *span)
                 runs = [(s, run) for s in symbols for run in resolved(s, timeframe, parts[s])]
                 made.append(self._put(timeframe, month, *parquet.encode(timeframe, runs, generation)))
             disk.drop(segment.path for segment in old if segment.path not in made)
