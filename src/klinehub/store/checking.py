@@ -12,7 +12,7 @@ from klinehub.domain.timeframe import Timeframe
 from klinehub.errors import DataError, StoreError
 from klinehub.panel.roll import indexes
 from klinehub.store.joining import times_of
-from klinehub.store.parquet import checked
+from klinehub.store.parquet import DamagedSegment, checked
 
 if TYPE_CHECKING:
     from klinehub.store.history import HistoryStore
@@ -69,7 +69,7 @@ def verify(store: "HistoryStore") -> Report:
             try:
                 pieces = [(symbol, list(_runs(frame, exact))) for symbol, exact in checked(path, frame)]
             except StoreError as exc:
-                damaged.append(Damage(path, str(exc)))
+                damaged.append(Damage(path, exc.why if isinstance(exc, DamagedSegment) else str(exc)))
                 continue
             segments += 1
             for symbol, found in pieces:

@@ -102,6 +102,11 @@ class HistoryStore:
             )
         )
 
+    def span(self, timeframe: Timeframe) -> tuple[int, int]:
+        """Give times (ms UTC) between which all kept bars open: the turns of months; equal without any."""
+        months = self.months(timeframe)
+        return (_opens(months[0]), _opens(months[-1], after=1)) if months else (0, 0)
+
     def ranges(self, timeframe: Timeframe) -> dict[str, Range]:
         """Give what is kept of each symbol."""
         found: dict[str, list[Piece]] = {}

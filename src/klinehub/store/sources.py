@@ -5,8 +5,8 @@
    `panel/roll.py`: of all its parts or not at all. What that one lacks is built in turn.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 
@@ -14,6 +14,11 @@ from klinehub.domain.kline import Exact
 from klinehub.domain.timeframe import Timeframe
 from klinehub.panel.roll import UNKNOWN, indexes, rolled
 from klinehub.store.joining import FOREVER, Part, joined, resolved, times_of
+
+# A year of minutes of four symbols; of a whole market they would take 23 GB.
+PARTS: Final = 2_200_000
+# Absolute indexes of bars: the first and the one behind the last.
+_Bars: TypeAlias = tuple[int, int]
 
 
 class Source(Protocol):
@@ -25,6 +30,9 @@ class Source(Protocol):
 
     def symbols(self, timeframe: Timeframe, start: int = 0, end: int = FOREVER) -> tuple[str, ...]:
         """The symbols with bars around [start, end) ms UTC."""
+
+    def span(self, timeframe: Timeframe) -> tuple[int, int]:
+        """Give times (ms UTC) between which all bars open; they may lie closer, and are equal without any."""
 
     def read(
         self, timeframe: Timeframe, symbols: Sequence[str] | None, start: int, end: int
@@ -71,19 +79,28 @@ class Sources:
         if not smaller:
             return kept
         wanted = self.symbols(timeframe, start, end) if symbols is None else symbols
-        holes = _holes(timeframe, kept, wanted, (start, end))
-        return self._filled(timeframe, smaller[-1], kept, holes)
+        low, high = self._span(smaller)
+        # A bar that opens before the first part is not whole, but may be where the symbol was listed then.
+        bars = timeframe.index(max(start, low) - 1), timeframe.index(min(end, high) - 1) + 1
+        first = max(bars[0], timeframe.index(start - 1) + 1)
+        return self._filled(timeframe, smaller[-1], kept, _holes(timeframe, kept, wanted, (first, bars[1])))
+
+    def _span(self, frames: Sequence[Timeframe]) -> tuple[int, int]:
+        """Give times between which all bars of these timeframes open."""
+        spans = [source.span(frame) for source in self._sources for frame in frames]
+        held = [(low, high) for low, high in spans if low < high]
+        return min((low for low, _ in held), default=0), max((high for _, high in held), default=0)
 
     def _filled(
         self,
         whole: Timeframe,
         part: Timeframe,
         kept: Mapping[str, Exact],
-        holes: Mapping[tuple[int, int], Sequence[str]],
+        holes: Mapping[_Bars, Sequence[str]],
     ) -> dict[str, Exact]:
         """Build bars where none are kept, of the parts in these *holes* alone."""
         runs = {symbol: [Part(0, exact)] for symbol, exact in kept.items()}
-        for (first, end), symbols in holes.items():
+        for (first, end), symbols in _portions(whole, part, holes):
             parts = self.read(part, symbols, whole.open_time(first), whole.open_time(end))
             for symbol, exact in parts.items():
                 listed = self._listed.get(symbol)
@@ -93,12 +110,23 @@ class Sources:
         return {symbol: joined(own) for symbol, own in sorted(whole_runs.items()) if own}
 
 
+def _portions(
+    whole: Timeframe, part: Timeframe, holes: Mapping[_Bars, Sequence[str]]
+) -> Iterator[tuple[_Bars, Sequence[str]]]:
+    """Part the symbols of each hole so that no more than some million parts are in memory at a time."""
+    for bars, symbols in holes.items():
+        first, end = (part.index(whole.open_time(bar)) for bar in bars)
+        size = max(1, PARTS // max(1, end - first))
+        for at in range(0, len(symbols), size):
+            yield bars, symbols[at : at + size]
+
+
 def _holes(
-    frame: Timeframe, kept: Mapping[str, Exact], symbols: Sequence[str], span: tuple[int, int]
-) -> dict[tuple[int, int], list[str]]:
-    """Give the runs of bars (first index, index behind the last) of *span*, and which symbols lack them."""
-    first, end = (frame.index(time - 1) + 1 for time in span)
-    holes: dict[tuple[int, int], list[str]] = {}
+    frame: Timeframe, kept: Mapping[str, Exact], symbols: Sequence[str], bars: _Bars
+) -> dict[_Bars, list[str]]:
+    """Give the runs of bars (first index, index behind the last) among *bars* and which symbols lack them."""
+    first, end = bars
+    holes: dict[_Bars, list[str]] = {}
     for symbol in symbols:
         held = indexes(frame, times_of(kept[symbol])) if symbol in kept else np.empty(0, np.int64)
         edges = np.concatenate(([first - 1], held, [end]))

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -232,6 +233,17 @@ def test_many_segments_become_few_and_only_where_that_helps(store: HistoryStore)
     assert store.compact(MINUTE, "1999-01") == ()
     with pytest.raises(DefinitionError, match="write it like 2025-06"):
         store.compact(MINUTE, "February")
+
+
+def test_writers_wait_for_each_other(store: HistoryStore) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        writes = [
+            pool.submit(HistoryStore(store.folder).write, MINUTE, {f"S{n}": BARS["BTCUSDT"]})
+            for n in range(8)
+        ]
+
+    assert [write.result().new for write in writes] == [60] * 8
+    assert len(everything(store)) == 8
 
 
 class Crash(BaseException):

@@ -12,6 +12,7 @@ from tests.unit.store.series import changed, part, same
 from klinehub.domain.kline import Exact
 from klinehub.domain.timeframe import TIMEFRAMES, Timeframe, timeframe
 from klinehub.errors import DataError
+from klinehub.store import sources
 from klinehub.store.joining import FOREVER, times_of
 from klinehub.store.sources import Sources
 
@@ -24,11 +25,11 @@ MARKET: Final = market(MINUTE, FIRST, 1_000, 3)
 
 
 class Memory:
-    """A source that holds what it was given and counts the bars that were asked of it."""
+    """A source that holds what it was given and knows the most bars that it gave at once."""
 
     def __init__(self, bars: dict[Timeframe, dict[str, Exact]]) -> None:
         self.bars = bars
-        self.read_bars: dict[str, int] = {}
+        self.most = 0
 
     @property
     def timeframes(self) -> tuple[Timeframe, ...]:
@@ -36,6 +37,10 @@ class Memory:
 
     def symbols(self, timeframe: Timeframe, start: int = 0, end: int = FOREVER) -> tuple[str, ...]:
         return tuple(self.read(timeframe, None, start, end))
+
+    def span(self, timeframe: Timeframe) -> tuple[int, int]:
+        times = [time for held in self.bars.get(timeframe, {}).values() for time in times_of(held).tolist()]
+        return (min(times), max(times) + 1) if times else (0, 0)
 
     def read(
         self, timeframe: Timeframe, symbols: Sequence[str] | None, start: int, end: int
@@ -45,6 +50,7 @@ class Memory:
             keep = (times_of(held) >= start) & (times_of(held) < end)
             if keep.any() and (symbols is None or symbol in symbols):
                 found[symbol] = Exact(held.rows[keep], held.scale)
+        self.most = max(self.most, sum(held.rows.size for held in found.values()))
         return found
 
 
@@ -58,32 +64,32 @@ def rolled(bars: list[Bar], whole: Timeframe, part: Timeframe) -> Exact:
 
 
 def test_a_larger_timeframe_is_built_where_only_the_base_is_kept() -> None:
-    sources = Sources([Memory({MINUTE: {"A": exact(MARKET)}})])
-    found = sources.read(HOUR, None, 0, FOREVER)
+    both = Sources([Memory({MINUTE: {"A": exact(MARKET)}})])
+    found = both.read(HOUR, None, 0, FOREVER)
 
     assert list(found) == ["A"]
     assert same(rolled(MARKET, HOUR, MINUTE), found["A"])
-    assert sources.symbols(HOUR) == ("A",)
-    assert sources.timeframes == (MINUTE,)
-    assert sources.read(timeframe("1M"), None, 0, FOREVER) == {}
+    assert both.symbols(HOUR) == ("A",)
+    assert both.timeframes == (MINUTE,)
+    assert both.read(timeframe("1M"), None, 0, FOREVER) == {}
 
 
 def test_two_sources_are_one_and_larger_bars_span_both() -> None:
     old, new = exact(MARKET[:530]), exact(MARKET[500:])
-    sources = Sources([Memory({MINUTE: {"A": old}}), Memory({MINUTE: {"A": new, "B": new}})])
+    both = Sources([Memory({MINUTE: {"A": old}}), Memory({MINUTE: {"A": new, "B": new}})])
 
-    assert same(exact(MARKET), sources.read(MINUTE, None, 0, FOREVER)["A"])
-    assert same(rolled(MARKET, HOUR, MINUTE), sources.read(HOUR, ["A"], 0, FOREVER)["A"])
-    assert sources.symbols(HOUR) == ("A", "B")
+    assert same(exact(MARKET), both.read(MINUTE, None, 0, FOREVER)["A"])
+    assert same(rolled(MARKET, HOUR, MINUTE), both.read(HOUR, ["A"], 0, FOREVER)["A"])
+    assert both.symbols(HOUR) == ("A", "B")
 
 
 def test_sources_that_disagree_are_refused_by_name() -> None:
     one, other = exact(MARKET), changed(exact(MARKET), 7, close=1.5)
-    sources = Sources([Memory({MINUTE: {"A": one}}), Memory({MINUTE: {"A": other}})])
+    both = Sources([Memory({MINUTE: {"A": one}}), Memory({MINUTE: {"A": other}})])
 
     for frame in (MINUTE, HOUR):
         with pytest.raises(DataError, match="A 1m 2024-02-29 00:07:00 UTC: close"):
-            sources.read(frame, None, 0, FOREVER)
+            both.read(frame, None, 0, FOREVER)
 
 
 def test_bars_that_are_kept_are_not_built_again() -> None:
@@ -118,6 +124,15 @@ def test_the_first_bar_of_a_symbol_is_built_where_its_beginning_is_known() -> No
 
     assert same(unknown, part(known, 1, known.rows.size))
     assert known.rows["trades"][0] == sum(bar.trades for bar in MARKET[17:60])
+
+
+def test_a_whole_market_is_not_built_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory({MINUTE: {f"S{n}": exact(MARKET) for n in range(7)}})
+    monkeypatch.setattr(sources, "PARTS", 2_500)
+    found = Sources([memory]).read(HOUR, [f"S{n}" for n in range(7)], 0, FOREVER)
+
+    assert [same(rolled(MARKET, HOUR, MINUTE), exact) for exact in found.values()] == [True] * 7
+    assert memory.most == 2_000
 
 
 @given(
