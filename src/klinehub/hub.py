@@ -20,7 +20,7 @@ from klinehub.domain.kline import Scale
 from klinehub.domain.listing import Listing
 from klinehub.domain.resident import resident_bytes
 from klinehub.domain.ticker import Ticker
-from klinehub.domain.timeframe import Timeframe, in_order
+from klinehub.domain.timeframe import DAY, Timeframe, in_order
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed import binance
 from klinehub.feed.account import Account
@@ -50,8 +50,8 @@ from klinehub.scan.running import Default, Scan, Scanning
 from klinehub.scan.screen import Screen
 from klinehub.scan.universe import benchmark, universe
 from klinehub.settings import HubSettings
-from klinehub.store.hot import HotStore
 from klinehub.store.keeping import Keeping
+from klinehub.store.sealing import Sealing, Stores
 
 # Bars kept beyond those asked for, so that a full history survives while new bars arrive.
 SLACK: Final = 14
@@ -77,7 +77,7 @@ class Hub(Reads, Scans):
         on_progress: Callable[[Progress], None] = lambda _: None,
         on_news: Callable[[Decisions], None] = lambda _: None,
         choose: Choose | None = None,
-        open_store: Callable[[], HotStore | None] = lambda: None,
+        open_store: Callable[[], Stores | None] = lambda: None,
     ) -> None:
         self.settings = settings
         self.streams = settings.streams
@@ -112,6 +112,7 @@ class Hub(Reads, Scans):
         self._choose_by = choose
         self._open_store = open_store
         self.keeping: Keeping | None = None
+        self.sealing: Sealing
         self._on_news = on_news
         self._on_plan = on_plan
         self._on_progress = on_progress
@@ -200,12 +201,18 @@ class Hub(Reads, Scans):
 
     def _restore(self) -> None:
         """Take back what the store has, and keep in it what comes from now on."""
-        store = self._open_store()
-        if store is None:
+        stores = self._open_store()
+        if stores is None:
             return
-        self.keeping = Keeping(self.ring, store, absent=lambda: self.core.repair.absent)
+        self.keeping = Keeping(self.ring, stores.hot, absent=lambda: self.core.repair.absent)
         self.core.on_restored(self.keeping.restore(self.now()).absent)
         self._spawn(self.keeping.keep())
+        self.sealing = Sealing(stores, self._keeps)
+        self._spawn(self.sealing.run(self.now))
+
+    def _keeps(self, frame: Timeframe) -> int:
+        """Give for how many ms bars stay in the hot store: what a start needs, twice."""
+        return max(self.settings.store_days * DAY, 2 * self.ring.bars * frame.milliseconds)
 
     async def _warm_up(self) -> None:
         """Say what the warm-up costs, then carry it out; kernels compile meanwhile.
@@ -405,7 +412,7 @@ class Hub(Reads, Scans):
         return {
             **self.held(),
             **self.live.stats(),
-            **(self.keeping.stats() if self.keeping is not None else {"durable": False}),
+            **({"durable": False} if self.keeping is None else self.keeping.stats() | self.sealing.stats()),
             "panel_bytes": self.ring.bytes,
             "resident_bytes": resident_bytes(),
             **(self.spot.stats() if self.spot is not None else {}),

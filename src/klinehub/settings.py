@@ -33,6 +33,7 @@ LIMITS: Final[dict[str, tuple[float, float]]] = {
     "timeout": (0.1, 600),
     "min_score": (0, 100),
     "audit": (0, 1),
+    "store_days": (1, 3_650),
     "open_interest": (0, 86_400),
 }
 
@@ -44,9 +45,10 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     `symbols` chooses just these; otherwise all trading perpetuals of `quote` with at least
     `min_turnover` in 24 hours, at most `most_symbols`. `bars` are kept closed per series, of which the
     warm-up brings `shallow`, and the rest follows while the hub is live. `store` is the folder in which
-    closed bars are kept on disk: "auto" is the user's own, "off" none. `share` of the exchange's
-    `weight_limit` a minute is spent, None lifts it; the part `audit` of the limit compares bars
-    with REST again, for ever. `native` streams every timeframe; without `streams` the hub is warmed up and
+    closed bars are kept on disk: "auto" is the user's own, "off" none. There the newest `store_days` lie as
+    they came, and with `history` all days before in Parquet. `share` of the exchange's `weight_limit` a
+    minute is spent, None lifts it; the part `audit` of the limit compares bars with REST again, for ever.
+    `native` streams every timeframe; without `streams` the hub is warmed up and
     then left as it is. `fallback_urls` are tried when `stream_url` stays silent, None derives them from it.
     With `choose` scans look only at those of the symbols that `rules` choose, and the file `record` keeps
     who was chosen when.
@@ -88,6 +90,8 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     open_interest: float = 0.0
     spot: bool = False
     store: str = "auto"
+    store_days: int = 3
+    history: bool = True
     spot_rest_url: str = ""
     spot_stream_url: str = ""
 

@@ -20,7 +20,9 @@ from klinehub.sim.exchange import Exchange, serve
 from klinehub.sim.loop import SimLoop, SimNetwork, run
 from klinehub.sim.market import Market
 from klinehub.sim.synthetic import synthetic
+from klinehub.store.history import HistoryStore
 from klinehub.store.hot import HotStore
+from klinehub.store.sealing import Stores
 from klinehub.store.sqlite import SqliteTables
 
 pytestmark = pytest.mark.timeout(120)
@@ -51,9 +53,12 @@ class Place:
     def store(self) -> HotStore:
         return HotStore(SqliteTables(self.folder / "hot.sqlite3", origin="sim"))
 
+    def stores(self) -> Stores:
+        return Stores(self.store(), HistoryStore(self.folder / "history"))
+
     def hub(self, **settings: Any) -> Hub:
         wanted = HubSettings(**{**self.urls, "bars": BARS, "audit": 0.0, **settings})
-        return Hub(wanted, clock=self.clock, network=SimNetwork(), jitter=lambda: 0.5, open_store=self.store)
+        return Hub(wanted, clock=self.clock, network=SimNetwork(), jitter=lambda: 0.5, open_store=self.stores)
 
     def assert_true(self, hub: Hub) -> None:
         for frame in hub.timeframes:

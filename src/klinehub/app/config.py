@@ -79,7 +79,7 @@ TABLES: Final[dict[str, dict[str, str]]] = {
         "record": "record",
         **{name: f"rules.{name}" for name in Rules.__struct_fields__},
     },
-    "store": {"path": "store"},
+    "store": {"path": "store", "days": "store_days", "history": "history"},
     "network": {key: key for key in ("proxy", "timeout", "batch", "streams_per_socket")},
     "output": {"tz": "tz"},
 }

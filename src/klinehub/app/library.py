@@ -5,13 +5,15 @@ import random
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from klinehub import compiled
 from klinehub.app.compat import MIN_SCORE, KnownHub
+from klinehub.app.stored import HISTORY
 from klinehub.domain.clock import Clock
 from klinehub.errors import DefinitionError, StoreError, UnknownName
 from klinehub.feed.account import Account
@@ -20,7 +22,9 @@ from klinehub.feed.base import Network
 from klinehub.feed.network import RealNetwork, endpoint, is_loopback, proxy_from_env
 from klinehub.feed.warmup import Plan
 from klinehub.settings import DEFAULT_TIMEFRAMES, EXCHANGES, HubSettings
+from klinehub.store.history import HistoryStore
 from klinehub.store.hot import HotStore
+from klinehub.store.sealing import Stores
 from klinehub.store.sqlite import SqliteTables
 
 
@@ -54,7 +58,7 @@ def system_account(rest_url: str) -> Account | None:
     return Account((Path(base) if base else Path.home() / ".local" / "state") / "klinehub" / "account")
 
 
-def system_store(settings: HubSettings) -> HotStore | None:
+def system_store(settings: HubSettings) -> Stores | None:
     """Open the store that the setting `store` names, by default this user's; a simulated exchange has none.
 
     Raises StoreError where the named one can not be opened; without the default one a hub does without.
@@ -63,19 +67,26 @@ def system_store(settings: HubSettings) -> HotStore | None:
     if settings.store == "off" or (settings.store == "auto" and is_loopback(host)):
         return None
     if settings.store != "auto":
-        return opened_store(Path(settings.store), settings.exchange, host)
+        return _opened(Path(settings.store), settings, host)
     base = os.environ.get("XDG_DATA_HOME")
     folder = (Path(base) if base else Path.home() / ".local" / "share") / "klinehub"
     try:
-        return opened_store(folder, settings.exchange, host)
+        return _opened(folder, settings, host)
     except StoreError as exc:
         warnings.warn(f"Nothing is kept on disk: {exc}", stacklevel=2)
         return None
 
 
-def opened_store(folder: Path, market: str, origin: str) -> HotStore:
-    """Open a market's hot store in a data folder, made if it is not there."""
-    return HotStore(SqliteTables(folder / market / "hot.sqlite3", origin=origin))
+def _opened(folder: Path, settings: HubSettings, origin: str) -> Stores:
+    """Open a market's stores in a data folder, made if it is not there; history needs pyarrow."""
+    market = folder / settings.exchange
+    hot = HotStore(SqliteTables(market / HOT, origin=origin))
+    keeps = settings.history and find_spec("pyarrow") is not None
+    return Stores(hot, HistoryStore(market / HISTORY) if keeps else None)
+
+
+# The hot store's file in the folder of a market.
+HOT: Final = "hot.sqlite3"
 
 
 class Hub(KnownHub):

@@ -43,7 +43,7 @@ class Change(NamedTuple):
 
     `damaged` slices (key, bytes, why) are moved aside, `gone` are ranges of keys to delete (first, last) and
     `records` are texts that are only ever added: what was corrected, and why. `sealed` are days (as keys)
-    that history holds, `opened` those that it holds no more as they are.
+    whose bars history holds, `opened` those of which it does not any more.
     """
 
     entries: tuple[Entry, ...] = ()

@@ -7,24 +7,27 @@
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
+from threading import RLock
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from klinehub.domain.kline import ROW, ROW_WORDS, Exact, Scale
-from klinehub.domain.timeframe import Timeframe
-from klinehub.errors import DataError, StoreError
-from klinehub.panel.memory import I64, OPEN_TIME, QUOTE, TAKER_BASE, TAKER_QUOTE, VOLUME
+from klinehub.domain.timeframe import DAY, TIMEFRAMES, Timeframe
+from klinehub.errors import StoreError
+from klinehub.panel.memory import I64
 from klinehub.store.base import BAR_BITS, Change, Entry, First, Tables, key_of
+from klinehub.store.joining import FOREVER, Part, joined, resolved
 from klinehub.store.slices import ABSENT, Lines, decode, encode
 
-# Which part of a scale each mantissa has.
-_SCALE_OF: Final = ((VOLUME, 1), (QUOTE, 2), (TAKER_BASE, 1), (TAKER_QUOTE, 2))
 _NO_WORDS: Final = np.empty((0, ROW_WORDS), np.int64)
 _NO_NUMBERS: Final = np.empty(0, np.int64)
 _LAST: Final = (1 << BAR_BITS) - 1
-_MANTISSA_MAX: Final = 2**63 - 1
+# Added to the key of a day whose bars were written after it was sealed.
+OPENED: Final = 1 << BAR_BITS - 1
+# Slices that are read in one go, some 3 MB.
+PAGE: Final = 256
 
 
 class Slice(NamedTuple):
@@ -65,15 +68,33 @@ class HotStore:
         self.firsts = {(one.timeframe, one.symbol): one.bar for one in kept.firsts}
         self._new: list[Entry] = []
         self.set_aside: list[str] = []
+        self._sealed = tables.sealed()
+        # Closes are committed while older bars are read and moved to history.
+        self._alone = RLock()
 
     def __repr__(self) -> str:
         """Show where it is and how many symbols it knows."""
-        return f"<HotStore {self.where}, {len(self.symbols)} symbols>"
+        return f"<HotStore {self.where}, {len(self.names)} symbols>"
 
     @property
-    def symbols(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """The symbols that were ever kept, in the order in which they came."""
         return tuple(self._counted)
+
+    @property
+    def timeframes(self) -> tuple[Timeframe, ...]:
+        """The timeframes that bars are kept of."""
+        return tuple(frame for frame in TIMEFRAMES.values() if self.range(frame).slices)
+
+    def symbols(self, timeframe: Timeframe, start: int = 0, end: int = FOREVER) -> tuple[str, ...]:
+        """The symbols that may have bars that open in [start, end) ms UTC: all, where there are any."""
+        low, high = self.span(timeframe)
+        return tuple(sorted(self.names)) if low < end and start < high else ()
+
+    def span(self, timeframe: Timeframe) -> tuple[int, int]:
+        """Give times (ms UTC) between which all bars open; equal without any."""
+        kept = self.range(timeframe)
+        return (kept.first, kept.last + 1) if kept.slices else (0, 0)
 
     def _count(self, symbol: str) -> int:
         return self._counted.setdefault(symbol, len(self._counted))
@@ -98,11 +119,31 @@ class HotStore:
 
         Raises StoreError; then nothing is written, and the same can be written again.
         """
-        new = tuple(self._new)
-        bodies = tuple((key_of(one.timeframe, one.bar), self._encoded(self._laid(one))) for one in slices)
-        self.tables.commit(Change(new, bodies, tuple(firsts), tuple(records)))
-        del self._new[: len(new)]
+        with self._alone:
+            new = tuple(self._new)
+            bodies = tuple((key_of(one.timeframe, one.bar), self._encoded(self._laid(one))) for one in slices)
+            opened = tuple({day_of(one.timeframe, one.bar) for one in slices} & self._sealed)
+            again = tuple(day | OPENED for day in opened)
+            change = Change(new, bodies, tuple(firsts), tuple(records), sealed=again, opened=opened)
+            self.tables.commit(change)
+            del self._new[: len(new)]
+            self._sealed = self._sealed.difference(opened).union(again)
         self.firsts.update({(one.timeframe, one.symbol): one.bar for one in firsts})
+
+    def is_sealed(self, timeframe: Timeframe, time: int) -> bool:
+        """Say whether history holds the bars of the day of *time* (ms UTC) as they are here."""
+        return day_of(timeframe, timeframe.index(time)) in self._sealed
+
+    def was_sealed(self, timeframe: Timeframe, time: int) -> bool:
+        """Say whether history holds the bars of the day of *time* (ms UTC) as they once were here."""
+        return day_of(timeframe, timeframe.index(time)) | OPENED in self._sealed
+
+    def seal(self, timeframe: Timeframe, time: int) -> None:
+        """Say that history holds the bars of the day of *time* (ms UTC)."""
+        day = day_of(timeframe, timeframe.index(time))
+        with self._alone:
+            self.tables.commit(Change(sealed=(day,), opened=(day | OPENED,)))
+            self._sealed = self._sealed.union((day,)).difference((day | OPENED,))
 
     def _laid(self, one: Slice) -> Slice:
         """Give a slice with what is kept of symbols that it does not tell of."""
@@ -119,8 +160,7 @@ class HotStore:
         A slice that does not add up is moved aside, named in `set_aside`, and left out.
         """
         damaged = []
-        low, high = key_of(timeframe, max(0, first)), key_of(timeframe, min(last, _LAST))
-        for key, body in self.tables.scan(low, high):
+        for key, body in self._pages(key_of(timeframe, max(0, first)), key_of(timeframe, min(last, _LAST))):
             bar = key & _LAST
             try:
                 opened = timeframe.open_time(bar)
@@ -129,7 +169,18 @@ class HotStore:
                 damaged.append((key, body, str(exc)))
         if damaged:
             self.set_aside += [f"{timeframe.name} {key & _LAST}: {why}" for key, _, why in damaged]
-            self.tables.commit(Change(damaged=tuple(damaged)))
+            with self._alone:
+                self.tables.commit(Change(damaged=tuple(damaged)))
+
+    def _pages(self, first: int, last: int) -> Iterator[tuple[int, bytes]]:
+        """Give slices a page at a time: nobody waits for longer than a page takes."""
+        while first <= last:
+            with self._alone:
+                page = list(islice(self.tables.scan(first, last), PAGE))
+            yield from page
+            if len(page) < PAGE:
+                return
+            first = page[-1][0] + 1
 
     def read(
         self, timeframe: Timeframe, symbols: Sequence[str] | None, start: int, end: int
@@ -140,13 +191,13 @@ class HotStore:
         order = np.argsort(numbers, kind="stable")
         numbers, words = numbers[order], words[order]
         wanted = None if symbols is None else frozenset(symbols)
-        found: dict[str, list[Exact]] = {}
+        found: dict[str, list[Part]] = {}
         for at, upto in pairwise(np.flatnonzero(np.diff(numbers, prepend=-1, append=-1)).tolist()):
             entry = self.entries[int(numbers[at])]
             if entry is not None and (wanted is None or entry.symbol in wanted):
                 rows = np.ascontiguousarray(words[at:upto]).view(ROW).reshape(-1)
-                found.setdefault(entry.symbol, []).append(Exact(rows, entry.scale))
-        return {symbol: joined(parts) for symbol, parts in found.items()}
+                found.setdefault(entry.symbol, []).append(Part(0, Exact(rows, entry.scale)))
+        return {symbol: joined(resolved(symbol, timeframe, parts)) for symbol, parts in found.items()}
 
     def _collected(self, timeframe: Timeframe, first: int, last: int) -> tuple[I64, I64]:
         """Give the numbers [n] and words [n, 10] of all bars of a range, in the order of time."""
@@ -158,14 +209,21 @@ class HotStore:
 
     def range(self, timeframe: Timeframe) -> Range:
         """Give how much is kept of a timeframe; open times are 0 where there is nothing."""
-        count, least, greatest = self.tables.bounds(key_of(timeframe, 0), key_of(timeframe, _LAST))
+        with self._alone:
+            count, least, greatest = self.tables.bounds(key_of(timeframe, 0), key_of(timeframe, _LAST))
         if not count:
             return Range(0, 0, 0)
         return Range(count, *(timeframe.open_time(key & _LAST) for key in (least, greatest)))
 
     def drop(self, timeframe: Timeframe, before: int) -> None:
         """Delete the slices of bars before absolute index *before*."""
-        self.tables.commit(Change(gone=((key_of(timeframe, 0), key_of(timeframe, before) - 1),)))
+        with self._alone:
+            self.tables.commit(Change(gone=((key_of(timeframe, 0), key_of(timeframe, before) - 1),)))
+
+
+def day_of(timeframe: Timeframe, bar: int) -> int:
+    """Give the key of the UTC day in which a bar opens."""
+    return timeframe.milliseconds << BAR_BITS | timeframe.open_time(bar) // DAY
 
 
 def _laid_over(kept: Lines, new: Lines, symbol_of: I64) -> Lines:
@@ -181,26 +239,3 @@ def _laid_over(kept: Lines, new: Lines, symbol_of: I64) -> Lines:
     ]
     order = np.argsort(both[0], kind="stable")
     return Lines(*(part[order] for part in both))
-
-
-def joined(parts: Sequence[Exact]) -> Exact:
-    """Join the bars of one symbol, in the order of time, with the most decimals that any part has.
-
-    Raises DataError where a mantissa would not fit 64 bits then.
-    """
-    if len(parts) == 1:
-        return parts[0]
-    scale = Scale(*(max(column) for column in zip(*(part.scale for part in parts), strict=True)))
-    words = np.concatenate([_widened(part, scale) for part in parts])
-    words = words[np.argsort(words[:, OPEN_TIME], kind="stable")]
-    return Exact(words.view(ROW).reshape(-1), scale)
-
-
-def _widened(part: Exact, scale: Scale) -> I64:
-    words = part.rows.view(np.int64).reshape(-1, ROW_WORDS).copy()
-    for word, which in _SCALE_OF:
-        factor = 10 ** (scale[which] - part.scale[which])
-        if words.size and int(words[:, word].max()) > _MANTISSA_MAX // factor:
-            raise DataError(f"A volume with {scale[which]} decimals does not fit 64 bits.")
-        words[:, word] *= factor
-    return words

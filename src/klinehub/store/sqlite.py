@@ -55,10 +55,10 @@ class SqliteTables:
 
     Raises StoreError when another process has it, a newer klinehub wrote it, it holds another host's klines,
     or it can not be opened. A file that is damaged beyond reading is renamed, and what can be read of it is
-    taken over. *vfs* names another file system of SQLite's.
+    taken over. *vfs* names another file system of SQLite's. Who only reads may give no *origin*.
     """
 
-    def __init__(self, path: Path, *, origin: str, vfs: str | None = None) -> None:
+    def __init__(self, path: Path, *, origin: str | None, vfs: str | None = None) -> None:
         self.path = path
         self.where = str(path)
         self.salvaged = ""
@@ -107,6 +107,8 @@ class SqliteTables:
         for step in _STEPS[version:]:
             db.execute(step)
         db.pragma("user_version", len(_STEPS))
+        if self._origin is None:
+            return
         db.execute("INSERT OR IGNORE INTO about VALUES ('origin', ?)", (self._origin,))
         told = db.execute("SELECT value FROM about WHERE name = 'origin'").get
         if told != self._origin:

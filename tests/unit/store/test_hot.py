@@ -8,11 +8,11 @@ import apsw
 import numpy as np
 import pytest
 
-from klinehub.domain.kline import CLOSED, ROW, VERIFIED, Exact, Scale
+from klinehub.domain.kline import CLOSED, ROW, VERIFIED, Scale
 from klinehub.domain.timeframe import timeframe
-from klinehub.errors import DataError, StoreError
+from klinehub.errors import StoreError
 from klinehub.store.base import First, key_of
-from klinehub.store.hot import HotStore, Slice, joined
+from klinehub.store.hot import HotStore, Slice
 from klinehub.store.slices import ABSENT, Lines
 from klinehub.store.sqlite import SqliteTables
 
@@ -65,7 +65,7 @@ def test_what_was_committed_is_there_after_it_was_opened_again(tmp_path: Path) -
 
     again = opened(tmp_path)
     assert closes(again) == {"A": [1.25, 1.5], "B": [2.5]}
-    assert (again.symbols, again.firsts) == (("A", "B"), {(60_000, "B"): BAR})
+    assert (again.names, again.firsts) == (("A", "B"), {(60_000, "B"): BAR})
     assert again.range(MINUTE) == (2, MINUTE.open_time(BAR), MINUTE.open_time(BAR + 1))
     again.tables.close()
 
@@ -116,14 +116,6 @@ def test_a_symbol_with_two_numbers_has_one_bar_in_a_slice(store: HotStore) -> No
     )
 
     assert closes(store) == {"A": [1.2345], "B": [2.0]}
-
-
-def test_mantissas_that_would_not_fit_are_refused() -> None:
-    rows = np.zeros(1, ROW)
-    rows["volume"] = 2**62
-
-    with pytest.raises(DataError, match="does not fit"):
-        joined([Exact(rows, Scale(0, 0, 0)), Exact(rows, Scale(0, 1, 0))])
 
 
 def damage(folder: Path, statement: str) -> None:
