@@ -24,6 +24,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from klinehub.domain.kline import ROW, ROW_WORDS, Exact, Scale
 from klinehub.domain.timeframe import Timeframe
@@ -216,12 +217,27 @@ def _table(group: Sequence[tuple[str, Exact]], schema: Any) -> Any:  # noqa: ANN
     words = np.concatenate([mantissas(symbol, exact) for symbol, exact in group])
     symbols = list(dict.fromkeys(symbol for symbol, _ in group))
     codes = np.repeat([symbols.index(symbol) for symbol, _ in group], sizes).astype(np.int32)
-    columns = [pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(symbols))]
-    columns.append(pa.array(np.ascontiguousarray(words[:, 0])).cast(schema.field("open_time").type))
-    columns += [pa.array(np.ascontiguousarray(words[:, word])) for word in range(1, ROW_WORDS)]
-    scales = np.array([exact.scale for _, exact in group], np.int8)
-    columns += [pa.array(np.repeat(scales[:, k], sizes)) for k in range(len(_DECIMALS))]
+    scales = np.repeat(np.array([exact.scale for _, exact in group], np.int8), sizes, axis=0)
+    columns = [_column(codes, pa.int32()), *(_column(word, pa.int64()) for word in words.T[1:])]
+    columns.insert(1, _column(words[:, 0], schema.field("open_time").type))
+    columns += [_column(places, pa.int8()) for places in scales.T]
+    columns[0] = pa.DictionaryArray.from_arrays(columns[0], _texts(symbols))
     return pa.table(columns, schema=schema)
+
+
+def _column(values: npt.NDArray[np.integer], kind: Any) -> Any:  # noqa: ANN401 - of pyarrow
+    """Give integers as an array: `pa.array` and `to_numpy` would import pandas, which takes a second."""
+    pa = arrow()
+    body = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(kind, len(values), [None, body])
+
+
+def _texts(texts: Sequence[str]) -> Any:  # noqa: ANN401 - of pyarrow
+    """Give texts as an array, in the way of `_column`."""
+    pa = arrow()
+    bodies = [text.encode() for text in texts]
+    ends = np.cumsum([0, *map(len, bodies)]).astype(np.int32)
+    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(b"".join(bodies)))
 
 
 def _piece(symbol: str, exact: Exact) -> Piece:
@@ -294,14 +310,22 @@ def pieces(segment: Segment, groups: Sequence[int]) -> Iterator[tuple[str, Exact
     try:
         file = pa.parquet.ParquetFile(source, metadata=segment.footer)
         table = file.read_row_groups(list(groups), columns=list(_NUMBERS))
-        columns = [table[name].to_numpy() for name in _NUMBERS[1:]]
-        columns.insert(0, table["open_time"].cast(pa.int64()).to_numpy())
+        words = _words(table)
     except (pa.ArrowException, OSError) as exc:
         raise DamagedSegment(segment.path, f"Parquet reads it not: {exc}") from exc
-    words = np.empty((table.num_rows, ROW_WORDS), np.int64)
-    for word, column in enumerate(columns):
-        words[:, word] = column
     yield from _pieces(segment, words, [piece for group in chosen for piece in group.pieces])
+
+
+def _words(table: Any) -> I64:  # noqa: ANN401 - of pyarrow
+    """Copy the columns of numbers into words [n, 10]."""
+    words = np.empty((table.num_rows, ROW_WORDS), np.int64)
+    for word, name in enumerate(_NUMBERS):
+        at = 0
+        for chunk in table[name].chunks:
+            values = np.frombuffer(chunk.buffers()[1], np.int64, len(chunk), 8 * chunk.offset)
+            words[at : at + len(chunk), word] = values
+            at += len(chunk)
+    return words
 
 
 def _image(segment: Segment, groups: Sequence[Group]) -> mmap.mmap:
