@@ -1,5 +1,6 @@
 """The history's front door: what is kept on disk, read from a notebook without a hub or an event loop."""
 
+import operator
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -264,7 +265,12 @@ def _instant(moment: Moment) -> int:
         return (aware - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
     if isinstance(moment, date):
         return (moment - date(1970, 1, 1)).days * DAY
-    return int(moment)
+    try:
+        return operator.index(moment)
+    except TypeError:
+        raise DefinitionError(
+            f"{moment!r} is not a time: give a date, a datetime, ISO text or ms UTC."
+        ) from None
 
 
 def _pandas() -> Any:  # noqa: ANN401 - a module

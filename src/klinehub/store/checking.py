@@ -68,6 +68,8 @@ def verify(store: "HistoryStore") -> Report:
         for path in (path for month in store.months(frame) for path in store.paths(frame, month)):
             try:
                 pieces = [(symbol, list(_runs(frame, exact))) for symbol, exact in checked(path, frame)]
+            except FileNotFoundError:
+                continue  # a compaction has just put another segment in its place
             except StoreError as exc:
                 damaged.append(Damage(path, exc.why if isinstance(exc, DamagedSegment) else str(exc)))
                 continue

@@ -172,6 +172,9 @@ def pair(kept: Exact, new: Exact, at: int) -> Exact:
 def refuse_disorder(symbol: str, exact: Exact, timeframe: Timeframe) -> None:
     """Raise DataError for bars out of the order of time, there twice, or off the timeframe's grid."""
     times = times_of(exact)
+    strange = np.flatnonzero((times < 0) | (times >= FOREVER))
+    if strange.size:
+        raise DataError(f"{symbol}: {times[strange[0]]} is no open time in ms UTC between 1970 and 2100.")
     late = np.flatnonzero(np.diff(times) <= 0)
     if late.size:
         before, after = (utc(int(time)) for time in times[late[0] : late[0] + 2])

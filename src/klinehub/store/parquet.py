@@ -16,6 +16,7 @@ import mmap
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from hashlib import blake2b
 from pathlib import Path
@@ -277,10 +278,22 @@ def _digest(footer: bytes) -> str:
     return blake2b(footer, digest_size=8).hexdigest()
 
 
+@contextmanager
+def _reading(path: Path) -> Iterator[io.BufferedReader]:
+    """Open a file; what the disk refuses is a StoreError, but not that the file is gone."""
+    try:
+        with path.open("rb") as file:
+            yield file
+    except FileNotFoundError:
+        raise
+    except OSError as exc:
+        raise StoreError(f"{path} can not be read ({exc}): look at the disk, or restore the file.") from exc
+
+
 def opened(path: Path) -> Segment:
     """Read what a segment holds; raises DamagedSegment where its end is not as it was written."""
     digest = named(path).digest
-    with path.open("rb") as file:
+    with _reading(path) as file:
         size = file.seek(0, io.SEEK_END)
         file.seek(max(size - _TAIL, 0))
         length = int.from_bytes(file.read(_TAIL)[:4], "little") + _TAIL
@@ -334,7 +347,7 @@ def _image(segment: Segment, groups: Sequence[Group]) -> mmap.mmap:
     What was not asked for takes no memory, and the decoder sees no byte that was not checked.
     """
     image = mmap.mmap(-1, segment.size)
-    with segment.path.open("rb") as file, memoryview(image) as view:
+    with _reading(segment.path) as file, memoryview(image) as view:
         for group in groups:
             file.seek(group.begin)
             with view[group.begin : group.end] as place:
@@ -358,7 +371,7 @@ def _pieces(segment: Segment, words: I64, found: Sequence[Piece]) -> Iterator[tu
 def checked(path: Path, timeframe: Timeframe) -> Iterator[tuple[str, Exact]]:
     """Give all pieces of a segment, every byte and bar held against what it tells; raises DamagedSegment."""
     segment = opened(path)
-    with path.open("rb") as file:
+    with _reading(path) as file:
         if file.read(len(MAGIC)) != MAGIC:
             raise DamagedSegment(path, "it does not begin as Parquet does")
     if segment.head.timeframe != timeframe.name:

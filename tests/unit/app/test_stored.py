@@ -92,6 +92,10 @@ def test_times_are_written_in_many_ways_and_a_date_as_the_end_is_its_whole_day(
 def test_what_is_asked_wrongly_is_answered_with_the_way_out(stored: Stored) -> None:
     with pytest.raises(kh.DefinitionError, match="'yesterday' is not a time"):
         stored.panel("1h", "yesterday")
+    strange: list[Any] = [np.datetime64("2025-03-02"), 1.5]
+    for moment in strange:
+        with pytest.raises(kh.DefinitionError, match="give a date, a datetime"):
+            stored.panel("1h", moment)
     with pytest.raises(kh.DefinitionError, match="exchange them"):
         stored.panel("1h", "2025-03-02", "2025-02-02")
     with pytest.raises(kh.DefinitionError, match="of which 5m bars can not be built: download 5m"):

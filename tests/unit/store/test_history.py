@@ -206,6 +206,12 @@ def test_bars_off_the_grid_are_refused(store: HistoryStore, name: str, off: int)
         store.write(frame, {"A": changed(bars, 1, open_time=opened + off)})
 
 
+@pytest.mark.parametrize("time", [-60_000, 1_709_249_400_000_000])
+def test_times_that_are_no_milliseconds_are_refused(store: HistoryStore, time: int) -> None:
+    with pytest.raises(DataError, match=f"{time} is no open time in ms UTC"):
+        store.write(MINUTE, {"A": changed(plain(MINUTE, FIRST, 1), 0, open_time=time)})
+
+
 def test_months_are_cut_into_segments_of_some_size(
     store: HistoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -343,6 +349,17 @@ def test_a_disk_that_refuses_is_named_and_loses_nothing(
         store.write(MINUTE, {"B": BARS["BTCUSDT"]})
     monkeypatch.undo()
     assert list(everything(store)) == ["A"]
+
+
+def test_a_file_that_can_not_be_read_is_named(store: HistoryStore) -> None:
+    store.write(MINUTE, {"A": part(BARS["BTCUSDT"], 0, 5)})
+    path = store.paths(MINUTE, "2024-02")[0]
+    path.unlink()
+    path.mkdir()
+
+    with pytest.raises(StoreError, match="can not be read"):
+        everything(store)
+    assert [damage.path for damage in store.verify().damaged] == [path]
 
 
 def test_a_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
