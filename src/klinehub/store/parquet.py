@@ -126,8 +126,8 @@ def named(path: Path) -> Name:
 
 
 def _quoted(symbol: str) -> str:
-    """Spell a symbol so that every file system takes it: %-escapes, also for dots."""
-    text = quote(symbol, safe="").replace(".", "%2E")
+    """Spell a symbol so that every file system takes it, and no reader a file for hidden: %-escapes."""
+    text = quote(symbol, safe="").replace(".", "%2E").replace("_", "%5F")
     if not 0 < len(text) <= _LONGEST_SYMBOL:
         raise DataError(f"The symbol {symbol!r} does not fit a file's name: it has to be shorter.")
     return text
