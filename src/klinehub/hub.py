@@ -20,7 +20,7 @@ from klinehub.domain.kline import Scale
 from klinehub.domain.listing import Listing
 from klinehub.domain.resident import resident_bytes
 from klinehub.domain.ticker import Ticker
-from klinehub.domain.timeframe import DAY, Timeframe, in_order
+from klinehub.domain.timeframe import Timeframe, in_order
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed import binance
 from klinehub.feed.account import Account
@@ -50,8 +50,8 @@ from klinehub.scan.running import Default, Scan, Scanning
 from klinehub.scan.screen import Screen
 from klinehub.scan.universe import benchmark, universe
 from klinehub.settings import HubSettings
-from klinehub.store.keeping import Keeping
-from klinehub.store.sealing import Sealing, Stores
+from klinehub.store.sealing import Stores
+from klinehub.store.shelf import Shelf
 
 # Bars kept beyond those asked for, so that a full history survives while new bars arrive.
 SLACK: Final = 14
@@ -111,8 +111,7 @@ class Hub(Reads, Scans):
         self._jitter = jitter
         self._choose_by = choose
         self._open_store = open_store
-        self.keeping: Keeping | None = None
-        self.sealing: Sealing
+        self.shelf: Shelf
         self._on_news = on_news
         self._on_plan = on_plan
         self._on_progress = on_progress
@@ -159,8 +158,8 @@ class Hub(Reads, Scans):
             if self.symbols and hasattr(self, "scanning"):
                 self.scanning.end()
             self._subscribers.end()
-            if self.keeping is not None:
-                await self.keeping.close()
+            if hasattr(self, "shelf"):
+                await self.shelf.close()
             await self.rest.close()
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
@@ -201,18 +200,20 @@ class Hub(Reads, Scans):
 
     def _restore(self) -> None:
         """Take back what the store has, and keep in it what comes from now on."""
-        stores = self._open_store()
-        if stores is None:
-            return
-        self.keeping = Keeping(self.ring, stores.hot, absent=lambda: self.core.repair.absent)
-        self.core.on_restored(self.keeping.restore(self.now()).absent)
-        self._spawn(self.keeping.keep())
-        self.sealing = Sealing(stores, self._keeps)
-        self._spawn(self.sealing.run(self.now))
-
-    def _keeps(self, frame: Timeframe) -> int:
-        """Give for how many ms bars stay in the hot store: what a start needs, twice."""
-        return max(self.settings.store_days * DAY, 2 * self.ring.bars * frame.milliseconds)
+        self.shelf = Shelf(
+            self.ring,
+            self._open_store(),
+            self.clock,
+            days=self.settings.store_days,
+            panel=self.panel,
+            absent=lambda: self.core.repair.absent,
+            ask=self.live.range,
+        )
+        restored = self.shelf.restore(self.now())
+        if restored.bars:
+            self.core.on_restored(restored.absent)
+        for work in self.shelf.work(self.now):
+            self._spawn(work)
 
     async def _warm_up(self) -> None:
         """Say what the warm-up costs, then carry it out; kernels compile meanwhile.
@@ -226,7 +227,7 @@ class Hub(Reads, Scans):
         todo = plan(
             self.symbols,
             self.timeframes,
-            self._depth,
+            self.settings.depth,
             cap=self.gate.cap,
             used=self.gate.used,
             now=self.now(),
@@ -242,14 +243,9 @@ class Hub(Reads, Scans):
         self.summary = msgspec.structs.replace(summary, weight=self.gate.spent - before)
         await compiling
 
-    @property
-    def _depth(self) -> int:
-        """How many bars the warm-up asks for; the rest follows."""
-        return min(self.settings.bars, self.settings.shallow)
-
     async def _deepen(self) -> None:
         """Have the history before that of the warm-up, too, while everything goes on."""
-        if self._depth < self.settings.bars:
+        if self.settings.depth < self.settings.bars:
             await deepen(
                 lambda: deepening(self._panels.values(), self.settings.bars, self.now(), self.live.trading),
                 self.live.fetch,
@@ -314,7 +310,7 @@ class Hub(Reads, Scans):
         grace = int(max(GRACE, GRACE * self.clock.rate / 10))
         self.core = Core(
             self.ring,
-            wanted=self._depth,
+            wanted=self.settings.depth,
             grace=grace,
             pace=self.clock.rate,
             audit_weight=settings.audit * settings.weight_limit,
@@ -356,8 +352,8 @@ class Hub(Reads, Scans):
     def _take(self, decisions: Decisions) -> None:
         """Keep corrections and pass closes on to every subscriber."""
         self.corrections.extend(decisions.corrected)
-        if self.keeping is not None and decisions.news:
-            self.keeping.note(one.record for one in decisions.corrected)
+        if decisions.news:
+            self.shelf.note(one.record for one in decisions.corrected)
         if self.spot is not None:
             self.spot.copy(event.timeframe for event in decisions.closed)
         self._on_news(decisions)
@@ -412,7 +408,7 @@ class Hub(Reads, Scans):
         return {
             **self.held(),
             **self.live.stats(),
-            **({"durable": False} if self.keeping is None else self.keeping.stats() | self.sealing.stats()),
+            **self.shelf.stats(),
             "panel_bytes": self.ring.bytes,
             "resident_bytes": resident_bytes(),
             **(self.spot.stats() if self.spot is not None else {}),

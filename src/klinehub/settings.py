@@ -96,6 +96,11 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     spot_stream_url: str = ""
 
     @property
+    def depth(self) -> int:
+        """How many bars the warm-up asks for; the rest follows."""
+        return min(self.bars, self.shallow)
+
+    @property
     def beside(self) -> tuple[str, ...]:
         """The fields that are kept beside the klines."""
         told = (*(MARK_FIELDS if self.marks else ()), *((INTEREST_FIELD,) if self.open_interest else ()))

@@ -213,3 +213,52 @@ def test_a_deep_history_follows_while_the_hub_is_live(tmp_path: Path) -> None:
                 )
 
     play(tmp_path, act)
+
+
+def test_a_range_comes_from_memory_then_disk_then_the_exchange_and_is_kept(tmp_path: Path) -> None:
+    async def act(place: Place) -> None:
+        frame = timeframe("1m")
+        async with place.hub() as hub:
+            await asyncio.sleep(70)
+            symbol, now = hub.symbols[0], hub.now()
+            last = frame.index(now) - 2
+
+            async def told(back: int) -> dict[str, int | float | str]:
+                start, end = frame.open_time(last - back), frame.open_time(last)
+                found = await hub.range(symbol, "1m", start, end)
+                true = place.truth(symbol, frame, last - back, last - 1)
+                assert found["close"].tolist() == true.rows["close"].tolist()
+                assert found["trades"].tolist() == true.rows["trades"].tolist()
+                return hub.get_stats()
+
+            assert (await told(30))["range_memory_hits"] == 1
+            stats = await told(3_000)
+            assert (stats["range_exchange_reads"], stats["range_promoted"]) == (1, 1)
+            stats = await told(3_000)
+            assert (stats["range_exchange_reads"], stats["range_memory_hits"]) == (1, 2)
+        async with place.hub() as hub:
+            stats = await told(3_000)
+            assert (stats["range_exchange_reads"], stats["range_store_hits"]) == (0, 1)
+            await asyncio.sleep(700)
+            stats = await told(1_000)
+            assert (stats["range_store_hits"], stats["range_expired"]) == (2, 1)
+
+    play(tmp_path, act)
+
+
+def test_days_move_into_history_while_the_hub_is_live(tmp_path: Path) -> None:
+    async def act(place: Place) -> None:
+        async with place.hub() as hub:
+            await asyncio.sleep(2.2 * 3_600)  # past midnight, and an hour more
+            assert hub.get_stats()["sealed_days"] > 0
+            assert hub.get_stats()["history_fault"] == ""
+            names = hub.symbols
+        history = HistoryStore(tmp_path / "history")
+        for name in ("5m", "15m"):
+            frame = timeframe(name)
+            for symbol, exact in history.read(frame, names, *history.span(frame)).items():
+                low, high = (frame.index(int(time)) for time in exact.rows["open_time"][[0, -1]])
+                assert plainly(exact) == plainly(place.truth(symbol, frame, low, high))
+                assert frame.open_time(high + 1) == HOUR + 3_600_000
+
+    play(tmp_path, act)

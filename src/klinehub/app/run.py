@@ -193,8 +193,8 @@ async def watch(
     every: float | None = None,
 ) -> None:
     """Show the ranking, anew at each close or *every* so many seconds; in JSON, one document a scan."""
-    if hub.keeping is not None:
-        show.say_store(hub.keeping)
+    if hub.shelf.keeping is not None:
+        show.say_store(hub.shelf.keeping)
     if hub.summary is not None and hub.summary.requests:
         show.say_summary(hub.summary)
     chosen = hub.scanning.default.screens[0] if screen is None else screen

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Final
 
 from klinehub.domain.clock import Clock
+from klinehub.domain.kline import Exact
+from klinehub.domain.timeframe import timeframe
 from klinehub.errors import DataError, FeedError
 from klinehub.feed import binance
 from klinehub.feed.asking import ask_klines
@@ -20,6 +22,7 @@ from klinehub.feed.seat import Seat
 from klinehub.feed.timing import Timing
 from klinehub.feed.use import Use
 from klinehub.panel.memory import I64, U8
+from klinehub.panel.merge import proven
 
 # Requests wait here by their use; what does not fit is found again by a later timer.
 MOST_WAITING: Final = 2_048
@@ -159,6 +162,12 @@ class Live:
             raise FeedError(str(exc)) from exc
         self._emit(self.core.on_rest(item, exact, self.timing.proof(answer), self._gate.now()))
 
+    async def range(self, symbol: str, name: str, start: int, bars: int) -> Exact:
+        """Ask for closed bars from *start* (ms) on that somebody wants to see; the ring does not."""
+        fetch = Fetch(symbol, name, start, bars, Use.FORWARDED)
+        exact, answer = await ask_klines(self._rest, fetch)
+        return proven(timeframe(name), exact, self.timing.proof(answer))
+
     def follow(self, symbols: Iterable[str], fetches: Iterable[Fetch]) -> None:
         """Subscribe symbols that have come, on the emptiest seat, and ask for their history."""
         for symbol in symbols:
@@ -207,8 +216,8 @@ class Live:
         return [binance.stream_name(s, tf.name) for tf in self.core.streamed for s in symbols]
 
     def _assign(self, seat: Seat, symbols: Sequence[str]) -> None:
-        for timeframe in self.core.streamed:
-            self.core.liveness.assign(seat.number, symbols, timeframe.name)
+        for streamed in self.core.streamed:
+            self.core.liveness.assign(seat.number, symbols, streamed.name)
         self._seat_of.update(dict.fromkeys(symbols, seat))
 
     def _on_frames(self, seat: int, buf: U8, ends: I64, frames: int) -> None:

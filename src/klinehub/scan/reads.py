@@ -12,7 +12,9 @@ from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed.core import Core
 from klinehub.feed.spot import Spot
 from klinehub.panel.panel import Panel
+from klinehub.panel.recorded import klines_of
 from klinehub.panel.ring import Ring
+from klinehub.store.shelf import Shelf
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +32,7 @@ class Reads:
     symbols: tuple[str, ...]
     timeframes: tuple[Timeframe, ...]
     ring: Ring
+    shelf: Shelf
     core: Core
     _panels: dict[str, Panel]
 
@@ -88,6 +91,17 @@ class Reads:
         out = self.panel(timeframe).klines(symbol, limit, forming=forming)
         out.stale = self.stale(symbol)
         self._count(out.size, limit)
+        return out
+
+    async def range(self, symbol: str, timeframe: str, start: int, end: int) -> Klines:
+        """Give the closed bars that open in [start, end) ms UTC: from memory, from disk, or by REST.
+
+        What REST brings is kept. Raises a FeedError where it has to be asked and can not be.
+        """
+        panel = self.panel(timeframe)
+        panel.row(symbol)
+        out = klines_of(await self.shelf.levels.read(symbol, panel.timeframe, start, end), panel.timeframe)
+        out.stale = self.stale(symbol)
         return out
 
     def _count(self, found: int, limit: int) -> None:
