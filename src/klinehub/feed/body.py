@@ -6,8 +6,9 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
-from klinehub.domain.kline import ROW, ROW_WORDS, Exact, Scale
+from klinehub.domain.kline import ROW, ROW_WORDS, Exact, Rows, Scale
 from klinehub.domain.timeframe import Timeframe
 from klinehub.errors import DataError
 from klinehub.feed.numerals import integer, mantissa, nearest, skip
@@ -30,6 +31,8 @@ _QUOTE, _COMMA, _DOT, _ZERO, _NINE, _OPEN, _CLOSE = 34, 44, 46, 48, 57, 91, 93
 # For each of the twelve fields: the word it goes to (-1: not kept).
 _WORD_OF = np.array([OPEN_TIME, 1, 2, 3, 4, VOLUME, -1, QUOTE, TRADES, TAKER_BASE, TAKER_QUOTE, -1])
 _END: Final = 6  # the field that tells a bar's last millisecond
+# The fields that prices, base volumes and quote volumes are printed in.
+KIND_FIELDS: Final = ((1, 2, 3, 4), (5, 9), (7, 10))
 MANTISSA_LIMIT: Final = 2**63
 # Longer numerals than any exchange prints, and still quick to count with.
 _NUMERAL = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?", re.ASCII)
@@ -145,7 +148,7 @@ def _slow(body: bytes) -> tuple[Exact, I64]:
     if any(len(line) < FIELDS for line in table):
         raise DataError(f"A kline of an answer has fewer than {FIELDS} fields; it begins {body[:60]!r}.")
     values = [[number(line[field]) for field in range(FIELDS)] for line in table]
-    scale = Scale(*(_most_decimals(values, fields) for fields in ((1, 2, 3, 4), (5, 9), (7, 10))))
+    scale = Scale(*(_most_decimals(values, fields) for fields in KIND_FIELDS))
     rows = np.zeros(len(values), ROW)
     for row, line in zip(rows, values, strict=True):
         row["open_time"], row["trades"] = whole(line[0], 0), whole(line[8], 0)
@@ -204,8 +207,7 @@ def _check(exact: Exact) -> None:
     rows = exact.rows
     if rows.size and not np.all(np.diff(rows["open_time"]) > 0):
         raise DataError("A klines answer is not in the order of time; it is set aside.")
-    top, bottom = np.maximum(rows["open"], rows["close"]), np.minimum(rows["open"], rows["close"])
-    fine = (rows["high"] >= top) & (rows["low"] <= bottom) & (rows["low"] >= 0)
+    fine = consistent(rows)
     if not np.all(fine):
         when = int(rows["open_time"][int(np.argmin(fine))])
         raise DataError(
@@ -213,15 +215,29 @@ def _check(exact: Exact) -> None:
         )
 
 
+def consistent(rows: Rows) -> npt.NDArray[np.bool_]:
+    """Say of each row whether its high and low hold its open and close."""
+    top, bottom = np.maximum(rows["open"], rows["close"]), np.minimum(rows["open"], rows["close"])
+    fine: npt.NDArray[np.bool_] = (rows["high"] >= top) & (rows["low"] <= bottom) & (rows["low"] >= 0)
+    return fine
+
+
 def _check_bars(opens: I64, ends: I64, timeframe: Timeframe) -> None:
     """Refuse rows that are bars of another length, as the answer to another question has them."""
+    if not np.all(is_bar(opens, ends, timeframe)):
+        raise DataError(f"An answer holds rows that are no {timeframe.name} klines; it is set aside.")
+
+
+def is_bar(opens: I64, ends: I64, timeframe: Timeframe) -> npt.NDArray[np.bool_]:
+    """Say of each pair of first and last milliseconds whether they are those of a bar of *timeframe*."""
     if timeframe.monthly:
         months = [timeframe.index(time) for time in opens.tolist()]
         opened, ended = (
-            np.array([of(month) for month in months]) for of in (timeframe.open_time, timeframe.close_time)
+            np.array([of(month) for month in months], np.int64)
+            for of in (timeframe.open_time, timeframe.close_time)
         )
     else:
         opened = opens - (opens - timeframe.offset) % timeframe.milliseconds
         ended = opened + timeframe.milliseconds - 1
-    if not (np.array_equal(opens, opened) and np.array_equal(ends, ended)):
-        raise DataError(f"An answer holds rows that are no {timeframe.name} klines; it is set aside.")
+    found: npt.NDArray[np.bool_] = (opens == opened) & (ends == ended)
+    return found

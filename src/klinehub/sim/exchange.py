@@ -120,8 +120,8 @@ class MarketSource:
         if ticker is None:
             return "0"
         seed = self.market.instruments[self.market.index[symbol]].seed
-        usual = int(ticker.bar.rows[0]["volume"]) // 3
-        return volume_text(int(usual * funding.swollen(seed, ticker.close_time)), ticker.bar.scale.base)
+        held = funding.interest(seed, int(ticker.bar.rows[0]["volume"]), ticker.close_time)
+        return volume_text(held, ticker.bar.scale.base)
 
 
 class Exchange:
@@ -251,9 +251,9 @@ async def serve(exchange: Exchange, *, host: str = "127.0.0.1", port: int, ws_po
     Raises DefinitionError when a port is taken.
     """
     exchange.prepare()
-    rest, rest_port = await _listen(exchange.rest.application(), host, port)
+    rest, rest_port = await listen(exchange.rest.application(), host, port)
     try:
-        stream, stream_port = await _listen(exchange.streams.application(), host, ws_port)
+        stream, stream_port = await listen(exchange.streams.application(), host, ws_port)
     except BaseException:
         await rest.cleanup()
         raise
@@ -270,7 +270,8 @@ def _tell(life: "asyncio.Task[None]") -> None:
         life.get_loop().call_exception_handler(context)
 
 
-async def _listen(app: web.Application, host: str, port: int) -> tuple[web.AppRunner, int]:
+async def listen(app: web.Application, host: str, port: int) -> tuple[web.AppRunner, int]:
+    """Serve an application and give the port that it got; raises DefinitionError when *port* is taken."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:

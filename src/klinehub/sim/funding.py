@@ -57,3 +57,8 @@ def swollen(seed: int, now: int) -> float:
     whole, part = divmod(now, HOUR)
     drawn, share = key(seed, _AMOUNT), part / HOUR
     return 1.0 + _SWELL * (bell(drawn, whole) * (1.0 - share) + bell(drawn, whole + 1) * share)
+
+
+def interest(seed: int, volume: int, now: int) -> int:
+    """Give open interest (mantissa) from the *volume* of the last 24 hours."""
+    return int(volume // 3 * swollen(seed, now))

@@ -1,7 +1,5 @@
 """Reading recorded klines: archive CSV (plain, gzip, zip) and Parquet, into exact bars per symbol."""
 
-import gzip
-import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -13,6 +11,9 @@ from numba import njit
 from klinehub.domain.kline import Scale
 from klinehub.domain.timeframe import DAY, TIMEFRAMES, Timeframe
 from klinehub.errors import DataError, DefinitionError
+from klinehub.feed.archive_csv import MICROSECONDS, Numbers, read_numbers
+from klinehub.feed.archive_unpack import unpack
+from klinehub.feed.body import KIND_FIELDS
 from klinehub.sim.truth import (
     CLOSE,
     HIGH,
@@ -29,11 +30,7 @@ from klinehub.sim.truth import (
 )
 
 F64 = npt.NDArray[np.float64]
-U8 = npt.NDArray[np.uint8]
 
-_FIELDS: Final = 12
-# Spot archives count microseconds from 2025 on; no millisecond time has this many digits.
-_MICROSECONDS: Final = 10**14
 _MOST_DECIMALS: Final = 10
 _SUFFIXES: Final = (".csv", ".csv.gz", ".csv.zip", ".zip", ".parquet")
 # What a Parquet recording lacks; its stand-ins follow from price and volume.
@@ -120,85 +117,19 @@ def _rescaled(one: Recording, scale: Scale) -> I64:
 
 def _csv(file: Path) -> Recording:
     """Read an archive CSV of 12 fields; its name begins with the symbol."""
-    text = np.frombuffer(_text(file), np.uint8)
-    rows = int(np.count_nonzero(text == ord("\n"))) + 1
-    mantissas, decimals = np.zeros((rows, _FIELDS), np.int64), np.zeros((rows, _FIELDS), np.int64)
-    size = _parse(text, mantissas, decimals)
-    if size <= 0:
-        line = f"line {-size} is not" if size < 0 else "it holds no"
-        raise DataError(f"{file.name}: {line} 12 numbers separated by commas; download the file again.")
-    return _recording(file.name.split("-")[0].split(".")[0], mantissas[:size], decimals[:size])
+    numbers = read_numbers(unpack(file.name, file.read_bytes()), file.name)
+    return _recording(file.name.split("-")[0].split(".")[0], numbers)
 
 
-def _text(file: Path) -> bytes:
-    if file.suffix == ".gz":
-        return gzip.decompress(file.read_bytes())
-    if file.suffix != ".zip":
-        return file.read_bytes()
-    with zipfile.ZipFile(file) as archive:
-        names = [name for name in archive.namelist() if name.endswith(".csv")]
-        if not names:
-            raise DataError(f"{file.name} holds no CSV file: download it again.")
-        return archive.read(names[0])
-
-
-@njit(cache=True, nogil=True)
-def _next_line(text: U8, at: int) -> int:
-    """Give the position after the line that holds *at*."""
-    while at < text.size and text[at] != 10:
-        at += 1
-    return at + 1
-
-
-@njit(cache=True, nogil=True)
-def _numbers(text: U8, at: int, mantissas: I64, decimals: I64) -> bool:
-    """Read one line of decimal numbers; False when it is not that."""
-    field, point = 0, 0
-    while at < text.size and text[at] != 10:
-        c = text[at]
-        at += 1
-        if c == 44 and field < mantissas.size - 1:
-            field, point = field + 1, 0
-        elif c == 46 and point == 0:
-            point = 1
-        elif 48 <= c <= 57:
-            mantissas[field] = mantissas[field] * 10 + (c - 48)
-            decimals[field] += point
-        elif c != 13:
-            return False
-    return bool(field == mantissas.size - 1)
-
-
-@njit(cache=True, nogil=True)
-def _parse(text: U8, mantissas: I64, decimals: I64) -> int:
-    """Read decimal numbers line by line; gives the lines read, or minus the number of a bad line."""
-    row, at, line = 0, 0, 0
-    while at < text.size:
-        line += 1
-        digit = 48 <= text[at] <= 57
-        blank = text[at] == 10 or text[at] == 13
-        if digit:
-            if not _numbers(text, at, mantissas[row], decimals[row]):
-                return -line
-            row += 1
-        elif line > 1 and not blank:
-            return -line
-        at = _next_line(text, at)
-    return row
-
-
-def _recording(symbol: str, mantissas: I64, decimals: I64) -> Recording:
+def _recording(symbol: str, numbers: Numbers) -> Recording:
     """Bring every field to the most decimals that it is printed with anywhere."""
-    groups = ((1, 2, 3, 4), (5, 9), (7, 10))
-    scale = Scale(*(int(decimals[:, fields].max()) for fields in groups))
-    for fields, digits in zip(groups, scale, strict=True):
+    mantissas, decimals, _ = numbers
+    for fields, digits in zip(KIND_FIELDS, numbers.scale, strict=True):
         for field in fields:
-            mantissas[:, field] *= 10 ** (digits - decimals[:, field])
-    times = mantissas[:, 0]
-    times[times >= _MICROSECONDS] //= 1000
+            mantissas[:, field] *= 10 ** np.maximum(digits - decimals[:, field], 0)
     bars = np.ascontiguousarray(mantissas[:, [0, 1, 2, 3, 4, 5, 7, 8, 9, 10]])
     bars[:, TRADES] = np.maximum(bars[:, TRADES], bars[:, VOLUME] > 0)
-    return Recording(symbol, bars, scale)
+    return Recording(symbol, bars, numbers.scale)
 
 
 def _parquet(file: Path) -> Iterator[Recording]:
@@ -242,7 +173,7 @@ def _made_up(symbol: str, times: I64, values: F64) -> Recording:
     """Complete a symbol's bars: quote volume at the typical price, some trades, takers half of it."""
     price, base = _decimals(values[:, :4]), _decimals(values[:, 4])
     bars = np.zeros((len(times), WORDS), np.int64)
-    bars[:, OPEN_TIME] = times // 1000 if len(times) and times[0] >= _MICROSECONDS else times
+    bars[:, OPEN_TIME] = times // 1000 if len(times) and times[0] >= MICROSECONDS else times
     bars[:, OPEN : CLOSE + 1] = np.rint(values[:, :4] * 10.0**price)
     bars[:, VOLUME] = np.rint(values[:, 4] * 10.0**base)
     if float((values[:, 1] * values[:, 4]).max()) * 10.0 ** (price + base) > _LARGEST:
