@@ -170,6 +170,36 @@ def doctor(**given: object) -> None:
     _wait(work(given))
 
 
+@cli.command()
+@click.argument("names", nargs=-1, metavar="[SYMBOL]...")
+@click.option("--timeframes", metavar="LIST", help="Which timeframes; 1m, of which larger ones are made.")
+@click.option("--since", metavar="TIME", help="Bars from this time on, as 2024-01-01; all that there are.")
+@click.option("--until", metavar="TIME", help="Bars before this time; up to now.")
+@click.option("--funding", is_flag=True, help="Funding rates too.")
+@click.option("--metrics", is_flag=True, help="Open interest and the shares of long and short too.")
+@click.option(
+    "--from-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Import the archive's files from a folder, without any network.",
+)
+@click.option(
+    "--replace", is_flag=True, help="Fetch all again; where it differs from what is kept, it counts."
+)
+@click.option("--dry-run", is_flag=True, help="Only say what it would take.")
+@click.option("--yes", is_flag=True, help="Do not ask whether to go on.")
+@options.archive_options
+def download(**given: object) -> None:
+    """Years of klines from the exchange's bulk archive into the history: all symbols, or some.
+
+    The days that the archive does not have yet come by REST, within the request budget. What was imported is
+    not fetched again, so that an interrupted download goes on where it was.
+    """
+    from klinehub.app.download import download as work
+
+    _wait(work(given))
+
+
 @cli.group(invoke_without_command=True)
 @click.option("--symbols", "count", type=click.IntRange(1, 5_000), help="How many symbols; 550.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The market's seed.")

@@ -11,6 +11,7 @@ import msgspec
 from klinehub.app.screens import ScreenText, WatchText
 from klinehub.domain.universe_rules import Rules
 from klinehub.errors import DefinitionError, UnknownName
+from klinehub.feed.archive import FILES_URL, LISTING_URL
 from klinehub.settings import HubSettings
 
 FILE: Final = "klinehub.toml"
@@ -20,11 +21,15 @@ PREFIX: Final = "KLINEHUB_"
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """All settings of a command; `hub` are those of the hub, `tz` is an IANA zone such as Europe/Berlin.
 
+    Without `archive_listing_url` the exchange's archive is listed where it lists it, another one at its own
+    `archive_url`.
     `screens` and `watch` are tables by name, in the file alone.
     """
 
     hub: HubSettings = HubSettings()
     proxy: str | None = None
+    archive_url: str = FILES_URL
+    archive_listing_url: str = ""
     top: int = 20
     tz: str = "UTC"
     screens: Mapping[str, ScreenText] = {}
@@ -34,6 +39,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def exchange(self) -> str:
         """The exchange that the hub follows."""
         return self.hub.exchange
+
+    @property
+    def listing_url(self) -> str:
+        """Where the archive lists what is in it."""
+        usual = LISTING_URL if self.archive_url.rstrip("/") == FILES_URL else self.archive_url
+        return self.archive_listing_url or usual
 
     def __post_init__(self) -> None:
         """Refuse a table without rows."""
@@ -47,6 +58,7 @@ TABLES: Final[dict[str, dict[str, str]]] = {
         "name": "exchange",
         **{key: key for key in ("rest_url", "stream_url", "fallback_urls", "weight_limit", "share", "audit")},
         **{key: key for key in ("spot_rest_url", "spot_stream_url")},
+        **{key: key for key in ("archive_url", "archive_listing_url")},
     },
     "market": {
         key: key

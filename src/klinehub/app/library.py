@@ -63,18 +63,26 @@ def system_store(settings: HubSettings) -> Stores | None:
 
     Raises StoreError where the named one can not be opened; without the default one a hub does without.
     """
-    host = endpoint(settings.rest_url)[0]
-    if settings.store == "off" or (settings.store == "auto" and is_loopback(host)):
+    folder, host = data_folder(settings), endpoint(settings.rest_url)[0]
+    if folder is None:
         return None
-    if settings.store != "auto":
-        return _opened(Path(settings.store), settings, host)
-    base = os.environ.get("XDG_DATA_HOME")
-    folder = (Path(base) if base else Path.home() / ".local" / "share") / "klinehub"
     try:
         return _opened(folder, settings, host)
     except StoreError as exc:
+        if settings.store != "auto":
+            raise
         warnings.warn(f"Nothing is kept on disk: {exc}", stacklevel=2)
         return None
+
+
+def data_folder(settings: HubSettings) -> Path | None:
+    """Give the folder that the setting `store` names, by default this user's; None for none."""
+    if settings.store == "off" or (settings.store == "auto" and is_loopback(endpoint(settings.rest_url)[0])):
+        return None
+    if settings.store != "auto":
+        return Path(settings.store)
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "klinehub"
 
 
 def _opened(folder: Path, settings: HubSettings, origin: str) -> Stores:

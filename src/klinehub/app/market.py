@@ -16,6 +16,7 @@ from klinehub.errors import DefinitionError, FeedError
 from klinehub.feed.breaker import utc
 from klinehub.feed.venue import SPOT
 from klinehub.sim import replay as recorded
+from klinehub.sim.archive import ArchiveServer
 from klinehub.sim.exchange import Exchange, Served, serve
 from klinehub.sim.market import Market
 from klinehub.sim.spot import SpotMarket
@@ -44,6 +45,7 @@ class Announcement(msgspec.Struct, frozen=True):
     unavailable: tuple[str, ...]
     spot_rest_url: str = ""
     spot_stream_url: str = ""
+    archive_url: str = ""
 
     def clock(self) -> Clock:
         """Give a clock that runs as fast as this exchange's, for a hub on one that runs fast."""
@@ -126,12 +128,17 @@ async def sim(given: Mapping[str, Any]) -> None:
     async with AsyncExitStack() as stack:
         served = await serve(exchange, host=given["host"], port=given["port"], ws_port=stream_port)
         stack.push_async_callback(served.close)
-        spot = None
+        spot, markets = None, [market]
         if given["spot"]:
-            beside, port = Exchange(SpotMarket(market), clock, limits=limits), _after(stream_port)
+            markets.append(SpotMarket(market))
+            beside, port = Exchange(markets[1], clock, limits=limits), _after(stream_port)
             spot = await serve(beside, host=given["host"], port=port, ws_port=_after(port))
             stack.push_async_callback(spot.close)
-        _announce(served, spot, given)
+        archive = ArchiveServer(markets, clock)
+        # Behind the ports of the spot market, whether or not that is there.
+        await archive.start(given["host"], _after(_after(_after(stream_port))))
+        stack.push_async_callback(archive.close)
+        _announce(served, spot, archive.url, given)
         await (_parent_gone() if given["with_parent"] else served.wait())
 
 
@@ -166,7 +173,7 @@ def _after(port: int) -> int:
     return port + 1 if port else 0
 
 
-def _announce(served: Served, spot: Served | None, given: Mapping[str, Any]) -> None:
+def _announce(served: Served, spot: Served | None, archive_url: str, given: Mapping[str, Any]) -> None:
     """Say where the exchange is, as JSON for a program and in words for a person."""
     exchange = served.exchange
     listed = exchange.source.listings()
@@ -180,6 +187,7 @@ def _announce(served: Served, spot: Served | None, given: Mapping[str, Any]) -> 
         unavailable=tuple(sorted(exchange.unavailable)),
         spot_rest_url=spot.rest_url if spot else "",
         spot_stream_url=f"{spot.ws_url}/stream" if spot else "",
+        archive_url=archive_url,
     )
     if given["as_json"]:
         show.document(said)
@@ -188,6 +196,7 @@ def _announce(served: Served, spot: Served | None, given: Mapping[str, Any]) -> 
     show.out.print(f"  REST       {said.rest_url}")
     show.out.print(f"  WebSocket  {served.ws_url}")
     show.out.print(f"  hub        klinehub run --rest-url {said.rest_url} --stream-url {said.stream_url}")
+    show.out.print(f"  archive    {said.archive_url}")
     if spot is not None:
         show.out.print(f"  spot REST  {spot.rest_url}")
         show.out.print(f"  WebSocket  {spot.ws_url}")

@@ -21,6 +21,8 @@ SETTINGS: Final = {
     "exchange": "exchange.name",
     "rest_url": "exchange.rest_url",
     "stream_url": "exchange.stream_url",
+    "archive_url": "exchange.archive_url",
+    "data": "store.path",
     "timeframes": "market.timeframes",
     "symbols": "market.symbols",
     "most": "market.most_symbols",
@@ -95,6 +97,17 @@ _SCREEN: Final = (
     click.option("--screen", metavar="NAME", help="A preset in place of the score: momentum, breakout, …"),
     click.option("--file", metavar="FILE[:NAME]", help="A screen of your own, as mine.py:screen."),
 )
+_ARCHIVE: Final = (
+    click.option("--market", metavar="NAME", help="Which market; binance-usdm, or binance-spot."),
+    click.option(
+        "--data", metavar="FOLDER", help="Where klines are kept; this user's folder, or `store.path`."
+    ),
+    click.option(
+        "--archive-url", metavar="URL", help="Another address of the archive: a mirror, a simulator."
+    ),
+    click.option("--rest-url", metavar="URL", help="Another REST address, for the newest days."),
+    *_PROXY,
+)
 _COMMON: Final = (
     click.option(
         "--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings; klinehub.toml."
@@ -112,6 +125,11 @@ def hub_options(command: Command) -> Command:
 def reach_options(command: Command) -> Command:
     """Add the options that say how a market is reached."""
     return _add(command, _MARKET + _PROXY + _TIMEOUT + _COMMON)
+
+
+def archive_options(command: Command) -> Command:
+    """Add the options that say where the archive is and where its klines are kept."""
+    return _add(command, _ARCHIVE + _COMMON)
 
 
 def scan_options(command: Command) -> Command:

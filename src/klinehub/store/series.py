@@ -1,19 +1,21 @@
-"""What is told beside the klines, kept exactly: one Parquet file for each month and symbol.
+"""What is told beside the klines, kept exactly: one Parquet file for each symbol and month.
 
 A folder holds `<YYYY-MM>/<SYMBOL>.parquet` with `time` (ms UTC) and decimal columns, which DuckDB, polars and
-pandas read as they are. Pages carry checksums; a file is written beside its place and then renamed.
+pandas read as they are. Pages carry checksums; a file is there whole or not at all.
 """
 
-import os
+import io
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from klinehub.errors import DataError, DefinitionError
+from klinehub.errors import DataError
+from klinehub.store import disk
+from klinehub.store.parquet import arrow
 
 # Digits of a value, and those behind the point: more than the archive prints of anything.
 DIGITS: Final = (38, 18)
@@ -35,83 +37,83 @@ class SeriesStore:
         self.columns = tuple(columns)
 
     def write(
-        self, symbol: str, times: Sequence[int], columns: Mapping[str, Sequence[Decimal | None]]
-    ) -> None:
-        """Keep rows of a symbol; equal ones again change nothing, one that differs is a DataError."""
-        rows = list(zip(times, zip(*(columns[name] for name in self.columns), strict=True), strict=True))
-        for month, group in groupby(sorted(rows, key=lambda row: row[0]), key=lambda row: _month(row[0])):
-            path = self._path(month, symbol)
-            kept = self._rows(path)
-            merged = dict(kept)
-            for time, values in group:
-                if merged.setdefault(time, values) != values:
-                    raise DataError(
-                        f"{symbol} at {time}: {_told(merged[time])} is kept, and {_told(values)} was read. "
-                        f"Remove {path} to read the month again."
-                    )
-            if merged != kept:
-                self._replace(path, dict(sorted(merged.items())))
+        self,
+        symbol: str,
+        times: Sequence[int],
+        columns: Mapping[str, Sequence[Decimal | None]],
+        *,
+        replace: bool = False,
+    ) -> int:
+        """Keep rows of a symbol and say how many are new; equal ones again change nothing.
+
+        Raises DataError, and writes nothing, for a row that differs from the one that is kept, unless
+        *replace* puts it in its place.
+        """
+        values = zip(*(columns[name] for name in self.columns), strict=True)
+        rows = sorted(zip(times, values, strict=True), key=lambda row: row[0])
+        months = {month: dict(group) for month, group in groupby(rows, key=lambda row: _month(row[0]))}
+        kept = {month: self._rows(self._path(month, symbol)) for month in months}
+        for month, new in months.items():
+            if not replace:
+                _refuse_others(symbol, kept[month], new)
+        with disk.alone(self.folder):
+            for month, new in months.items():
+                merged = dict(sorted({**kept[month], **new}.items()))
+                if merged != kept[month]:
+                    self._put(self._path(month, symbol), merged)
+        return sum(len(new.keys() - kept[month].keys()) for month, new in months.items())
 
     def read(self, symbol: str, start: int, end: int) -> Table:
-        """Give what is kept of a symbol in [start, end) ms UTC."""
+        """Give what is kept of a symbol in [start, end) ms UTC; raises DataError for a damaged file."""
         rows: dict[int, Row] = {}
-        for month in sorted(self.folder.glob("*")):
-            rows |= self._rows(self._path(month.name, symbol))
+        for path in sorted(self.folder.glob(f"*/{_file(symbol)}")):
+            rows |= self._rows(path)
         times = tuple(time for time in rows if start <= time < end)
         columns = {name: tuple(rows[time][k] for time in times) for k, name in enumerate(self.columns)}
         return Table(times, columns)
 
     def _path(self, month: str, symbol: str) -> Path:
-        # Names that are not ASCII are written as in the archive's own addresses.
-        return self.folder / month / f"{quote(symbol, safe='')}.parquet"
+        return self.folder / month / _file(symbol)
 
     def _rows(self, path: Path) -> dict[int, Row]:
         """Read a file, nothing where there is none; raises DataError where it is damaged."""
         if not path.exists():
             return {}
-        pa, parquet = _pyarrow()
+        pa = arrow()
         try:
-            table = parquet.read_table(path, partitioning=None, page_checksum_verification=True)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(
-                f"{path} is damaged ({error}): remove it, and download its month again."
-            ) from error
-        columns = [table[name].to_pylist() for name in self.columns]
+            table = pa.parquet.read_table(path, partitioning=None, page_checksum_verification=True)
+            columns = [table[name].to_pylist() for name in self.columns]
+        except (OSError, KeyError, pa.ArrowException) as error:
+            text = f"{path} is damaged ({error})"
+            raise DataError(f"{text}: remove it, and download its month again.") from error
         return dict(zip(table["time"].to_pylist(), zip(*columns, strict=True), strict=True))
 
-    def _replace(self, path: Path, rows: Mapping[int, Row]) -> None:
-        """Write a file in place of an older one, whole or not at all."""
-        pa, parquet = _pyarrow()
+    def _put(self, path: Path, rows: Mapping[int, Row]) -> None:
+        """Write a file in place of an older one."""
+        pa = arrow()
         values = [pa.array(column, pa.decimal128(*DIGITS)) for column in zip(*rows.values(), strict=True)]
         table = pa.table([pa.array(rows, pa.int64()), *values], names=["time", *self.columns])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_suffix(".new")
-        with new.open("wb") as file:
-            parquet.write_table(table, file, compression="zstd", write_page_checksum=True)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        body = io.BytesIO()
+        pa.parquet.write_table(table, body, compression="zstd", write_page_checksum=True)
+        disk.make(path.parent)
+        disk.put(path, body.getvalue())
 
 
-def _pyarrow() -> Any:  # noqa: ANN401 - two modules
-    try:
-        import pyarrow as pa  # noqa: PLC0415 - an extra, and slow to import
-        from pyarrow import parquet  # noqa: PLC0415
-    except ImportError:
-        raise DefinitionError(
-            "Funding and metrics are kept as Parquet: pip install 'klinehub[parquet]'."
-        ) from None
-    return pa, parquet
+def _refuse_others(symbol: str, kept: Mapping[int, Row], new: Mapping[int, Row]) -> None:
+    """Raise DataError for a row that differs from the one that is kept."""
+    for time, values in new.items():
+        if kept.get(time, values) != values:
+            told = (", ".join(map(str, row)) for row in (kept[time], values))
+            raise DataError(
+                f"{symbol} at {time}: {' and '.join(told)}: the first is kept, nothing was written. "
+                "Where the second is right, write with replace=True."
+            )
+
+
+def _file(symbol: str) -> str:
+    # Names that are not ASCII are spelled as in the archive's own addresses.
+    return f"{quote(symbol, safe='')}.parquet"
 
 
 def _month(time: int) -> str:
     return datetime.fromtimestamp(time // 1000, UTC).strftime("%Y-%m")
-
-
-def _told(values: Row) -> str:
-    return ", ".join(str(value) for value in values)
