@@ -29,8 +29,10 @@ from klinehub.store.imported import Imported
 from klinehub.store.joining import joined
 from klinehub.store.series import SeriesStore
 
-# A batch of a million bars is 80 MB in memory, and some 25 months of minutes.
+# A batch of a million bars is 80 MB in memory, and some 25 months of minutes. Days are kept 500 at a time: a
+# kill costs no more than these, and each batch makes one more file in the history's folders.
 BATCH: Final = 1_000_000
+BATCH_FILES: Final = 500
 FOLDERS: Final = {Kind.FUNDING: "funding", Kind.METRICS: "metrics"}
 
 
@@ -119,7 +121,7 @@ class Importer:
             self._parts.append(part)
             self._size += len(part.told.times) if part.told is not None else 0
             self._size += part.exact.rows.size if part.exact is not None else 0
-            if self._size >= BATCH:
+            if self._size >= BATCH or len(self._parts) >= BATCH_FILES:
                 self._flush()
 
     def lack(self, file: ArchiveFile, why: str | None = None) -> None:

@@ -11,7 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-_LINE: Final = re.compile(r"([0-9a-f]{64})  ([^\n]+)\n")
+from klinehub.errors import StoreError
+from klinehub.store import disk
+
+_LINE: Final = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
 class Imported:
@@ -20,11 +23,12 @@ class Imported:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            text = path.read_text("utf-8", "replace")
+            text = path.read_bytes()
         except FileNotFoundError:
-            text = ""
-        self._torn = bool(text) and not text.endswith("\n")
-        found = (_LINE.fullmatch(line) for line in text.splitlines(keepends=True))
+            text = b""
+        whole, newline, _ = text.rpartition(b"\n")
+        self._size = len(whole) + len(newline)
+        found = (_LINE.fullmatch(line) for line in whole.decode("utf-8", "replace").split("\n"))
         self.digests = {one[2]: one[1] for one in found if one is not None}
 
     def add(self, files: Iterable[tuple[str, str]]) -> None:
@@ -32,11 +36,18 @@ class Imported:
         new = dict(files)
         if not new:
             return
-        lines = "".join(f"{digest}  {name}\n" for name, digest in new.items())
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab") as file:
-            file.write((("\n" if self._torn else "") + lines).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        self._torn = False
+        lines = "".join(f"{digest}  {name}\n" for name, digest in new.items()).encode()
+        disk.make(self.path.parent)
+        try:
+            with self.path.open("ab") as file:
+                # A torn line ends here: with a newline behind it, it could be taken for a whole one.
+                file.truncate(self._size)
+                file.write(lines)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as exc:
+            raise StoreError(
+                f"{self.path} can not be written ({exc}): nothing that was there is lost."
+            ) from exc
+        self._size += len(lines)
         self.digests.update(new)

@@ -1,10 +1,12 @@
 """What is told beside the klines, kept exactly: one Parquet file for each symbol and month.
 
 A folder holds `<YYYY-MM>/<SYMBOL>.parquet` with `time` (ms UTC) and decimal columns, which DuckDB, polars and
-pandas read as they are. Pages carry checksums; a file is there whole or not at all.
+pandas read as they are. The footer tells the CRC-32 of the file; a file is there whole or not at all.
 """
 
 import io
+import re
+import zlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,6 +21,9 @@ from klinehub.store.parquet import arrow
 
 # Digits of a value, and those behind the point: more than the archive prints of anything.
 DIGITS: Final = (38, 18)
+# The check as the footer tells it; it is made of the file with zeros in this place.
+_CHECK: Final = re.compile(rb"crc32=[0-9a-f]{8}")
+_UNCHECKED: Final = b"crc32=00000000"
 Row = tuple[Decimal | None, ...]
 
 
@@ -79,24 +84,28 @@ class SeriesStore:
         """Read a file, nothing where there is none; raises DataError where it is damaged."""
         if not path.exists():
             return {}
-        pa = arrow()
-        try:
-            table = pa.parquet.read_table(path, partitioning=None, page_checksum_verification=True)
-            columns = [table[name].to_pylist() for name in self.columns]
-        except (OSError, KeyError, pa.ArrowException) as error:
-            text = f"{path} is damaged ({error})"
-            raise DataError(f"{text}: remove it, and download its month again.") from error
+        pa, body = arrow(), path.read_bytes()
+        if not _CHECK.search(body) or _checked(_CHECK.sub(_UNCHECKED, body)) != body:
+            raise DataError(f"{path} is damaged: remove it, and download its month again.")
+        table = pa.parquet.read_table(pa.BufferReader(body))
+        columns = [table[name].to_pylist() for name in self.columns]
         return dict(zip(table["time"].to_pylist(), zip(*columns, strict=True), strict=True))
 
     def _put(self, path: Path, rows: Mapping[int, Row]) -> None:
         """Write a file in place of an older one."""
         pa = arrow()
         values = [pa.array(column, pa.decimal128(*DIGITS)) for column in zip(*rows.values(), strict=True)]
-        table = pa.table([pa.array(rows, pa.int64()), *values], names=["time", *self.columns])
+        told = {"klinehub": _UNCHECKED}
+        table = pa.table([pa.array(rows, pa.int64()), *values], ["time", *self.columns], metadata=told)
         body = io.BytesIO()
-        pa.parquet.write_table(table, body, compression="zstd", write_page_checksum=True)
+        pa.parquet.write_table(table, body, compression="zstd", store_schema=False)
         disk.make(path.parent)
-        disk.put(path, body.getvalue())
+        disk.put(path, _checked(body.getvalue()))
+
+
+def _checked(body: bytes) -> bytes:
+    """Put the check of a file into its footer."""
+    return body.replace(_UNCHECKED, b"crc32=%08x" % zlib.crc32(body))
 
 
 def _refuse_others(symbol: str, kept: Mapping[int, Row], new: Mapping[int, Row]) -> None:
