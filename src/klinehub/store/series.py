@@ -98,7 +98,7 @@ class SeriesStore:
         told = {"klinehub": _UNCHECKED}
         table = pa.table([pa.array(rows, pa.int64()), *values], ["time", *self.columns], metadata=told)
         body = io.BytesIO()
-        pa.parquet.write_table(table, body, compression="zstd", store_schema=False)
+        pa.parquet.write_table(table, body, compression="zstd")
         disk.make(path.parent)
         disk.put(path, _checked(body.getvalue()))
 
