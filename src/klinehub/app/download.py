@@ -286,7 +286,7 @@ async def _agreed(plan: _Plan, given: Mapping[str, Any]) -> bool:
         return True
     if not sys.stdin.isatty():
         raise DefinitionError("There is nobody to ask whether to go on: add --yes, or --dry-run.")
-    show.err.print("go on? [y/N] ", end="")
+    show.err.print("go on? [y/N] ", end="", markup=False)
     loop = asyncio.get_running_loop()
     typed: asyncio.Future[bytes] = loop.create_future()
     # Ctrl-C has to end the wait, which it does not where a thread or the loop itself reads.
@@ -401,7 +401,7 @@ def _tell_plan(plan: Estimate) -> None:
     if plan.missing:
         say(f"  {plan.missing} stretches are not in the archive; REST is asked for them")
     if plan.rest:
-        say(f"  only from the archive: {plan.rest}", style="yellow")
+        say(f"  only from the archive: {plan.rest}", style="yellow", markup=False)
 
 
 def _tell(done: Downloaded, given: Mapping[str, Any]) -> int:

@@ -180,7 +180,7 @@ class Importer:
         try:
             self._write([part])
         except DataError as error:
-            self.report.failed[part.file.name] = str(error)
+            self.report.failed[part.file.name] = f"{error} The command's option for that is --replace."
 
     def _write(self, parts: Sequence[_Part]) -> None:
         """Keep what parts of one timeframe or kind hold, and note their files; raises DataError."""
