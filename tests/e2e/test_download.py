@@ -151,7 +151,7 @@ def test_spot_has_an_archive_of_its_own(run: Run, world: World) -> None:
 
 
 def test_all_symbols_of_the_quote_asset_come_without_names(run: Run, world: World) -> None:
-    found = download(run, world, "--timeframes", "1d", "--since", "2026-09-01", "--until", "2026-09-10")
+    found = download(run, world, "--timeframes", "1d", "--since", "2026-09-01", "--until", "2026-09-09")
     kept = HistoryStore(Path("data/binance-usdm/history")).symbols(timeframe("1d"))
     end = month_start(NOW) + 9 * DAY
     there = [o for o in world.market.instruments if o.symbol.endswith("USDT") and o.onboard < end]
@@ -163,7 +163,7 @@ def test_all_symbols_of_the_quote_asset_come_without_names(run: Run, world: Worl
 def test_a_missing_day_is_named_and_comes_by_rest(run: Run, world: World) -> None:
     world.server.trouble.missing.add(MISSING)
     world.server.trouble.vanished.add("BTCUSDT-1h-2026-09-12.zip")
-    given = ("BTCUSDT", "--timeframes", "1h", "--since", "2026-09-01", "--until", "2026-09-15")
+    given = ("BTCUSDT", "--timeframes", "1h", "--since", "2026-09-01", "--until", "2026-09-14")
     found = download(run, world, *given)
     days = [(one["start"] - month_start(NOW)) // DAY + 1 for one in found["missing"]]
 
@@ -177,7 +177,7 @@ def test_a_missing_day_is_named_and_comes_by_rest(run: Run, world: World) -> Non
 def test_without_rest_the_archive_has_to_do(run: Run, world: World) -> None:
     world.server.trouble.missing.add(MISSING)
     at = ["--archive-url", world.server.url, "--rest-url", "http://127.0.0.1:9"]
-    given = ("BTCUSDT", "--timeframes", "1h", "--since", "2026-09-01", "--until", "2026-09-15")
+    given = ("BTCUSDT", "--timeframes", "1h", "--since", "2026-09-01", "--until", "2026-09-14")
     done = run("download", *given, *at, "--data", "data", "--yes", "--json")
     found = json.loads(done.out)
 
@@ -194,7 +194,7 @@ def test_a_bad_file_is_named_and_comes_when_it_is_mended(run: Run, world: World,
         trouble.damaged[MISSING] = 9
     else:
         trouble.cut.add(MISSING)
-    given = ("BTCUSDT", "--timeframes", "1h", "--since", "2026-09-01", "--until", "2026-09-15")
+    given = ("BTCUSDT", "--timeframes", "1h", "--since", "2026-09-01", "--until", "2026-09-14")
     first = download(run, world, *given, code=1)
     told = "fetched twice" if kind == "damaged" else "cut short or damaged"
     world.server.trouble = ArchiveTrouble()
@@ -211,7 +211,7 @@ def test_bad_moments_pass(run: Run, world: World) -> None:
     world.server.trouble.statuses["BTCUSDT-1h-2026-09-05.zip"] = [503]
     world.server.trouble.damaged[MISSING] = 1
     world.server.trouble.slow = 0.01
-    given = ("BTCUSDT", "--timeframes", "1h", "--since", "2026-09-01", "--until", "2026-09-15")
+    given = ("BTCUSDT", "--timeframes", "1h", "--since", "2026-09-01", "--until", "2026-09-14")
 
     assert download(run, world, *given)["files"] == 14
 
@@ -221,7 +221,7 @@ def test_bad_moments_pass(run: Run, world: World) -> None:
 )
 def test_what_concerns_all_files_ends_it(run: Run, world: World, status: int, code: int, says: str) -> None:
     world.server.trouble.statuses["BTCUSDT-1h-2026-09-05.zip"] = [status] * 9
-    given = ("BTCUSDT", "--timeframes", "1h", "--since", "2026-09-01", "--until", "2026-09-15")
+    given = ("BTCUSDT", "--timeframes", "1h", "--since", "2026-09-01", "--until", "2026-09-14")
     done = run("download", *given, *world.at, "--data", "data", "--yes")
 
     assert (done.code, says in done.err) == (code, True)
@@ -238,7 +238,7 @@ def test_every_form_of_the_archive_is_the_same_bars(
     tree.header, tree.microseconds = header, micro
     tree.content.cache_clear()
     try:
-        given = ("BTCUSDT", "--timeframes", "1h", "--since", "2026-09-01", "--until", "2026-09-03")
+        given = ("BTCUSDT", "--timeframes", "1h", "--since", "2026-09-01", "--until", "2026-09-02")
         assert download(run, world, *given)["notes"] == []
     finally:
         tree.header = tree.microseconds = None
@@ -247,7 +247,7 @@ def test_every_form_of_the_archive_is_the_same_bars(
 
 
 def test_funding_and_metrics_are_kept_as_printed(run: Run, world: World) -> None:
-    given = ("BTCUSDT", "--timeframes", "1d", "--since", "2026-08-30", "--until", "2026-09-03")
+    given = ("BTCUSDT", "--timeframes", "1d", "--since", "2026-08-30", "--until", "2026-09-02")
     found = download(run, world, *given, "--funding", "--metrics")
     again = download(run, world, *given, "--funding", "--metrics")
     tree = world.server.trees["data/futures/um"]
@@ -380,7 +380,7 @@ def test_an_interrupted_download_goes_on_where_it_was(
 @pytest.mark.parametrize(("typed", "kept"), [(b"y\n", True), (b"n\n", False), (b"\n", False)])
 def test_a_terminal_is_asked_first(world: World, tmp_path: Path, typed: bytes, *, kept: bool) -> None:
     ours, theirs = pty.openpty()
-    given = ["BTCUSDT", "--timeframes", "1d", "--since", "2026-09-01", "--until", "2026-09-05"]
+    given = ["BTCUSDT", "--timeframes", "1d", "--since", "2026-09-01", "--until", "2026-09-04"]
     command = [*KLINEHUB, "download", *given, *world.at, "--data", "data"]
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment(tmp_path), stdin=theirs, stderr=subprocess.PIPE

@@ -174,7 +174,7 @@ def doctor(**given: object) -> None:
 @click.argument("names", nargs=-1, metavar="[SYMBOL]...")
 @click.option("--timeframes", metavar="LIST", help="Which timeframes; 1m, of which larger ones are made.")
 @click.option("--since", metavar="TIME", help="Bars from this time on, as 2024-01-01; all that there are.")
-@click.option("--until", metavar="TIME", help="Bars before this time; up to now.")
+@click.option("--until", metavar="TIME", help="Bars before this time, or up to this day with it; up to now.")
 @click.option("--funding", is_flag=True, help="Funding rates too.")
 @click.option("--metrics", is_flag=True, help="Open interest and the shares of long and short too.")
 @click.option(

@@ -28,19 +28,21 @@ from klinehub.app.fetching import (
 )
 from klinehub.app.importing import Importer, Local, local_files, zip_name
 from klinehub.app.library import data_folder, system_clock, system_network
+from klinehub.app.stored import between
 from klinehub.domain.listing import Listing
 from klinehub.domain.timeframe import Timeframe, in_order
 from klinehub.errors import DataError, DefinitionError, FeedError, UnknownName
 from klinehub.feed import binance
 from klinehub.feed.archive import Archive
 from klinehub.feed.archive_names import ArchiveFile, Kind, date_text, symbols_folder
-from klinehub.feed.archive_plan import FIRST_DAY, Series, Span
+from klinehub.feed.archive_plan import Series, Span
 from klinehub.feed.asking import Progress
-from klinehub.feed.budget import MINUTE, WeightGate
+from klinehub.feed.budget import MINUTE, SHARES, WeightGate
 from klinehub.feed.decisions import Fetch
 from klinehub.feed.network import endpoint, is_loopback
 from klinehub.feed.rest import RestClient
 from klinehub.feed.timing import Timing
+from klinehub.feed.use import Use
 from klinehub.feed.venue import SPOT, venue_of
 from klinehub.settings import HubSettings
 from klinehub.store.parquet import arrow
@@ -105,7 +107,10 @@ class _Wanted(NamedTuple):
 
 
 class _World(NamedTuple):
-    """Whom there is to ask: the archive, and REST with what it lists; *refused* says why that is not so."""
+    """Whom there is to ask: the archive, and REST with what it lists; *refused* says why that is not so.
+
+    `a_minute` is the weight that may be spent on history in a minute, None for any.
+    """
 
     archive: Archive
     rest: RestClient
@@ -113,6 +118,7 @@ class _World(NamedTuple):
     timing: Timing
     listed: Mapping[str, Listing]
     refused: str
+    a_minute: int | None
 
 
 class _Plan(NamedTuple):
@@ -157,9 +163,8 @@ def _wanted(given: Mapping[str, Any], config: Config) -> _Wanted:
     beside = [kind for kind, name in ((Kind.FUNDING, "funding"), (Kind.METRICS, "metrics")) if given[name]]
     if venue_of(market) is SPOT and beside:
         raise DefinitionError("Spot has neither funding nor metrics: leave --funding and --metrics out.")
-    start = options.when(given["since"]) if given["since"] else FIRST_DAY
-    end = options.when(given["until"]) if given["until"] else 2**53
-    if end <= start:
+    start, end = between(given["since"], given["until"])
+    if end == start:
         raise DefinitionError("--until is not after --since: there is nothing in between.")
     symbols = tuple(dict.fromkeys(name.upper() for name in given["names"] or config.hub.symbols))
     return _Wanted(
@@ -190,7 +195,9 @@ async def _reached(config: Config) -> AsyncIterator[_World]:
                 found = {listing.symbol: listing for listing in binance.parse_listings(body)}
             except FeedError as error:
                 refused = str(error)
-            yield _World(archive, rest, gate, timing, found, refused)
+            share = int(config.hub.weight_limit * SHARES[Use.DEEPEN])
+            a_minute = None if gate.cap is None else max(1, min(gate.cap, share))
+            yield _World(archive, rest, gate, timing, found, refused, a_minute)
     finally:
         await archive.close()
 
@@ -255,8 +262,8 @@ def _estimate(
     bars += sum((f.end - f.start) // f.timeframe.milliseconds for f in files if f.timeframe is not None)
     weight = sum(world.rest.venue.klines_weight(fetch.limit) for fetch in fetches)
     seconds = size / _LINE_BYTES + len(files) * 0.02 + bars * _BAR_SECONDS
-    if world.gate.cap is not None:
-        seconds += max(0, (world.gate.used + weight) // world.gate.cap) * MINUTE / 1000
+    if world.a_minute is not None:
+        seconds += weight // world.a_minute * MINUTE / 1000
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     return Estimate(
         market=wanted.market,

@@ -170,7 +170,7 @@ def requests_for(history: History, spans: Iterable[Span], now: int, venue: Venue
     for span, runs in _runs(history, spans, now):
         frame = timeframe(span.timeframe)
         for start, limit in cheapest(runs, most=venue.most_rows, weights=venue.klines_weights):
-            found.append(Fetch(span.symbol, frame.name, frame.open_time(start), limit, Use.WARM_UP))
+            found.append(Fetch(span.symbol, frame.name, frame.open_time(start), limit, Use.DEEPEN))
     return found
 
 

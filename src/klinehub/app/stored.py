@@ -82,7 +82,7 @@ class Stored:
         self, timeframe: str, start: Moment | None = None, end: Moment | None = None
     ) -> tuple[str, ...]:
         """The symbols that have bars of this timeframe, or of one that it is built of."""
-        return self._sources.symbols(self._frame(timeframe), *_span(start, end))
+        return self._sources.symbols(self._frame(timeframe), *between(start, end))
 
     def _frame(self, name: str) -> Timeframe:
         frame, kept = timeframe(name), self._sources.timeframes
@@ -108,7 +108,7 @@ class Stored:
         if isinstance(symbols, str):
             raise DefinitionError(f"symbols is {symbols!r}: give a list, for example [{symbols!r}].")
         frame = self._frame(timeframe)
-        found = self._sources.read(frame, symbols, *_span(start, end))
+        found = self._sources.read(frame, symbols, *between(start, end))
         missing = [symbol for symbol in symbols or () if symbol not in found]
         if missing:
             known = self._sources.symbols(frame)
@@ -236,7 +236,7 @@ def _rows(found: dict[str, Exact], symbols: Sequence[str] | None) -> list[str]:
     return sorted(found) if symbols is None else list(dict.fromkeys(symbols))
 
 
-def _span(start: Moment | None, end: Moment | None) -> tuple[int, int]:
+def between(start: Moment | None, end: Moment | None) -> tuple[int, int]:
     """Give the times (ms UTC) between which bars have to open."""
     low = 0 if start is None else _instant(start)
     high = FOREVER if end is None else _instant(end) + (DAY if _is_date(end) else 0)
