@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
+from klinehub.app.stored import HISTORY
 from klinehub.domain.kline import Exact
 from klinehub.domain.timeframe import DAY, TIMEFRAMES, Timeframe
 from klinehub.errors import DataError, DefinitionError
@@ -79,7 +80,7 @@ class Importer:
 
     def __init__(self, folder: Path, *, now: int, replace: bool = False) -> None:
         self.folder = folder
-        self.history: History = HistoryStore(folder / "history")
+        self.history: History = HistoryStore(folder / HISTORY)
         self.series = {kind: SeriesStore(folder / name, COLUMNS[kind]) for kind, name in FOLDERS.items()}
         self.report = Report()
         self._imported = Imported(folder / "imported.sha256")
@@ -106,7 +107,7 @@ class Importer:
         """Give the folder that holds the month of a file."""
         if file.timeframe is None:
             return self.folder / FOLDERS[file.kind] / file.month
-        return self.folder / "history" / folder_of(file.timeframe) / file.month
+        return self.folder / HISTORY / folder_of(file.timeframe) / file.month
 
     def take(self, file: ArchiveFile, data: bytes, digest: str, *, verified: bool) -> None:
         """Read a file; it is kept with its batch, or noted as failed."""
