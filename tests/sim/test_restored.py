@@ -250,7 +250,7 @@ def test_days_move_into_history_while_the_hub_is_live(tmp_path: Path) -> None:
     async def act(place: Place) -> None:
         async with place.hub() as hub:
             await asyncio.sleep(2.2 * 3_600)  # past midnight, and an hour more
-            assert hub.get_stats()["sealed_days"] > 0
+            assert int(hub.get_stats()["sealed_days"]) > 0
             assert hub.get_stats()["history_fault"] == ""
             names = hub.symbols
         history = HistoryStore(tmp_path / "history")
