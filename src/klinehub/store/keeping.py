@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from klinehub.domain.kline import ROW_WORDS, Scale
+from klinehub.domain.kline import ROW_WORDS
 from klinehub.errors import DataError, StoreError
 from klinehub.panel.carry import put_bar, take_bar
 from klinehub.panel.memory import I64
@@ -72,7 +72,7 @@ class Keeping:
         self._known_absent: Absent = frozenset()
         self._absent_rows: dict[tuple[int, int], list[int]] = {}
         self._records: deque[str] = deque(maxlen=MOST_RECORDS)
-        self._scales: list[Scale] = []
+        self._decimals = np.empty((0, 3), np.int64)
         self._numbers = np.empty(0, np.int64)
         self._due = asyncio.Event()
         self._busy = threading.Lock()
@@ -209,11 +209,11 @@ class Keeping:
     def _rows_numbered(self) -> I64:
         """Give each row's number in the store's index, anew where its decimals have grown."""
         ring = self._ring
-        scales = [ring.scale(row) for row in range(len(ring.symbols))]
-        if scales != self._scales:
-            self._scales = scales
-            pairs = zip(ring.symbols, scales, strict=True)
-            self._numbers = np.array([self.store.number(*pair) for pair in pairs], np.int64)
+        decimals = ring.memory.decimals[: len(ring.symbols)].copy()
+        if not np.array_equal(decimals, self._decimals):
+            self._decimals = decimals
+            each = enumerate(ring.symbols)
+            self._numbers = np.array([self.store.number(name, ring.scale(row)) for row, name in each])
         return self._numbers
 
     def _note_absent(self) -> None:
