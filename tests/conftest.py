@@ -8,6 +8,7 @@ from typing import Final
 
 import hypothesis
 import pytest
+from tests.postgres import REQUIRED, NoPostgres, Server
 
 REALDATA: Final = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 SETTINGS: Final = ("KLINEHUB_",)
@@ -47,3 +48,16 @@ def realdata() -> Path:
     if not REALDATA.is_dir():
         pytest.skip("the recorded market data (../shared/realdata) is not here")
     return REALDATA
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """Give a PostgreSQL of the tests' own, or skip; KLINEHUB_REQUIRE_POSTGRES=1 makes that a failure."""
+    try:
+        server = Server()
+    except NoPostgres as exc:
+        if REQUIRED:
+            pytest.fail(f"KLINEHUB_REQUIRE_POSTGRES is set, and {exc}")
+        pytest.skip(f"THE STORE ON POSTGRESQL IS NOT TESTED: {exc}")
+    yield server
+    server.remove()

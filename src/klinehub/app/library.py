@@ -24,6 +24,8 @@ from klinehub.feed.warmup import Plan
 from klinehub.settings import DEFAULT_TIMEFRAMES, EXCHANGES, HubSettings
 from klinehub.store.history import HistoryStore
 from klinehub.store.hot import HotStore
+from klinehub.store.postgres import PostgresTables
+from klinehub.store.postgres_session import is_server
 from klinehub.store.sealing import Stores
 from klinehub.store.sqlite import SqliteTables
 
@@ -64,6 +66,8 @@ def system_store(settings: HubSettings) -> Stores | None:
     Raises StoreError where the named one can not be opened; without the default one a hub does without.
     """
     folder, host = data_folder(settings), endpoint(settings.rest_url)[0]
+    if is_server(settings.store):
+        return Stores(HotStore(PostgresTables(settings.store, market=settings.exchange, origin=host)))
     if folder is None:
         return None
     try:
@@ -76,7 +80,9 @@ def system_store(settings: HubSettings) -> Stores | None:
 
 
 def data_folder(settings: HubSettings) -> Path | None:
-    """Give the folder that the setting `store` names, by default this user's; None for none."""
+    """Give the folder that the setting `store` names, by default this user's; None for none, or a server."""
+    if is_server(settings.store):
+        return None
     if settings.store == "off" or (settings.store == "auto" and is_loopback(endpoint(settings.rest_url)[0])):
         return None
     if settings.store != "auto":
