@@ -156,7 +156,9 @@ class Server:
         return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
 
     def database(self) -> str:
-        """Make a database and give its name."""
+        """Make a database and give its name; starts the server where a test that failed left it dead."""
+        if self._process is None or self._process.poll() is not None:
+            self.start()
         name = f"test_{next(self._names)}"
         self.ask("postgres", f"CREATE DATABASE {name} TEMPLATE template0")
         return name
