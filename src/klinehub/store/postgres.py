@@ -10,6 +10,7 @@
 """
 
 import os
+import re
 import socket
 import threading
 import zlib
@@ -26,15 +27,14 @@ if TYPE_CHECKING:
     from klinehub.store.postgres_session import Session
 
 # Each step takes the schema from its place in this list to the next; none is ever changed. Symbols are
-# compared byte by byte: an index on a language's order breaks when that language's rules are upgraded.
-# Slices are dense already: without trying to compress them a commit is faster.
+# compared byte by byte: an index on a language's order breaks when that language's rules are upgraded. To
+# keep the server from trying to compress slices (STORAGE EXTERNAL) made them neither faster nor larger.
 _STEPS: Final = (
     """
     CREATE TABLE about (name text PRIMARY KEY, value text NOT NULL);
     CREATE TABLE symbols (number bigint PRIMARY KEY, symbol text COLLATE "C" NOT NULL, price integer NOT NULL,
         base integer NOT NULL, quote integer NOT NULL, sum bigint NOT NULL);
     CREATE TABLE slices (key bigint PRIMARY KEY, body bytea NOT NULL);
-    ALTER TABLE slices ALTER body SET STORAGE EXTERNAL;
     CREATE TABLE firsts (timeframe bigint, symbol text COLLATE "C", bar bigint NOT NULL, sum bigint NOT NULL,
         PRIMARY KEY (timeframe, symbol));
     CREATE TABLE records (change bigint, line integer, record text NOT NULL, PRIMARY KEY (change, line));
@@ -57,7 +57,7 @@ class PostgresTables:
 
     def __init__(self, url: str, *, market: str, origin: str, writing: bool = True) -> None:
         self._address = address(url)
-        self.schema = f"klinehub_{market.replace('-', '_')}"
+        self.schema = "klinehub_" + re.sub(r"\W", "_", market.lower(), flags=re.ASCII)
         self.where = f"{self._address.where} ({self.schema})"
         self._market = market
         self._origin = origin
