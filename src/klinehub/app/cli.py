@@ -200,6 +200,22 @@ def download(**given: object) -> None:
     _wait(work(given))
 
 
+@cli.group()
+def store() -> None:
+    """Look after what is kept on disk, or in PostgreSQL."""
+
+
+@store.command()
+@click.option("--rows", is_flag=True, help="Copy what is new into the table; without it, print its SQL.")
+@click.option("--exchange", metavar="NAME", help="Which market; binance-usdm, or binance-spot.")
+@options.common_options
+def sql(**given: object) -> None:
+    """Keep a store on PostgreSQL as plain rows too, for SQL and Grafana."""
+    from klinehub.app.store_sql import sql as work
+
+    work(given)
+
+
 @cli.group(invoke_without_command=True)
 @click.option("--symbols", "count", type=click.IntRange(1, 5_000), help="How many symbols; 550.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The market's seed.")
