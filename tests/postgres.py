@@ -1,7 +1,7 @@
 """A PostgreSQL of the tests' own: in a directory of its own, on a socket and a port that nobody else has.
 
 It is started from the Debian package (or what PATH has), as another user where the tests run as root, which
-PostgreSQL refuses. Every start is a process group of its own, so that all of it can be killed.
+PostgreSQL refuses. It is ended by its process's number, and it ends with the tests where these are killed.
 """
 
 import itertools
@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -135,17 +136,28 @@ class Server:
 
     def kill(self) -> None:
         """End it and all its processes at once, as a power cut would."""
+        for pid in self._pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._end(signal.SIGKILL)
+
+    def freeze(self, *, thaw: bool = False) -> None:
+        """Let it do nothing more, or go on again: connections stay, and nobody answers."""
+        for pid in self._pids():
+            os.kill(pid, signal.SIGCONT if thaw else signal.SIGSTOP)
+
+    def _pids(self) -> list[int]:
+        """Give the server's process and those that it has begun, one for each session among them."""
+        assert self._process is not None
+        pid = self._process.pid
+        begun = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
+        return [pid, *map(int, begun)]
 
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
-        if process is None or process.poll() is not None:
-            return
-        if how is signal.SIGKILL:
-            os.killpg(process.pid, how)
-        else:
+        if process is not None and process.poll() is None:
             process.send_signal(how)
-        process.wait(SECONDS)
+            process.wait(SECONDS)
 
     def url(self, database: str) -> str:
         """Give the address of a database on the socket."""

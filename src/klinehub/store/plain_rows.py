@@ -140,24 +140,32 @@ def refresh(tables: PostgresTables) -> Refreshed:
 
     Raises StoreError, also while another refresh is under way; what was copied until then stays.
     """
+    slices, rows = 0, 0
+    damaged: list[str] = []
     with tables.session("written") as db:
-        if holder := lock(db, f"{tables.schema}.klines"):
-            raise StoreError(f"The rows of {tables.where} are being refreshed by {holder}: wait for it.")
-        if db.execute("SELECT to_regclass('klines')").fetchone() == (None,):
-            with db.transaction():
-                for statement in planned(db):
-                    db.execute(statement)
-        db.execute(_STAGE)
-        slices, rows = 0, 0
-        damaged: list[str] = []
-        for timeframe in TIMEFRAMES.values():
-            first, last = _keys(timeframe)
-            while page := db.execute(_DUE, (first, last, PAGE), binary=True).fetchall():
+        timescale = _made(db, tables)
+    for timeframe in TIMEFRAMES.values():
+        first, last = _keys(timeframe)
+        while first <= last:
+            with tables.session("written") as db:
+                page = db.execute(_DUE, (first, last, PAGE), binary=True).fetchall()
                 # Read after the slices, so that it names all symbols that these tell of.
-                rows += _copy(db, timeframe, page, _decimals(tables), damaged)
-                slices += len(page)
-                first = page[-1][0] + 1
-        return Refreshed(slices, rows, tuple(damaged), bool(_timescale(db)))
+                rows += _copy(db, timeframe, page, _decimals(tables), damaged) if page else 0
+            slices += len(page)
+            first = page[-1][0] + 1 if page else last + 1
+    return Refreshed(slices, rows, tuple(damaged), timescale)
+
+
+def _made(db: "Session", tables: PostgresTables) -> bool:
+    """Take the lock of a refresh and make the table where it is not there; gives if TimescaleDB has it."""
+    if holder := lock(db, f"{tables.schema}.klines"):
+        raise StoreError(f"The rows of {tables.where} are being refreshed by {holder}: wait for it.")
+    if db.execute("SELECT to_regclass('klines')").fetchone() == (None,):
+        with db.transaction():
+            for statement in planned(db):
+                db.execute(statement)
+    db.execute(_STAGE)
+    return bool(_timescale(db))
 
 
 def planned(db: "Session") -> tuple[str, ...]:

@@ -304,6 +304,26 @@ def test_a_server_that_was_killed_keeps_what_was_acknowledged(
     assert list(tables.scan(*ALL)) == [(1, b"one"), (2, b"two")]
 
 
+def test_a_server_that_is_frozen_is_given_up_and_taken_up_again(
+    postgres: Server, url: str, tables: PostgresTables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_session, "PATIENCE", 0.3)
+    monkeypatch.setitem(postgres_session._LINK, "connect_timeout", 2)
+    tables.commit(Change(slices=((1, b"one"),)))
+    postgres.freeze()
+    try:
+        with pytest.raises(StoreError, match="can not be written"):
+            tables.commit(Change(slices=((2, b"two"),)))
+        with pytest.raises(StoreError, match=r"can not be opened.*timeout"):
+            tables.commit(Change(slices=((2, b"two"),)))
+    finally:
+        postgres.freeze(thaw=True)
+    monkeypatch.setattr(postgres_session, "PATIENCE", 30.0)
+    tables.commit(Change(slices=((2, b"two"),)))
+
+    assert list(tables.scan(*ALL)) == [(1, b"one"), (2, b"two")]
+
+
 def test_what_no_database_can_keep_is_an_error_of_the_store(tables: PostgresTables) -> None:
     with pytest.raises(StoreError, match="can not be written"):
         tables.commit(Change(records=("with a \0 in it",)))
