@@ -14,10 +14,19 @@ from klinehub.domain.timeframe import timeframe
 from klinehub.hub import Hub
 from klinehub.sim.loop import SimLoop, run
 from klinehub.store.hot import HotStore
+from klinehub.store.plain_rows import refresh
 from klinehub.store.postgres import PostgresTables
 
 pytestmark = pytest.mark.timeout(120)
 MARKET: Final = "binance-usdm"
+# Whole hours of minutes beside the hours that the exchange told, and how many of them differ.
+DIFFERENT: Final = """
+SELECT count(*), count(*) FILTER (WHERE (hours.open, hours.high, hours.low, hours.close, hours.volume,
+    hours.quote_volume, hours.trades, hours.taker_base, hours.taker_quote) IS DISTINCT FROM (klines.open,
+    klines.high, klines.low, klines.close, klines.volume, klines.quote_volume, klines.trades,
+    klines.taker_base, klines.taker_quote))
+FROM hours JOIN klines USING (symbol) WHERE timeframe = '1h' AND open_time = hour AND bars = 60
+"""
 
 
 class ServerPlace(Place):
@@ -60,6 +69,20 @@ def test_a_restart_finds_the_same_bars(postgres: Server) -> None:
             await all_fresh(hub)
             await asyncio.sleep(70)
             place.assert_true(hub)
+
+    play(postgres, act)
+
+
+def test_hours_of_plain_rows_equal_those_of_the_exchange_in_every_digit(postgres: Server) -> None:
+    async def act(place: ServerPlace) -> None:
+        async with place.hub() as hub:
+            await asyncio.sleep(130)
+            reader = PostgresTables(place.url, market=MARKET, origin="sim", writing=False)
+            refresh(reader)
+            with reader.session("read") as db:
+                found = db.execute(DIFFERENT).fetchone()
+            reader.close()
+            assert found == (len(hub.symbols), 0)
 
     play(postgres, act)
 

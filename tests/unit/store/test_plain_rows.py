@@ -1,11 +1,13 @@
 """Plain rows: every bar of the slices to the last digit, and only what is new."""
 
 import json
+import re
 import struct
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -290,6 +292,25 @@ def test_the_command_copies_beside_a_running_hub(
     code, said = typed(monkeypatch, capsys, "store", "sql", "--rows", "--json")
     told_again = json.loads(said)
     assert (code, told_again["rows"], told_again["table"]) == (0, 0, "klinehub_binance_usdm.klines")
+
+
+def test_the_sql_of_the_guide_runs(
+    postgres: Server, store: HotStore, reader: PostgresTables, url: str
+) -> None:
+    """Its queries and grants, with Grafana's own words replaced by what these become."""
+    store.commit([told(store, MINUTE, BAR, BTCUSDT=BTC)])
+    refresh(reader)
+    database = url.rpartition("/test_")[2].partition("?")[0]
+    page = (Path(__file__).resolve().parents[3] / "docs" / "postgres.md").read_text("utf-8")
+    blocks = re.findall(r"^```sql\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 4
+
+    for statement in (one for block in blocks for one in f"{block};".split(";\n") if one.strip(";\n ")):
+        text = statement.replace("$__timeFilter(open_time)", "open_time > 'epoch'").replace("$", "")
+        postgres.ask(f"test_{database}", text.replace("'…'", "'x'"))
+    postgres.ask(f"test_{database}", "DROP OWNED BY grafana; DROP ROLE grafana")
+    postgres.ask("postgres", "DROP DATABASE klines")
+    postgres.ask("postgres", "DROP ROLE klines")
 
 
 def test_the_command_wants_a_store_on_postgresql(
