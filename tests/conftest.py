@@ -51,7 +51,7 @@ def realdata() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
+def postgres_server() -> Iterator[Server]:
     """Give a PostgreSQL of the tests' own, or skip; KLINEHUB_REQUIRE_POSTGRES=1 makes that a failure."""
     try:
         server = Server()
@@ -61,3 +61,10 @@ def postgres() -> Iterator[Server]:
         pytest.skip(f"THE STORE ON POSTGRESQL IS NOT TESTED: {exc}")
     yield server
     server.remove()
+
+
+@pytest.fixture
+def postgres(postgres_server: Server) -> Iterator[Server]:
+    """Give the tests' PostgreSQL to one test, whose databases are then another's."""
+    yield postgres_server
+    postgres_server.take_back()

@@ -46,7 +46,8 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     `min_turnover` in 24 hours, at most `most_symbols`. `bars` are kept closed per series, of which the
     warm-up brings `shallow`, and the rest follows while the hub is live. `store` is the folder in which
     closed bars are kept on disk: "auto" is the user's own, "off" none. There the newest `store_days` lie as
-    they came, and with `history` all days before in Parquet. `share` of the exchange's `weight_limit` a
+    they came, and with `history` all days before in Parquet. It may be the `postgresql://` address of a
+    database instead, which keeps `store_days` and no history. `share` of the exchange's `weight_limit` a
     minute is spent, None lifts it; the part `audit` of the limit compares bars with REST again, for ever.
     `native` streams every timeframe; without `streams` the hub is warmed up and
     then left as it is. `fallback_urls` are tried when `stream_url` stays silent, None derives them from it.

@@ -16,6 +16,7 @@ from klinehub.sim.loop import SimLoop, run
 from klinehub.store.hot import HotStore
 from klinehub.store.plain_rows import refresh
 from klinehub.store.postgres import PostgresTables
+from klinehub.store.sealing import Stores
 
 pytestmark = pytest.mark.timeout(120)
 MARKET: Final = "binance-usdm"
@@ -38,6 +39,9 @@ class ServerPlace(Place):
 
     def store(self) -> HotStore:
         return HotStore(PostgresTables(self.url, market=MARKET, origin="sim"))
+
+    def stores(self) -> Stores:
+        return Stores(self.store())
 
 
 def play(server: Server, act: Callable[[ServerPlace], Awaitable[None]]) -> None:
@@ -118,7 +122,7 @@ def test_a_server_that_is_killed_costs_nothing_that_was_acknowledged(postgres: S
             frame = timeframe(name)
             found = store.read(frame, None, frame.open_time(bar), frame.open_time(bar + 1))
             assert {symbol: plainly(exact) for symbol, exact in found.items()} == {
-                symbol: plainly(place.truth(symbol, frame, bar, bar)) for symbol in store.symbols
+                symbol: plainly(place.truth(symbol, frame, bar, bar)) for symbol in store.names
             }
         assert store.set_aside == []
         store.tables.close()

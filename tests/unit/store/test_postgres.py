@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 from tests.postgres import OWNER, Server, free_port
 
-from klinehub.app.library import opened_store, system_store
+from klinehub.app.library import system_store
 from klinehub.domain.kline import Scale
 from klinehub.errors import DefinitionError, StoreError
 from klinehub.settings import HubSettings
@@ -72,16 +72,17 @@ def refusal(url: str, kind: type[Exception] = StoreError) -> str:
 
 def test_the_path_of_a_store_may_be_an_address(url: str) -> None:
     settings = HubSettings(store=url, rest_url="https://fapi.test")
-    store = system_store(settings)
-    assert store is not None
-    number = store.number("BTCUSDT", Scale(2, 3, 5))
-    store.commit([])
-    store.tables.close()
+    stores = system_store(settings)
+    assert stores is not None
+    number = stores.hot.number("BTCUSDT", Scale(2, 3, 5))
+    stores.hot.commit([])
+    stores.hot.tables.close()
 
-    again = opened_store(url, MARKET, HOST)
-    assert (again.symbols, number) == (("BTCUSDT",), 0)
-    assert again.where.endswith(f"({SCHEMA})")
-    again.tables.close()
+    again = system_store(settings)
+    assert again is not None
+    assert (again.hot.names, again.history, number) == (("BTCUSDT",), None, 0)
+    assert again.hot.where.endswith(f"({SCHEMA})")
+    again.hot.tables.close()
 
 
 def test_markets_stand_beside_each_other(url: str, tables: PostgresTables) -> None:
