@@ -6,7 +6,6 @@ from typing import Any
 
 from klinehub.app import options, show
 from klinehub.errors import DefinitionError
-from klinehub.feed.network import endpoint
 from klinehub.settings import HubSettings
 from klinehub.store.plain_rows import Refreshed, planned, refresh
 from klinehub.store.postgres import PostgresTables
@@ -39,8 +38,7 @@ def _opened(settings: HubSettings) -> PostgresTables:
             "Plain rows are made of a store on PostgreSQL: set `store.path`, or KLINEHUB_STORE_PATH, to "
             "postgresql://user@host/database."
         )
-    origin = endpoint(settings.rest_url)[0]
-    return PostgresTables(settings.store, market=settings.exchange, origin=origin, writing=False)
+    return PostgresTables(settings.store, market=settings.exchange, writing=False)
 
 
 def _tell(given: Mapping[str, Any], document: Mapping[str, Any], text: str) -> None:

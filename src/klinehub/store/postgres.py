@@ -55,7 +55,7 @@ class PostgresTables:
     another hub writes them, a newer klinehub made them or they hold another host's klines.
     """
 
-    def __init__(self, url: str, *, market: str, origin: str, writing: bool = True) -> None:
+    def __init__(self, url: str, *, market: str, origin: str = "", writing: bool = True) -> None:
         self._address = address(url)
         self.schema = "klinehub_" + re.sub(r"\W", "_", market.lower(), flags=re.ASCII)
         self.where = f"{self._address.where} ({self.schema})"
@@ -97,8 +97,8 @@ class PostgresTables:
                 "Use that hub, stop it first, or name another database in `store.path`."
             )
         self._migrate(db)
-        self._check_origin(db)
         if self._writing:
+            self._check_origin(db)
             self._count(db)
 
     def _migrate(self, db: "Session") -> None:
@@ -129,7 +129,7 @@ class PostgresTables:
 
     def _check_origin(self, db: "Session") -> None:
         told = _about(db, "origin")
-        if told is None and self._writing:
+        if told is None:
             db.execute(_put("about", "name", "value"), ("origin", self._origin))
         elif told != self._origin:
             raise StoreError(
