@@ -96,8 +96,8 @@ def test_a_server_that_is_killed_costs_nothing_that_was_acknowledged(postgres: S
 
     async def act(place: ServerPlace) -> None:
         async with place.hub() as hub:
-            assert hub.keeping is not None
-            hub.keeping._on_kept = kept.update
+            assert hub.shelf.keeping is not None
+            hub.shelf.keeping._on_kept = kept.update
             await asyncio.sleep(70)
             acknowledged = set(kept)
             postgres.kill()
