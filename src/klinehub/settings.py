@@ -46,10 +46,10 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     `min_turnover` in 24 hours, at most `most_symbols`. `bars` are kept closed per series, of which the
     warm-up brings `shallow`, and the rest follows while the hub is live. `store` is the folder in which
     closed bars are kept on disk: "auto" is the user's own, "off" none. There the newest `store_days` lie as
-    they came, and with `history` all days before in Parquet. It may be the `postgresql://` address of a
-    database instead, which keeps `store_days` and no history. `share` of the exchange's `weight_limit` a
-    minute is spent, None lifts it; the part `audit` of the limit compares bars with REST again, for ever.
-    `native` streams every timeframe; without `streams` the hub is warmed up and
+    they came, and with `history` all days before in Parquet; without it they are deleted. It may be the
+    `postgresql://` address of a database instead, which keeps all days with `history`. `share` of the
+    exchange's `weight_limit` a minute is spent, None lifts it; the part `audit` of the limit compares bars
+    with REST again, for ever. `native` streams every timeframe; without `streams` the hub is warmed up and
     then left as it is. `fallback_urls` are tried when `stream_url` stays silent, None derives them from it.
     With `choose` scans look only at those of the symbols that `rules` choose, and the file `record` keeps
     who was chosen when.

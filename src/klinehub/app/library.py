@@ -67,7 +67,8 @@ def system_store(settings: HubSettings) -> Stores | None:
     """
     folder, host = data_folder(settings), endpoint(settings.rest_url)[0]
     if is_server(settings.store):
-        return Stores(HotStore(PostgresTables(settings.store, market=settings.exchange, origin=host)))
+        tables = PostgresTables(settings.store, market=settings.exchange, origin=host)
+        return Stores(HotStore(tables), expires=not settings.history)
     if folder is None:
         return None
     try:
@@ -96,7 +97,7 @@ def _opened(folder: Path, settings: HubSettings, origin: str) -> Stores:
     market = folder / settings.exchange
     hot = HotStore(SqliteTables(market / HOT, origin=origin))
     keeps = settings.history and find_spec("pyarrow") is not None
-    return Stores(hot, HistoryStore(market / HISTORY) if keeps else None)
+    return Stores(hot, HistoryStore(market / HISTORY) if keeps else None, expires=not settings.history)
 
 
 # The hot store's file in the folder of a market.

@@ -31,6 +31,8 @@ from klinehub.store.slices import ABSENT, Lines
 MOST_SLICES: Final = 64
 # Real seconds between two looks at what came other than by a close, and after a commit that failed.
 EVERY: Final = 5.0
+# Real seconds after which a commit that goes on counts as one that fails.
+PATIENCE: Final = 10.0
 # Records of corrections that wait for a commit; of more the oldest are dropped.
 MOST_RECORDS: Final = 1_024
 
@@ -144,13 +146,23 @@ class Keeping:
             if not (slices or firsts or records or slots):
                 return
             try:
-                await asyncio.get_running_loop().run_in_executor(None, self._commit, slices, firsts, records)
+                await self._committed(slices, firsts, records)
             except StoreError as exc:
                 self.durable, self.fault = False, str(exc)
                 return
             for t, slot in slots:
                 self._saved[t, slot] = seen[t, slot]
             self._settle(slices, firsts, records)
+
+    async def _committed(self, slices: list[Slice], firsts: list[First], records: list[str]) -> None:
+        """Commit beside the loop; a disk that does not answer is told before it does."""
+        work = asyncio.get_running_loop().run_in_executor(None, self._commit, slices, firsts, records)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.shield(work)
+        except TimeoutError:
+            self.durable, self.fault = False, f"{self.store.where} has not answered for {PATIENCE:.0f} s."
+            await work
 
     def _commit(self, slices: list[Slice], firsts: list[First], records: list[str]) -> None:
         # A commit whose task was cancelled goes on in its thread.

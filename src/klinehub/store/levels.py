@@ -60,7 +60,7 @@ class Levels:
     def __init__(
         self,
         panel: Callable[[str], Panel],
-        sources: Sources | None,
+        sources: Sources,
         history: HistoryStore | None,
         ask: Ask,
         *,
@@ -111,8 +111,6 @@ class Levels:
         return found
 
     async def _stored(self, symbol: str, timeframe: Timeframe, start: int, end: int) -> Exact:
-        if self._sources is None:
-            return _NONE
         loop = asyncio.get_running_loop()
         try:
             read = await loop.run_in_executor(None, self._sources.read, timeframe, [symbol], start, end)

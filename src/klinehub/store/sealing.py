@@ -3,7 +3,7 @@
 1. A day (UTC) is sealed once all of its bars have ended some time ago: history has it then, on disk.
 2. What is corrected later opens its day again, and it is written to history as a correction.
 3. The hot store keeps what a start needs, and everything that is not sealed yet. Nothing is deleted that
-   history does not hold.
+   history does not hold, unless its owner wants no history.
 """
 
 import asyncio
@@ -25,10 +25,11 @@ MONTHS: Final = TIMEFRAMES["1M"]
 
 
 class Stores(NamedTuple):
-    """What a hub keeps its market in; without `history` days that are old are deleted."""
+    """What a hub keeps its market in; with `expires` old days are deleted without being in history."""
 
     hot: HotStore
     history: HistoryStore | None = None
+    expires: bool = False
 
 
 class Sealing:
@@ -40,7 +41,7 @@ class Sealing:
     def __init__(self, stores: Stores, keep: Callable[[Timeframe], int]) -> None:
         self.sealed = 0
         self.fault = ""
-        self._hot, self._history = stores
+        self._hot, self._history, self._expires = stores
         self._keep = keep
         self._refused: set[tuple[Timeframe, int]] = set()
         self._compact: set[tuple[Timeframe, str]] = set()
@@ -92,7 +93,7 @@ class Sealing:
         """Delete what is older than it has to be, as far as history holds it; whether there was something."""
         kept = self._hot.range(frame)
         oldest = (now - self._keep(frame)) // DAY * DAY
-        if not kept.slices or kept.first >= oldest:
+        if not kept.slices or kept.first >= oldest or not (self._history or self._expires):
             return False
         if self._history is not None:
             days = range(kept.first // DAY * DAY, oldest, DAY)

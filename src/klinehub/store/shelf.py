@@ -9,7 +9,7 @@ from klinehub.panel.ring import Ring
 from klinehub.store.keeping import Absent, Keeping, Restored
 from klinehub.store.levels import Ask, Levels
 from klinehub.store.sealing import Sealing, Stores
-from klinehub.store.sources import Sources
+from klinehub.store.sources import Source, Sources
 
 
 class Shelf:
@@ -32,10 +32,10 @@ class Shelf:
     ) -> None:
         self.keeping = None if stores is None else Keeping(ring, stores.hot, absent=absent)
         self.sealing = None if stores is None else Sealing(stores, self._keeps)
-        both = () if stores is None else tuple(one for one in stores if one is not None)
         history = None if stores is None else stores.history
-        sources = Sources(both) if both else None
-        self.levels = Levels(panel, sources, history, ask, monotonic=clock.monotonic)
+        sources: list[Source] = [] if stores is None else [stores.hot]
+        sources += [] if history is None else [history]
+        self.levels = Levels(panel, Sources(sources), history, ask, monotonic=clock.monotonic)
         self._ring = ring
         self._days = days
 

@@ -115,13 +115,16 @@ def test_what_is_old_is_deleted_only_once_it_is_sealed(stores: Stores) -> None:
     assert set(closes(stores.history)) == {0, 1, 2, 3}
 
 
-def test_without_history_old_days_are_deleted(stores: Stores) -> None:
+@pytest.mark.parametrize(("expires", "left"), [(False, {0, 1, 2, 3}), (True, {2, 3})])
+def test_without_history_old_days_are_deleted_only_where_that_is_wanted(
+    stores: Stores, *, expires: bool, left: set[int]
+) -> None:
     for day in range(4):
         put(stores.hot, day)
-    work = sealing(stores._replace(history=None), keep=2 * DAY)
+    work = sealing(stores._replace(history=None, expires=expires), keep=2 * DAY)
     all_steps(work, START + 4 * DAY + SETTLED)
 
-    assert set(closes(stores.hot)) == {2, 3}
+    assert set(closes(stores.hot)) == left
 
 
 def test_a_disk_that_refuses_leaves_everything_where_it_is(
