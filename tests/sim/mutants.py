@@ -223,13 +223,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         ("restart",),
     ),
     Mutant(
-        "the budget counts nothing itself",
-        "feed/budget.py",
-        "        self.used += weight\n        self._by_use[use] += weight\n",
-        "",
-        ("restart", "stall"),
-    ),
-    Mutant(
         "a lost bar is never given up",
         "feed/closing.py",
         "if lacking.size and not (patience_ends and now >= end + self._grace):",
