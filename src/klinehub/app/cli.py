@@ -262,13 +262,16 @@ def soak(seeds: str, **given: Any) -> None:  # noqa: ANN401 - options as click r
 
 @cli.command()
 @click.argument("names", nargs=-1)
+@click.option(
+    "--n", type=click.IntRange(1, 10_000_000), metavar="N", help="How often to kill, to flip a bit, to cut."
+)
 @click.option("--list", "show_list", is_flag=True, help="List the benchmarks.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-def bench(names: tuple[str, ...], *, show_list: bool, as_json: bool) -> None:
+def bench(names: tuple[str, ...], *, n: int | None, show_list: bool, as_json: bool) -> None:
     """Measure klinehub on this machine; NAMES are some of the benchmarks, by default all."""
     from klinehub.app.measure import bench as work
 
-    work(names, show_list=show_list, as_json=as_json)
+    work(names, n=n, show_list=show_list, as_json=as_json)
 
 
 def _wait(work: Coroutine[Any, Any, int | None]) -> None:

@@ -6,15 +6,18 @@ import msgspec
 from rich.table import Table
 
 from klinehub.app import show
-from klinehub.bench.catalogue import MEANINGS, Entry, chosen, take
+from klinehub.bench.catalogue import COUNTED, MEANINGS, Entry, chosen, take
+from klinehub.errors import DefinitionError
 
 
-def bench(names: tuple[str, ...], *, show_list: bool, as_json: bool) -> None:
+def bench(names: tuple[str, ...], *, n: int | None = None, show_list: bool, as_json: bool) -> None:
     """Run the benchmarks *names*, all for none; progress on stderr, one document or one table on stdout.
 
-    Raises UnknownName before anything is measured.
+    Raises UnknownName, or DefinitionError for an *n* that means nothing, before anything is measured.
     """
     wanted = chosen(names)
+    if n is not None and not set(COUNTED) & set(names):
+        raise DefinitionError(f"--n says how often {', '.join(COUNTED)} try something: name one of them.")
     if show_list:
         listing = {name: MEANINGS[name] for name in wanted}
         if as_json:
@@ -25,7 +28,7 @@ def bench(names: tuple[str, ...], *, show_list: bool, as_json: bool) -> None:
     taken: dict[str, Entry] = {}
     for at, name in enumerate(wanted, 1):
         show.err.print(f"{at}/{len(wanted)} {name}: {MEANINGS[name]}", soft_wrap=True)
-        taken[name] = take(name)
+        taken[name] = take(name, n=n)
     if as_json:
         show.document({name: _flat(one) for name, one in taken.items()})
     else:

@@ -25,7 +25,10 @@ MEANINGS: Final = {
     "storm": "ms of CPU to commit the 2,200 closes of 550 symbols x 4 timeframes that come in one second",
     "day": "seconds of CPU for 24 hours of 500 symbols x 4 timeframes through the core, closes and repairs",
     "footprint": "MB of peak resident memory of a hub of 550 symbols x 4 timeframes x 500 bars, compiling",
+    "kill": "acknowledged bars that are lost or torn after the writer of a store was killed N times",
 }
+# Those of which it can be said how often they try something.
+COUNTED: Final = ("kill",)
 
 
 class Measurement(msgspec.Struct, frozen=True):
@@ -55,12 +58,12 @@ def chosen(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names)) or tuple(MEANINGS)
 
 
-def take(name: str, seed: int = SEED) -> Entry:
-    """Run one benchmark."""
+def take(name: str, seed: int = SEED, *, n: int | None = None) -> Entry:
+    """Run one benchmark; those in COUNTED try something *n* times, or as often as they usually do."""
     load = os.getloadavg()[0]
     # Each file is loaded when it is needed, so that the list of names comes at once.
-    measure = cast("Callable[[int], Measurement]", import_module(f"klinehub.bench.{name}").measure)
-    taken = measure(seed)
+    measure = cast("Callable[..., Measurement]", import_module(f"klinehub.bench.{name}").measure)
+    taken = measure(seed, n=n) if n is not None and name in COUNTED else measure(seed)
     return Entry(taken.value, taken.unit, taken.detail, commit(), seed, round(load, 2))
 
 

@@ -17,6 +17,7 @@ from klinehub.bench import (
     footprint,
     heal,
     ingest,
+    kill,
     parity,
     read,
     scan,
@@ -29,7 +30,7 @@ from klinehub.bench.catalogue import MEANINGS, Entry, Measurement, chosen, commi
 from klinehub.bench.certificate import certificate
 from klinehub.bench.script import FRAMES, write
 from klinehub.domain.timeframe import MINUTE
-from klinehub.errors import UnknownName
+from klinehub.errors import DefinitionError, UnknownName
 from klinehub.panel.memory import CLOSE
 
 # Compiling what a first run of a hub needs may come on top.
@@ -46,6 +47,7 @@ TINY: dict[str, Callable[[], Measurement]] = {
     "storm": lambda: storm.measure(1, symbols=4, bars=20),
     "day": lambda: day.measure(1, symbols=4, hours=1),
     "batch": lambda: batch.measure(1, symbols=8, bars=20, sizes=(2, 8)),
+    "kill": lambda: kill.measure(1, n=2, symbols=4),
 }
 
 
@@ -64,7 +66,7 @@ def test_a_benchmark_gives_a_figure_with_its_unit_and_detail(
 ) -> None:
     taken = measured[name]
     assert taken.value == taken.value
-    assert taken.unit in {"us", "ms", "s", "MB", "values"}
+    assert taken.unit in {"us", "ms", "s", "MB", "values", "bars"}
     assert taken.detail
     json.dumps(taken.detail)
 
@@ -209,11 +211,22 @@ def _entry() -> Entry:
 def test_the_command_prints_one_document_by_name(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "take", lambda _: _entry())
+    monkeypatch.setattr(command, "take", lambda _, n: _entry())
     command.bench(("read", "scan"), show_list=False, as_json=True)
     document = json.loads(capsys.readouterr().out)
     assert list(document) == ["read", "scan"]
     assert set(document["read"]) == {"value", "unit", "commit", "seed", "load", *_entry().detail}
+
+
+def test_the_command_says_how_often_to_try_what_can_be_tried_often(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(kill, "measure", lambda _, n: Measurement(n, "bars", {}))
+    monkeypatch.setattr(read, "measure", lambda _: Measurement(0, "us", {}))
+    command.bench(("kill", "read"), n=3, show_list=False, as_json=True)
+    assert json.loads(capsys.readouterr().out)["kill"]["value"] == 3
+    with pytest.raises(DefinitionError, match="name one of them"):
+        command.bench(("read",), n=3, show_list=False, as_json=True)
 
 
 def test_the_command_lists_without_measuring(
