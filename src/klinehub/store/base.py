@@ -32,10 +32,14 @@ class First(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What a database holds beside slices: the symbol index in order, and the first bars."""
+    """What a database holds beside slices: the symbol index in order, and the first bars.
+
+    No number below `used` may be given to another symbol: lines of the index may have been damaged.
+    """
 
     entries: tuple[Entry, ...]
     firsts: tuple[First, ...]
+    used: int = 0
 
 
 class Change(NamedTuple):

@@ -7,6 +7,7 @@
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice, pairwise
 from threading import RLock
 from typing import Final, NamedTuple
@@ -55,7 +56,7 @@ class HotStore:
         kept = tables.kept()
         most = max((entry.number for entry in kept.entries), default=-1)
         # By number; None where a line of the index was damaged.
-        self.entries: list[Entry | None] = [None] * (most + 1)
+        self.entries: list[Entry | None] = [None] * max(most + 1, kept.used)
         for entry in kept.entries:
             self.entries[entry.number] = entry
         self._numbers = {(one.symbol, one.scale): one.number for one in kept.entries}
@@ -169,7 +170,8 @@ class HotStore:
                 damaged.append((key, body, str(exc)))
         if damaged:
             self.set_aside += [f"{timeframe.name} {key & _LAST}: {why}" for key, _, why in damaged]
-            with self._alone:
+            # A disk that takes nothing now finds them damaged again.
+            with self._alone, suppress(StoreError):
                 self.tables.commit(Change(damaged=tuple(damaged)))
 
     def _pages(self, first: int, last: int) -> Iterator[tuple[int, bytes]]:

@@ -166,33 +166,37 @@ def _raw_prices(buf: U8, at: int, words: I64) -> int:
 def _decode(buf: U8, opened: int, decimals: I64, numbers: I64, states: I64, words: I64, floats: F64) -> int:
     """Read a body into lines; gives how many there are, or -1 when it is damaged.
 
-    `decimals[number]` are a symbol's price decimals, -1 where the index does not know the number.
+    `decimals[number]` are a symbol's price decimals, -1 where the index does not know the number: such lines
+    are left out.
     """
     at, count = _number(buf, 0)
     if at < 0 or count > numbers.size:
         return -1
-    before = -1
-    for line in range(count):
+    before, line = -1, 0
+    for _ in range(count):
         at, step = _number(buf, at)
         number = before + 1 + step
-        if at < 0 or at >= buf.size or not 0 <= number < decimals.size or decimals[number] < 0:
+        if at < 0 or at >= buf.size or number < 0:
             return -1
         before = number
         state = int(buf[at])
         at += 1
+        known = number < decimals.size and decimals[number] >= 0
         numbers[line], states[line] = number, state & 3
         words[line, OPEN_TIME] = opened
-        if state == ABSENT:
-            continue
         if state >= RAW:
             at = _raw_prices(buf, at, words[line])
-        else:
-            at = _prices(buf, at, floats[line], power_of_ten(decimals[number]))
-        for word in range(VOLUME, ROW_WORDS):
-            at, words[line, word] = _number(buf, at)
+        elif state != ABSENT:
+            at = _prices(buf, at, floats[line], power_of_ten(decimals[number] if known else 0))
+        for word in range(OPEN if state == ABSENT else VOLUME, ROW_WORDS):
+            if state == ABSENT:
+                words[line, word] = 0
+            else:
+                at, words[line, word] = _number(buf, at)
         if at < 0:
             return -1
-    return count if at == buf.size else -1
+        line += known
+    return line if at == buf.size else -1
 
 
 def encode(timeframe: int, bar: int, lines: Lines, decimals: I64) -> bytes:
@@ -212,6 +216,7 @@ def encode(timeframe: int, bar: int, lines: Lines, decimals: I64) -> bytes:
 def decode(timeframe: int, bar: int, opened: int, data: bytes, decimals: I64) -> Lines:
     """Read the slice of a bar that opens at *opened* (ms); *decimals* by number, -1 for numbers not known.
 
+    Lines of numbers that are not known are left out: nobody can tell whose they are.
     Raises StoreError when it is damaged, or the slice of another bar.
     """
     if len(data) < HEAD.size:
@@ -229,7 +234,7 @@ def decode(timeframe: int, bar: int, opened: int, data: bytes, decimals: I64) ->
         )
     )
     if count < 0:
-        raise StoreError("A slice adds up and says nothing: it names symbols that the index does not have.")
+        raise StoreError("A slice adds up and says nothing: it was not written by klinehub.")
     return Lines(numbers[:count], states[:count], words[:count])
 
 
