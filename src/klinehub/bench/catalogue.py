@@ -26,9 +26,10 @@ MEANINGS: Final = {
     "day": "seconds of CPU for 24 hours of 500 symbols x 4 timeframes through the core, closes and repairs",
     "footprint": "MB of peak resident memory of a hub of 550 symbols x 4 timeframes x 500 bars, compiling",
     "kill": "acknowledged bars that are lost or torn after the writer of a store was killed N times",
+    "flip": "flips of one bit, of N, after which a store serves what is not true",
 }
 # Those of which it can be said how often they try something.
-COUNTED: Final = ("kill",)
+COUNTED: Final = ("kill", "flip")
 
 
 class Measurement(msgspec.Struct, frozen=True):

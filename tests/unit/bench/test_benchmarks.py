@@ -14,6 +14,7 @@ from klinehub.bench import (
     batch,
     catalogue,
     day,
+    flip,
     footprint,
     heal,
     ingest,
@@ -48,6 +49,7 @@ TINY: dict[str, Callable[[], Measurement]] = {
     "day": lambda: day.measure(1, symbols=4, hours=1),
     "batch": lambda: batch.measure(1, symbols=8, bars=20, sizes=(2, 8)),
     "kill": lambda: kill.measure(1, n=2, symbols=4),
+    "flip": lambda: flip.measure(1, n=20, symbols=2),
 }
 
 
@@ -66,7 +68,7 @@ def test_a_benchmark_gives_a_figure_with_its_unit_and_detail(
 ) -> None:
     taken = measured[name]
     assert taken.value == taken.value
-    assert taken.unit in {"us", "ms", "s", "MB", "values", "bars"}
+    assert taken.unit in {"us", "ms", "s", "MB", "values", "bars", "flips"}
     assert taken.detail
     json.dumps(taken.detail)
 

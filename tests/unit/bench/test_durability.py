@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from klinehub.bench import victim
+from klinehub.bench import flip, victim
 from klinehub.bench.kill import Check
 from klinehub.bench.tape import FRAMES, Tape
 from klinehub.domain.timeframe import MINUTE
+from klinehub.errors import StoreError
 from klinehub.store.base import Change, key_of
 from klinehub.store.hot import Slice
 from klinehub.store.slices import Lines
@@ -85,3 +86,28 @@ def test_a_larger_bar_that_lacks_beside_all_its_minutes_is_torn(check: Check, tm
     store.tables.close()
     check.everything()
     assert (check.lost, check.torn) == (0, SYMBOLS)
+
+
+def test_a_flip_that_is_served_is_told_from_one_that_is_noticed(tape: Tape, tmp_path: Path) -> None:
+    true: flip.Facts = {"a": 1, "b": 2}
+
+    def judged(facts: flip.Facts, *, told: bool = False) -> str:
+        return flip.verdict(flip.Kind(flip.make_closed, lambda _: (facts, told)), tmp_path, true)
+
+    def refused(_: Path) -> tuple[flip.Facts, bool]:
+        raise StoreError("damaged")
+
+    assert judged({"a": 1, "b": 2}) == "harmless"
+    assert judged({"a": 1, "b": 2}, told=True) == judged({"a": 1}) == "detected"
+    assert judged({"a": 1, "b": 3}, told=True) == judged({**true, "c": 1}) == "served"
+    assert flip.verdict(flip.Kind(flip.make_closed, refused), tmp_path, true) == "detected"
+
+
+@pytest.mark.parametrize("kind", flip.KINDS)
+def test_a_store_that_is_whole_says_everything(kind: flip.Kind, tape: Tape, tmp_path: Path) -> None:
+    kind.make(tmp_path / "whole", tape)
+    facts, told = kind.read(tmp_path / "whole")
+    assert not told
+    assert len(facts) > SYMBOLS * flip.MINUTES
+    flip.flip(tmp_path / "whole" / "hot.sqlite3", 8)
+    assert kind.read(tmp_path / "whole")[1]
