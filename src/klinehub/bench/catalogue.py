@@ -27,9 +27,10 @@ MEANINGS: Final = {
     "footprint": "MB of peak resident memory of a hub of 550 symbols x 4 timeframes x 500 bars, compiling",
     "kill": "acknowledged bars that are lost or torn after the writer of a store was killed N times",
     "flip": "flips of one bit, of N, after which a store serves what is not true",
+    "power": "losses of power, of N at the writes of 1,000 commits, that lose or tear one or close a store",
 }
 # Those of which it can be said how often they try something.
-COUNTED: Final = ("kill", "flip")
+COUNTED: Final = ("kill", "flip", "power")
 
 
 class Measurement(msgspec.Struct, frozen=True):

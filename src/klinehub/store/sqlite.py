@@ -356,10 +356,24 @@ def _sum(*words: int | str) -> int:
     return zlib.crc32(repr(words).encode())
 
 
+def _make(folder: Path) -> None:
+    """Make a folder and those that hold it, so that their names survive a loss of power too."""
+    if folder.is_dir():
+        return
+    _make(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if os.name == "posix":
+        fd = os.open(folder.parent, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
 def _locked(path: Path) -> int:
     """Hold the lock beside the file; raises StoreError naming the process that has it."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(path.parent)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
         fd = os.open(path.with_name(f"{path.name}.lock"), flags, 0o600)
     except OSError as exc:

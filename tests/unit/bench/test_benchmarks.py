@@ -20,6 +20,7 @@ from klinehub.bench import (
     ingest,
     kill,
     parity,
+    power,
     read,
     scan,
     storm,
@@ -50,6 +51,7 @@ TINY: dict[str, Callable[[], Measurement]] = {
     "batch": lambda: batch.measure(1, symbols=8, bars=20, sizes=(2, 8)),
     "kill": lambda: kill.measure(1, n=2, symbols=4),
     "flip": lambda: flip.measure(1, n=20, symbols=2),
+    "power": lambda: power.measure(1, n=30, commits=40),
 }
 
 
@@ -68,7 +70,7 @@ def test_a_benchmark_gives_a_figure_with_its_unit_and_detail(
 ) -> None:
     taken = measured[name]
     assert taken.value == taken.value
-    assert taken.unit in {"us", "ms", "s", "MB", "values", "bars", "flips"}
+    assert taken.unit in {"us", "ms", "s", "MB", "values", "bars", "flips", "cuts"}
     assert taken.detail
     json.dumps(taken.detail)
 

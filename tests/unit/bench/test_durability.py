@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from klinehub.bench import flip, victim
+from klinehub.bench import flip, power, victim
 from klinehub.bench.kill import Check
 from klinehub.bench.tape import FRAMES, Tape
 from klinehub.domain.timeframe import MINUTE
 from klinehub.errors import StoreError
+from klinehub.store import sqlite
 from klinehub.store.base import Change, key_of
 from klinehub.store.hot import Slice
 from klinehub.store.slices import Lines
@@ -111,3 +112,18 @@ def test_a_store_that_is_whole_says_everything(kind: flip.Kind, tape: Tape, tmp_
     assert len(facts) > SYMBOLS * flip.MINUTES
     flip.flip(tmp_path / "whole" / "hot.sqlite3", 8)
     assert kind.read(tmp_path / "whole")[1]
+
+
+@pytest.mark.parametrize(("unsafe", "found"), [("NORMAL", {"lost"}), ("OFF", {"lost", "torn"})])
+def test_a_store_that_does_not_sync_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, unsafe: str, found: set[str]
+) -> None:
+    monkeypatch.setattr(sqlite, "_SET_UP", sqlite._SET_UP.replace("FULL", unsafe))
+    taken = power.measure(1, n=300, commits=120)
+    assert {name for name in ("lost", "torn", "unopened") if taken.detail[name]} >= found
+
+
+def test_no_loss_of_power_loses_tears_or_closes_a_store() -> None:
+    taken = power.measure(2, n=300, commits=120)
+    assert (taken.value, taken.detail["cuts"]) == (0, 300)
+    assert taken.detail["boundaries"] > 600
