@@ -20,6 +20,7 @@ from klinehub.bench.tape import FRAMES, Tape
 from klinehub.domain.timeframe import MINUTE
 from klinehub.errors import KlinehubError
 from klinehub.store.base import First
+from klinehub.store.history import HistoryStore
 from klinehub.store.hot import HotStore, Slice
 from klinehub.store.slices import ABSENT, Lines
 from klinehub.store.sqlite import SqliteTables
@@ -84,7 +85,7 @@ def _flipped(
         shutil.copytree(whole, copy)
         path = files[int(dice.integers(len(files)))]
         flip(copy / path.relative_to(whole), int(dice.integers(path.stat().st_size * 8)))
-        found.append((path.name, verdict(kind, copy, true)))
+        found.append((path.name if path.name.startswith("hot") else path.suffix, verdict(kind, copy, true)))
     shutil.rmtree(whole)
     shutil.rmtree(copy)
     return found
@@ -171,4 +172,33 @@ def read_hot(folder: Path) -> tuple[Facts, bool]:
         tables.close()
 
 
-KINDS: Final = (Kind(make_closed, read_hot), Kind(make_killed, read_hot))
+def make_history(folder: Path, tape: Tape) -> None:
+    """Write a history of two segments a timeframe, the second of them written later."""
+    history = HistoryStore(folder / "history")
+    for part in range(2):
+        for frame in FRAMES:
+            first = frame.index(tape.start + part * MINUTES * MINUTE // 2)
+            last = frame.index(tape.start + (part + 1) * MINUTES * MINUTE // 2) - 1
+            if first <= last:
+                bars = {name: tape.exact(frame, at, first, last) for at, name in enumerate(tape.symbols)}
+                history.write(frame, bars)
+    for lock in folder.rglob(".lock"):
+        lock.unlink()
+
+
+def read_history(folder: Path) -> tuple[Facts, bool]:
+    """Read all of a history."""
+    history, facts, told = HistoryStore(folder / "history"), Facts(), False
+    for frame in FRAMES:
+        try:
+            found = history.read(frame, None, 0, 2**42)
+        except KlinehubError:
+            told = True
+            continue
+        for symbol, exact in found.items():
+            for row in exact.rows.tolist():
+                facts[f"{frame.name} {row[0]} {symbol}"] = (exact.scale, row)
+    return facts, told
+
+
+KINDS: Final = (Kind(make_closed, read_hot), Kind(make_killed, read_hot), Kind(make_history, read_history))

@@ -17,6 +17,7 @@ import apsw
 from klinehub.domain.kline import Scale
 from klinehub.errors import StoreError
 from klinehub.store.base import Change, Entry, First, Kept
+from klinehub.store.disk import settle
 
 try:
     import fcntl
@@ -362,12 +363,7 @@ def _make(folder: Path) -> None:
         return
     _make(folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)
-    if os.name == "posix":
-        fd = os.open(folder.parent, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+    settle(folder.parent)
 
 
 def _locked(path: Path) -> int:
