@@ -236,6 +236,49 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "pass",
         ("reset", "day_cut", "blackhole"),
     ),
+    Mutant(
+        "a commit is acknowledged before it is on disk",
+        "store/sqlite.py",
+        "PRAGMA synchronous = FULL;",
+        "PRAGMA synchronous = NORMAL;",
+        ("power_cut",),
+    ),
+    Mutant(
+        "a slice is read whatever its checksum says",
+        "store/slices.py",
+        " or told != _sum(timeframe, bar, body)",
+        "",
+        ("flipped_bits", "zeroed_page"),
+    ),
+    Mutant(
+        "a disk that fails is not told",
+        "store/keeping.py",
+        "self.durable, self.fault = False, str(exc)",
+        "self.fault = str(exc)",
+        ("disk_full", "disk_errors", "read_only_disk"),
+    ),
+    Mutant(
+        "what could not be written is taken for kept",
+        "store/keeping.py",
+        "                self.durable, self.fault = False, str(exc)\n                return",
+        "                self.durable, self.fault = False, str(exc)\n                self._saved[:] = seen\n"
+        "                return",
+        ("disk_full", "disk_errors", "read_only_disk"),
+    ),
+    Mutant(
+        "only the newest bar is restored",
+        "store/keeping.py",
+        "store.slices(timeframe, max(0, last - ring.bars + 1), last)",
+        "store.slices(timeframe, last, last)",
+        ("restart", "kill", "power_cut"),
+    ),
+    Mutant(
+        "a newer store is opened",
+        "store/sqlite.py",
+        "if version > len(_STEPS):",
+        "if version < 0:",
+        ("newer_store",),
+    ),
 )
 
 

@@ -12,7 +12,7 @@ import pytest
 from klinehub.app.soak import run, seeds_of
 from klinehub.errors import DefinitionError
 from klinehub.sim.campaign import Report, campaign
-from klinehub.sim.faults import KINDS, Fault
+from klinehub.sim.faults import ALL_KINDS, Fault
 from klinehub.sim.scene import draw
 from klinehub.sim.shrink import shrink
 from klinehub.sim.soak import planned, soak
@@ -67,7 +67,7 @@ def test_scenes_and_schedules_depend_on_their_seed_alone() -> None:
     assert {len(scene.roles) for scene in scenes} == {5, 6, 7}
     assert {scene.native for scene in scenes} == {scene.flat_closes for scene in scenes} == {True, False}
     assert sum(not planned(seed) for seed in range(200)) in range(5, 40)
-    assert {fault.kind for seed in range(200) for fault in planned(seed)} == set(KINDS)
+    assert {fault.kind for seed in range(200) for fault in planned(seed)} == set(ALL_KINDS)
     assert all(scene.start + 60_000 <= one.at < scene.end for scene in scenes for one in planned(scene.seed))
 
 
@@ -112,7 +112,7 @@ def test_a_report_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
     report = campaign([1], jobs=1, monotonic=no_clock, progress=lambda one: seen.append(one.seed), twice=True)
     assert isinstance(report, Report)
     assert (report.seeds, report.hashes, seen) == (1, 1, [1])
-    assert set(report.faults) == set(KINDS)
+    assert set(report.faults) == set(ALL_KINDS)
 
 
 def test_seeds_are_read_as_they_are_written() -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from klinehub.sim.faults import KINDS
+from klinehub.sim.faults import ALL_KINDS
 from klinehub.sim.soak import Outcome, soak
 
 HOUR: Final = 3600.0
@@ -39,7 +39,8 @@ class Report(msgspec.Struct, frozen=True):
 
     `availability_fault_free` is the share of fresh ones in seeds without a fault, `availability_faulty`
     that in the others while no fault was in force or just healed; None where there were none. `hashes`
-    is the number of seeds whose second run gave the same trace, None when each was run once.
+    is the number of seeds whose second run gave the same trace, None when each was run once. `kept_slices`
+    were acknowledged to be on disk, `restored_bars` were there for hubs that started.
     """
 
     seeds: int
@@ -54,6 +55,8 @@ class Report(msgspec.Struct, frozen=True):
     told: Told
     failed: tuple[Failed, ...]
     hashes: int | None = None
+    kept_slices: int = 0
+    restored_bars: int = 0
 
 
 def campaign(
@@ -118,7 +121,7 @@ def _ignore_interrupt() -> None:
 
 def _summed(found: Sequence[Outcome], seconds: float, equal: int | None) -> Report:
     """Add outcomes up."""
-    faults = Counter(dict.fromkeys(KINDS, 0))
+    faults = Counter(dict.fromkeys(ALL_KINDS, 0))
     for one in found:
         faults.update(one.faults)
     failed = [one for one in found if one.divergences]
@@ -143,6 +146,8 @@ def _summed(found: Sequence[Outcome], seconds: float, equal: int | None) -> Repo
             for one in failed
         ),
         hashes=equal,
+        kept_slices=sum(one.kept for one in found),
+        restored_bars=sum(one.restored for one in found),
     )
 
 

@@ -9,9 +9,11 @@
 """
 
 import itertools
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import apsw
 import numpy as np
@@ -234,6 +236,22 @@ def _no_trouble(_what: str, _name: str, _grows: bool) -> None:  # noqa: FBT001 -
 
 def _unlogged(_: Step) -> None:
     """Remember nothing."""
+
+
+@contextmanager
+def overlooked() -> Iterator[None]:
+    """Let SQLite go on after a failure of the disk, where it chooses to, without a word on stderr."""
+    before = sys.unraisablehook
+
+    def tell(unraisable: Any) -> None:  # noqa: ANN401 - as Python calls it
+        if not isinstance(unraisable.exc_value, apsw.Error):
+            before(unraisable)
+
+    sys.unraisablehook = tell
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 class _Vfs(apsw.VFS):

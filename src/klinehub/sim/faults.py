@@ -78,16 +78,32 @@ KINDS: Final[dict[str, Kind]] = {
         Kind("quiet_symbol", "M7", "nobody trades a symbol; its flat bars may not be told", 60, 900),
     )
 }
+# Faults of a hub's store: they come beside those above, and only where a scene has a store.
+DISK_KINDS: Final[dict[str, Kind]] = {
+    kind.name: kind
+    for kind in (
+        Kind("disk_full", "S1", "the disk takes nothing that grows", 5, 180),
+        Kind("disk_errors", "S1", "writes, reads or syncs of the disk fail, always or now and then", 5, 180),
+        Kind("read_only_disk", "S1", "nothing can be written", 5, 180),
+        Kind("power_cut", "S2", "the power fails in the middle of a write, what was not synced may be lost"),
+        Kind("kill", "S2", "the hub is killed in the middle of a write and started again"),
+        Kind("flipped_bits", "S3", "bits of the store's files change between two hubs"),
+        Kind("cut_file", "S3", "a file of the store has lost its end between two hubs"),
+        Kind("zeroed_page", "S3", "a page of the store's files is all zeros between two hubs"),
+        Kind("second_hub", "S4", "another hub opens the same store"),
+        Kind("newer_store", "S5", "a newer klinehub has written the store", 5, 30),
+        Kind("half_made", "S5", "the power fails, or the hub is killed, while a new store is made"),
+    )
+}
+ALL_KINDS: Final = {**KINDS, **DISK_KINDS}
+# A hub that is up shall not be impaired by these.
+UNFELT: Final = frozenset({"disk_full", "disk_errors", "read_only_disk", "second_hub"})
+_MOST_OF_DISK: Final = 8
 REGISTERED: Final[dict[str, str]] = {
-    "S1": "a full or failing disk comes with the store",
-    "S2": "a kill in the middle of a write comes with the store",
-    "S3": "flipped bits and cut files come with the store",
-    "S4": "two hubs on one store come with the store",
-    "S5": "an older store's format comes with the store",
     "P1": "slow HTTP clients come with the served API",
     "P2": "WebSocket clients that stop reading come with the served API",
     "P3": "a stampede of clients comes with the served API",
-    "P6": "stops and kills of the process come with the store; a restart is played now",
+    "P6": "a stop of the process is played as restart, its end in a write as kill",
 }
 
 
@@ -124,6 +140,13 @@ def schedule(rng: np.random.Generator, start: int, end: int) -> list[Fault]:
     return sorted(_met(drawn, end), key=_when)
 
 
+def disk_schedule(rng: np.random.Generator, start: int, end: int) -> list[Fault]:
+    """Draw the faults of a store in market time [start, end) ms, sorted by time; half are near a close."""
+    number = int(np.exp(rng.uniform(0.0, np.log(_MOST_OF_DISK + 1))))
+    names = rng.choice(list(DISK_KINDS), number)
+    return sorted((_fault(rng, str(name), start, end, bool(rng.random() < 0.5)) for name in names), key=_when)
+
+
 def _met(faults: list[Fault], end: int) -> list[Fault]:
     """Let the first restart come in the middle of the first ban: alone they all but never meet."""
     ban = next((fault for fault in faults if fault.kind == "ban"), None)
@@ -140,7 +163,7 @@ def _when(fault: Fault) -> tuple[int, str, float]:
 
 def _fault(rng: np.random.Generator, name: str, start: int, end: int, focused: bool) -> Fault:  # noqa: FBT001
     """Draw when a fault of a kind comes and how long it lasts (log-uniform)."""
-    kind = KINDS[name]
+    kind = ALL_KINDS[name]
     at = _near_close(rng, start, end) if focused else int(rng.integers(start, end))
     seconds = 0.0
     if kind.longest > 0:

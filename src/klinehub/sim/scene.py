@@ -54,6 +54,7 @@ class Scene:
     skew: int
     delay: Delay
     heavy: bool
+    store: bool
 
     @property
     def end(self) -> int:
@@ -81,6 +82,7 @@ class Scene:
             f"pulse {self.pulse} s",
             f"clock {self.skew:+d} ms",
             "heavy-tailed delays" if self.heavy else "even delays",
+            "a store" if self.store else "no store",
         )
         return "; ".join(parts)
 
@@ -110,6 +112,8 @@ def draw(seed: int) -> Scene:
         skew=int(rng.integers(-5_000, 5_001)),
         delay=heavy(0.02, 1.0) if long_tailed else between(0.005, 0.025),
         heavy=long_tailed,
+        # Of its own dice: all else is as it was before there were stores.
+        store=bool(np.random.default_rng([seed, 14]).random() < 0.5),
     )
 
 

@@ -1,7 +1,8 @@
 """The soak: one seed's world with all its faults, the unmodified hub in it, and an oracle at every second.
 
 1. The scene is drawn from the seed, the exchange and the hub are started, the faults are played.
-2. Every second of exchange time the oracle looks at what the hub serves and claims (invariants I1 to I8).
+2. Every second of exchange time the oracle looks at what the hub serves and claims (invariants I1 to I8, and
+   S1 to S5 where it has a store).
 3. After the last fault it is quiet; within two minutes every bar has to be the truth (O).
 
 Equal seeds give equal traces, to the byte.
@@ -21,7 +22,9 @@ from klinehub.errors import KlinehubError
 from klinehub.feed.decisions import BarClosed
 from klinehub.hub import Hub
 from klinehub.sim.closes import Announced
-from klinehub.sim.faults import Fault, schedule
+from klinehub.sim.disk import overlooked
+from klinehub.sim.faults import UNFELT, Fault, disk_schedule, schedule
+from klinehub.sim.kept import Kept
 from klinehub.sim.loop import SimLoop, run
 from klinehub.sim.oracle import Divergence, Truth, Watch, is_fresh, settled
 from klinehub.sim.scene import draw
@@ -51,7 +54,13 @@ _BOUNDS_EVERY: Final = 10
 def planned(seed: int) -> list[Fault]:
     """Give the faults of a seed's own schedule."""
     scene = draw(seed)
-    return schedule(np.random.default_rng([seed, 12]), scene.start + WARM, scene.end)
+    begin, end = scene.start + WARM, scene.end
+    faults = schedule(np.random.default_rng([seed, 12]), begin, end)
+    if not faults or not scene.store:
+        return faults
+    return sorted(
+        [*faults, *disk_schedule(np.random.default_rng([seed, 15]), begin, end)], key=lambda one: one.at
+    )
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -60,6 +69,7 @@ class Outcome(msgspec.Struct, frozen=True):
     `calm` counts the symbol-seconds without a fault in force or just healed, `calm_fresh` those of them in
     which the symbol was fresh. `untold` and `feed_untold` are the longest times that a symbol, and that
     everything, was silent without being told stale; `healed` is how long the quiet lasted until all was true.
+    `kept` slices were acknowledged to be on disk, `restored` bars were there for hubs that started.
     """
 
     seed: int
@@ -74,6 +84,8 @@ class Outcome(msgspec.Struct, frozen=True):
     feed_untold: float
     healed: float
     hash: str
+    kept: int = 0
+    restored: int = 0
 
 
 class _Trace:
@@ -116,11 +128,13 @@ class Soak:
         self._loop = loop
         loop.delay = self.scene.delay
         self._trace = _Trace(loop, tell)
+        self._kept = Kept() if self.scene.store else None
         self.stage = Stage(
             loop,
             self.scene,
             folder,
             corrected=any(fault.kind == "correction" for fault in faults),
+            kept=self._kept,
             on_up=self._up,
             on_close=self._closed,
             on_news=self._trace,
@@ -145,6 +159,7 @@ class Soak:
             np.random.default_rng([self.scene.seed, 13]),
             clock=self.stage.skewed,
             restart=self.stage.restart,
+            kept=self._kept,
             on=self._happened,
         )
         try:
@@ -194,7 +209,8 @@ class Soak:
         if hub is None or self._announced is None:
             return [Divergence("O", "", "", 0, "the hub is not up", now)]
         symbols = self._truth.trading(now, since=LISTED_WITHIN)
-        return settled(hub, self._truth, symbols, now) + self._announced.untold(self._up_since, now)
+        found = settled(hub, self._truth, symbols, now) + self._announced.untold(self._up_since, now)
+        return found + (self._kept.complete(hub, now) if self._kept is not None else [])
 
     def _up(self, hub: Hub) -> None:
         """Begin to watch a hub that has come up."""
@@ -238,9 +254,18 @@ class Soak:
                 if symbol in hub.ring.rows:
                     self._note(watch.read(symbol, frame, self.scene.bars, now, self.trouble.woken))
             self._note(self._ended(hub, now))
+        if self._kept is not None:
+            self._store(self._kept, hub, now)
         self._count(hub, symbols, now)
         if self._looks % _BOUNDS_EVERY == 0:
             self._bounds(now)
+
+    def _store(self, kept: Kept, hub: Hub | None, now: int) -> None:
+        """Hold what the hub says of its store against its disk; while it can not be opened it is not calm."""
+        if hub is not None:
+            self._note(kept.look(hub, now))
+        elif kept.troubled:
+            self._resting = max(self._resting, now)
 
     def _freshness(self, hub: Hub, watch: Watch, symbols: list[str], now: int) -> None:
         """Hold claims to be fresh against what lacks, seen twice: a hub that was blocked has to run first.
@@ -277,7 +302,8 @@ class Soak:
         ]
 
     def _disturbed(self, now: int) -> bool:
-        return bool(self.trouble.active) or now < max(self.trouble.last_healed, self._resting) + RECOVERY
+        felt = any(fault.kind not in UNFELT for fault in self.trouble.active)
+        return felt or now < max(self.trouble.last_healed, self._resting) + RECOVERY
 
     def _count(self, hub: Hub | None, symbols: list[str], now: int) -> None:
         """Count fresh and stale symbol-seconds, and those in which nothing was wrong outside."""
@@ -336,6 +362,8 @@ class Soak:
             feed_untold=self.feed_untold / 1000,
             healed=self.healed,
             hash=trace.hexdigest(),
+            kept=self._kept.acknowledged if self._kept is not None else 0,
+            restored=self._kept.restored if self._kept is not None else 0,
         )
 
 
@@ -348,7 +376,7 @@ async def one(
     patience: int = PATIENCE,
 ) -> Outcome:
     """Run one seed; *faults* instead of its own, *tell* gets every line of the trace as it happens."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, overlooked():
         chosen = planned(seed) if faults is None else faults
         return await Soak(loop, seed, chosen, Path(folder), tell=tell).play(patience)
 

@@ -15,6 +15,7 @@ from klinehub.feed.decisions import BarClosed
 from klinehub.hub import Hub
 from klinehub.settings import HubSettings
 from klinehub.sim.exchange import Exchange, Served, serve
+from klinehub.sim.kept import Kept
 from klinehub.sim.line_trouble import with_names
 from klinehub.sim.loop import SimLoop
 from klinehub.sim.scene import Scene
@@ -29,6 +30,7 @@ class Stage:
     """An exchange and the hub on it; `hub` is None while there is none that is up.
 
     *corrected* says that bars are corrected in this run, so that the audit has more to do than usually.
+    *kept* is the hub's store.
     *on_up* is told each hub once it is up, *on_close* each bar it announces, *on_news* what happens to it.
     """
 
@@ -39,6 +41,7 @@ class Stage:
         folder: Path,
         *,
         corrected: bool,
+        kept: Kept | None,
         on_up: Callable[[Hub], None],
         on_close: Callable[[BarClosed], None],
         on_news: Callable[[str], None],
@@ -55,11 +58,13 @@ class Stage:
         self._loop = loop
         self._account = folder / "account"
         self._corrected = corrected
+        self._kept = kept
         self._on_up = on_up
         self._on_close = on_close
         self._on_news = on_news
         self._starts = 0
         self._life: asyncio.Task[None] | None = None
+        self._between = asyncio.Lock()
         self._up = asyncio.Event()
         self._urls = ("", "")
         self._local = Clock(scene.start + scene.skew, 1.0, self.skewed)
@@ -85,10 +90,12 @@ class Stage:
         await self._end()
         await self.served.close()
 
-    async def restart(self) -> None:
-        """End the hub and start a new one at once; it may fail to come up for a while."""
-        await self._end()
-        self._begin()
+    async def restart(self, meanwhile: Callable[[], None]) -> None:
+        """End the hub, do something, and start a new one at once; it may fail to come up for a while."""
+        async with self._between:
+            await self._end()
+            meanwhile()
+            self._begin()
 
     def _begin(self) -> None:
         self._life = asyncio.create_task(self._live(), name="hub")
@@ -127,16 +134,20 @@ class Stage:
             await asyncio.sleep(START_AGAIN)
 
     def _hub(self) -> Hub:
-        """Make a hub as it would be in a new process; only the account's file is left of the one before."""
+        """Make a hub as it would be in a new process; only the account's file and the store are left."""
         self._starts += 1
         jitter = np.random.default_rng([self.scene.seed, 7, self._starts]).random
-        return Hub(
+        kept = self._kept
+        hub = Hub(
             self._settings(),
             clock=self._local,
             network=WatchedNetwork(self.clock, self.spending),
             jitter=jitter,
             account=Account(self._account),
+            on_plan=lambda _: None if kept is None else kept.came_up(hub),
+            open_store=lambda: None if kept is None else kept.open(),
         )
+        return hub
 
     def _settings(self) -> HubSettings:
         scene = self.scene

@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 
+from klinehub.sim.disk_trouble import DiskTrouble
 from klinehub.sim.exchange import Served
-from klinehub.sim.faults import KINDS, Fault
+from klinehub.sim.faults import ALL_KINDS, UNFELT, Fault
+from klinehub.sim.kept import Kept
 from klinehub.sim.line_trouble import LineTrouble
 from klinehub.sim.loop import SimLoop
 from klinehub.sim.market_trouble import Corrected, MarketTrouble
@@ -27,11 +29,12 @@ _NO_STREAMS = 0.6
 class Trouble:
     """Lets faults happen to a served exchange whose market is `Amended`, and to the hub that follows it.
 
-    *clock* is the hub's source of time and *restart* ends the hub and starts it again; without them the
-    faults that need them do not fire. *on* is told of each fault as it begins (True) and is healed (False).
+    *clock* is the hub's source of time, *restart* ends the hub, does something and starts it again, and
+    *kept* is its store; without them the faults that need them do not fire. *on* is told of each fault as it
+    begins (True) and is healed (False).
     `fired` counts the faults of each kind that hit something, `missed` those that found nothing to hit.
-    `last_healed` is the market time (ms) at which the last fault was over, `woken` that at which the machine
-    woke up last, and `corrected` what was changed in the past.
+    `last_healed` is the market time (ms) at which the last fault was over that may be felt, `woken` that at
+    which the machine woke up last, and `corrected` what was changed in the past.
     """
 
     def __init__(
@@ -41,7 +44,8 @@ class Trouble:
         rng: np.random.Generator,
         *,
         clock: Skewed | None = None,
-        restart: Callable[[], Awaitable[None]] | None = None,
+        restart: Callable[[Callable[[], None]], Awaitable[None]] | None = None,
+        kept: Kept | None = None,
         on: Callable[[Fault, bool], None] = lambda _, __: None,
     ) -> None:
         self.fired: Counter[str] = Counter()
@@ -63,6 +67,8 @@ class Trouble:
         self._geo_block = rest.deeds["geo_block"]
         self._deeds: dict[str, Deed] = {**lines.deeds, **self._streams.deeds, **rest.deeds}
         self._deeds |= self._market.deeds | self._own()
+        if kept is not None and restart is not None:
+            self._deeds |= DiskTrouble(kept, dice, self._market_clock, restart).deeds
 
     @property
     def active(self) -> tuple[Fault, ...]:
@@ -77,7 +83,7 @@ class Trouble:
     @property
     def kinds(self) -> frozenset[str]:
         """The kinds of fault that this can carry out."""
-        return frozenset(self._deeds) & frozenset(KINDS)
+        return frozenset(self._deeds) & frozenset(ALL_KINDS)
 
     async def play(self, faults: Sequence[Fault]) -> None:
         """Let each fault happen at its time; returns when the last one has been healed."""
@@ -102,7 +108,8 @@ class Trouble:
         if healing is not None:
             await healing
         del self._active[number]
-        self.last_healed = max(self.last_healed, clock.now())
+        if fault.kind not in UNFELT:
+            self.last_healed = max(self.last_healed, clock.now())
         self.on(fault, False)  # noqa: FBT003 - healed
 
     def _own(self) -> dict[str, Deed]:
@@ -149,7 +156,8 @@ class Trouble:
 
     def _start_again(self, _: Fault) -> Cure | None:
         """End the hub and start it again."""
-        return self._restart
+        restart = self._restart
+        return None if restart is None else lambda: restart(nothing)
 
     def _block_location(self, fault: Fault) -> Cure | None:
         """Refuse the location: all of REST, in bad cases new streams too."""

@@ -61,7 +61,8 @@ class Rig:
         )
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def restart(self) -> None:
+    async def restart(self, meanwhile: Callable[[], None]) -> None:
+        meanwhile()
         self.restarts += 1
         await asyncio.sleep(2.0)
 
