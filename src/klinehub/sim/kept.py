@@ -114,7 +114,7 @@ class Kept:
 
     def came_up(self, hub: "Hub") -> None:
         """Look, before REST is asked for history, that the hub has what was acknowledged."""
-        keeping = hub.keeping
+        keeping = hub.shelf.keeping
         if keeping is None or self.troubled:
             return
         self.restored += keeping.restored.bars
@@ -132,7 +132,7 @@ class Kept:
 
     def look(self, hub: "Hub", now: int) -> list[Divergence]:
         """Give what is wrong with what the hub says of its store."""
-        keeping = hub.keeping
+        keeping = hub.shelf.keeping
         if keeping is not None and not self.troubled:
             well = now - self.well_since
             if not keeping.durable and well > SOON:
@@ -153,7 +153,7 @@ class Kept:
 
     def complete(self, hub: "Hub", now: int) -> list[Divergence]:
         """Give the series of which the hub holds bars that are not on disk, or are others there."""
-        keeping = hub.keeping
+        keeping = hub.shelf.keeping
         if keeping is None or self.troubled or now - self.well_since < KEPT_WITHIN:
             return []
         found = []
