@@ -196,10 +196,19 @@ def _row(line: Any, *, agreed: bool) -> Row | None:
     return Row(due, open_time, trades, tuple(kept[:4]), tuple(kept[4:]))
 
 
+def _counted(value: Any) -> int | None:
+    """Read an integer as answers are read: one with an exponent or a point is a float64, 1e-400 is 0."""
+    exact = _integer(value)
+    if exact is not None or not isinstance(value, Bare):
+        return exact
+    near = float(value)
+    return int(near) if near.is_integer() else None
+
+
 def _ticker(entry: Any) -> tuple[float, float | None, int | None]:
     """Give what a 24 h ticker's entry says: turnover, change and time; a change of None was not told."""
     change = float(entry["priceChangePercent"]) if "priceChangePercent" in entry else None
-    return float(entry["quoteVolume"]), change, _integer(entry["closeTime"]) if "closeTime" in entry else 0
+    return float(entry["quoteVolume"]), change, _counted(entry["closeTime"]) if "closeTime" in entry else 0
 
 
 def _plain(ticker: Ticker) -> tuple[float, float | None, int | None]:
@@ -210,11 +219,11 @@ def _plain(ticker: Ticker) -> tuple[float, float | None, int | None]:
 def _market_data(whole: Any, reader: str, value: Any) -> bool:
     """Tell whether market data is what is said: some of the rows, in their order, or the one amount."""
     if reader == "parse_open_interest":
-        said = (_integer(whole["time"]), float(whole["openInterest"]))
+        said = (_counted(whole["time"]), float(whole["openInterest"]))
         return bool(said == value and value[0] >= 0 and 0 <= value[1] < math.inf)
     if reader == "parse_funding_hours":
         kept = [one for one in whole if _has(one, "symbol", "fundingIntervalHours")]
-        pairs = [(one["symbol"], _integer(one["fundingIntervalHours"])) for one in kept]
+        pairs = [(one["symbol"], _counted(one["fundingIntervalHours"])) for one in kept]
         return all((name, hours) in pairs and hours > 0 for name, hours in value.items())
     keys = _PREMIUM if reader == "parse_premiums" else _EVENT
     rows = whole["data"] if isinstance(whole, dict) else whole
@@ -238,7 +247,7 @@ def _is_mark(row: Any, mark: Any, keys: tuple[str, ...]) -> bool:
     """Tell whether a row says what was read of it; a price of zero and a rate without funding are unknown."""
     symbol, time = row[keys[0]], row[keys[1]]
     price, index, rate = row[keys[2]], row[keys[3]], row.get(keys[4], "")
-    paid = bool(rate) and bool(_integer(row.get(keys[5], Bare("0"))))
+    paid = bool(rate) and bool(_counted(row.get(keys[5], Bare("0"))))
     try:
         numbers = (float(price) or math.nan, float(index) or math.nan, float(rate) if paid else math.nan)
         finite = math.isfinite(float(price)) and math.isfinite(float(index))
@@ -246,10 +255,10 @@ def _is_mark(row: Any, mark: Any, keys: tuple[str, ...]) -> bool:
         return False
     known = zip(numbers, mark[2:], strict=True)
     same = finite and all(one == told or (math.isnan(one) and math.isnan(told)) for one, told in known)
-    coins = keys is _EVENT and _integer(row.get("st", Bare("1"))) == 2
+    coins = keys is _EVENT and _counted(row.get("st", Bare("1"))) == 2
     return (
         same
-        and (symbol, _integer(time)) == mark[:2]
+        and (symbol, _counted(time)) == mark[:2]
         and not coins
         and (not paid or math.isfinite(numbers[2]))
     )
