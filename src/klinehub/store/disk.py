@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from klinehub.errors import StoreError
 
@@ -23,10 +23,17 @@ LOCK: Final = ".lock"
 
 def put(path: Path, body: bytes) -> None:
     """Write a file so that it is on disk when this returns; raises StoreError where the disk refuses."""
+    with growing(path) as file:
+        file.write(body)
+
+
+@contextmanager
+def growing(path: Path) -> Iterator[BinaryIO]:
+    """Write a file piece by piece; it is there, on disk, when the block ends, and not where that fails."""
     hidden = path.with_name(f".{path.name}{_UNFINISHED}")
     try:
         with hidden.open("wb") as file:
-            file.write(body)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         hidden.replace(path)

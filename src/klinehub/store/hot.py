@@ -48,10 +48,14 @@ class Range(NamedTuple):
 
 
 class HotStore:
-    """The slices of one market in *tables*, which this process alone writes."""
+    """The slices of one market in *tables*, which this process alone writes.
 
-    def __init__(self, tables: Tables) -> None:
+    A damaged slice is moved aside, unless who only looks says *aside* is False: then it is just named.
+    """
+
+    def __init__(self, tables: Tables, *, aside: bool = True) -> None:
         self.tables = tables
+        self._aside = aside
         self.where = tables.where
         kept = tables.kept()
         most = max((entry.number for entry in kept.entries), default=-1)
@@ -170,6 +174,7 @@ class HotStore:
                 damaged.append((key, body, str(exc)))
         if damaged:
             self.set_aside += [f"{timeframe.name} {key & _LAST}: {why}" for key, _, why in damaged]
+        if damaged and self._aside:
             # A disk that takes nothing now finds them damaged again.
             with self._alone, suppress(StoreError):
                 self.tables.commit(Change(damaged=tuple(damaged)))

@@ -79,13 +79,17 @@ class Sources:
         if not smaller:
             return kept
         wanted = self.symbols(timeframe, start, end) if symbols is None else symbols
-        low, high = self._span(smaller)
+        low, high = self._within(smaller)
         # A bar that opens before the first part is not whole, but may be where the symbol was listed then.
         bars = timeframe.index(max(start, low) - 1), timeframe.index(min(end, high) - 1) + 1
         first = max(bars[0], timeframe.index(start - 1) + 1)
         return self._filled(timeframe, smaller[-1], kept, _holes(timeframe, kept, wanted, (first, bars[1])))
 
-    def _span(self, frames: Sequence[Timeframe]) -> tuple[int, int]:
+    def span(self, timeframe: Timeframe) -> tuple[int, int]:
+        """Give times (ms UTC) between which all bars of this timeframe, or those it is built of, open."""
+        return self._within([one for one in self.timeframes if one == timeframe or timeframe.holds(one)])
+
+    def _within(self, frames: Sequence[Timeframe]) -> tuple[int, int]:
         """Give times between which all bars of these timeframes open."""
         spans = [source.span(frame) for source in self._sources for frame in frames]
         held = [(low, high) for low, high in spans if low < high]

@@ -163,6 +163,10 @@ class SqliteTables:
     def _aside(self) -> Path:
         return self.path.with_name(f"{self.path.name}.damaged")
 
+    def rebuild(self, why: str) -> None:
+        """Put a file that is damaged for this reason aside, and take over what can be read of it."""
+        self._salvage(why)
+
     def _salvage(self, why: str) -> None:
         """Rename a file that SQLite can not read, and take over what it still gives."""
         self._broken = why
@@ -350,6 +354,26 @@ class SqliteTables:
 def _text(told: bytes | None) -> str:
     """Read a text that may be damaged; its checksum says whether it is."""
     return "" if told is None else told.decode("utf-8", "replace")
+
+
+def fault(path: Path) -> str:
+    """Say what is wrong with a file of tables, nothing of which is changed; empty where nothing is.
+
+    A file that another process has is none of ours to look at: its own checks speak for it.
+    """
+    try:
+        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            found = [str(line) for (line,) in db.execute("PRAGMA integrity_check(5)")]
+        finally:
+            db.close()
+    except (apsw.BusyError, apsw.CantOpenError, apsw.ReadOnlyError):
+        return ""
+    except apsw.Error as exc:
+        return str(exc)
+    return "" if found == ["ok"] else "; ".join(" ".join(line.split()) for line in found)
 
 
 def _sum(*words: int | str) -> int:
