@@ -7,13 +7,13 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from klinehub import compiled
 from klinehub.app.compat import MIN_SCORE, KnownHub
-from klinehub.app.stored import HISTORY
+from klinehub.app.stored import HISTORY, HOT
 from klinehub.domain.clock import Clock
 from klinehub.errors import DefinitionError, StoreError, UnknownName
 from klinehub.feed.account import Account
@@ -98,10 +98,6 @@ def _opened(folder: Path, settings: HubSettings, origin: str) -> Stores:
     hot = HotStore(SqliteTables(market / HOT, origin=origin))
     keeps = settings.history and find_spec("pyarrow") is not None
     return Stores(hot, HistoryStore(market / HISTORY) if keeps else None, expires=not settings.history)
-
-
-# The hot store's file in the folder of a market.
-HOT: Final = "hot.sqlite3"
 
 
 class Hub(KnownHub):

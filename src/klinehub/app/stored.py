@@ -1,7 +1,9 @@
 """The history's front door: what is kept on disk, read from a notebook without a hub or an event loop."""
 
 import operator
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, overload
@@ -10,7 +12,8 @@ import numpy as np
 
 from klinehub.app.options import when
 from klinehub.domain.kline import KLINE, Exact, Klines
-from klinehub.domain.timeframe import DAY, Timeframe, timeframe
+from klinehub.domain.timeframe import DAY, Timeframe
+from klinehub.domain.timeframe import timeframe as timeframe_of
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.panel.history import History
 from klinehub.panel.memory import F64, I64
@@ -18,9 +21,12 @@ from klinehub.panel.recorded import fields_of, history_of, klines_of
 from klinehub.panel.roll import opens
 from klinehub.panel.view import PLANES
 from klinehub.store.history import HistoryStore
+from klinehub.store.hot import HotStore
 from klinehub.store.joining import FOREVER
 from klinehub.store.parquet import arrow
+from klinehub.store.resting import Resting
 from klinehub.store.sources import Source, Sources
+from klinehub.store.sqlite import SqliteTables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +35,9 @@ if TYPE_CHECKING:
 
 # A date, a time (UTC where no zone is said), either as ISO text, or ms UTC.
 Moment: TypeAlias = date | datetime | str | int
+# What lies in the folder of a market.
 HISTORY: Final = "history"
+HOT: Final = "hot.sqlite3"
 
 
 def open(path: str | Path, market: str | None = None) -> "Stored":
@@ -37,24 +45,47 @@ def open(path: str | Path, market: str | None = None) -> "Stored":
 
     Raises DefinitionError where nothing is kept there, or several markets and none was named.
     """
-    folder = Path(path).expanduser()
-    if _is_market(folder):
-        found = {folder.name: folder}
-    else:
-        each = sorted(folder.iterdir()) if folder.is_dir() else []
-        found = {one.name: one for one in each if _is_market(one)}
+    found = markets(Path(path).expanduser())
     if not found:
-        raise DefinitionError(f"{folder} keeps no klines: name the folder that a hub or a download wrote to.")
+        raise DefinitionError(f"{path} keeps no klines: name the folder that a hub or a download wrote to.")
     if market is None and len(found) > 1:
-        raise DefinitionError(f"{folder} keeps {', '.join(found)}: name one, market={next(iter(found))!r}.")
+        raise DefinitionError(f"{path} keeps {', '.join(found)}: name one, market={next(iter(found))!r}.")
     name = market or next(iter(found))
     if name not in found:
         raise UnknownName("market", name, found)
-    return Stored(name, [HistoryStore(found[name] / HISTORY)])
+    return opened(found[name])
+
+
+def markets(folder: Path) -> dict[str, Path]:
+    """Give the folders of the markets that a data folder keeps, or that this one is, by name."""
+    if _is_market(folder):
+        return {folder.absolute().name: folder}
+    each = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {one.name: one for one in each if _is_market(one)}
 
 
 def _is_market(folder: Path) -> bool:
-    return (folder / HISTORY).is_dir()
+    return (folder / HISTORY).is_dir() or (folder / HOT).is_file()
+
+
+def opened(folder: Path) -> "Stored":
+    """Open what is kept in the folder of a market."""
+    there = (folder / HOT).is_file()
+    hot = (lambda: looked_at(folder)) if there else None
+    return Stored(folder.absolute().name, [HistoryStore(folder / HISTORY)], hot)
+
+
+def looked_at(folder: Path) -> HotStore:
+    """Open a market's hot store to look at it; close its tables soon, no hub can start meanwhile.
+
+    Raises StoreError where a hub has it.
+    """
+    tables = SqliteTables(folder / HOT, origin=None)
+    try:
+        return HotStore(tables, aside=False)
+    except BaseException:
+        tables.close()
+        raise
 
 
 class Stored:
@@ -63,11 +94,31 @@ class Stored:
     `start` and `end` are dates, datetimes (UTC where they have no zone), ISO texts of either, or ms UTC. Bars
     that open from the start on and before the end are given; a date as the end means its whole day. Without
     them everything is given. A timeframe that is not kept is built of a smaller one that is.
+
+    The newest days are read where no hub is running that writes them; where one is, a warning says so once.
     """
 
-    def __init__(self, market: str, sources: Sequence[Source]) -> None:
+    def __init__(
+        self, market: str, sources: Sequence[Source], hot: Callable[[], HotStore] | None = None
+    ) -> None:
         self.market = market
-        self._sources = Sources(sources)
+        self._resting = Resting(sources, hot)
+        self._told = False
+
+    @property
+    def newest_missing(self) -> str:
+        """Why the newest days were not in the last reading, such as a hub that is writing them; or empty."""
+        return self._resting.missing
+
+    @contextmanager
+    def _reading(self) -> Iterator[Sources]:
+        """Open what is kept for one reading, and say once where that is not all."""
+        with self._resting.opened() as sources:
+            if self._resting.missing and not self._told:
+                self._told = True
+                told = f"The newest days of {self.market} are left out: {self._resting.missing}"
+                warnings.warn(told, stacklevel=4)
+            yield sources
 
     def __repr__(self) -> str:
         """Show the market and the timeframes that are kept."""
@@ -76,18 +127,25 @@ class Stored:
     @property
     def timeframes(self) -> tuple[str, ...]:
         """The timeframes that are kept, from the smallest."""
-        return tuple(frame.name for frame in self._sources.timeframes)
+        with self._reading() as sources:
+            return tuple(frame.name for frame in sources.timeframes)
+
+    def span(self, timeframe: str) -> tuple[int, int]:
+        """Give times (ms UTC) between which all bars open; they may lie closer, and are equal without any."""
+        with self._reading() as sources:
+            return sources.span(self._frame(timeframe, sources))
 
     def symbols(
         self, timeframe: str, start: Moment | None = None, end: Moment | None = None
     ) -> tuple[str, ...]:
         """The symbols that have bars of this timeframe, or of one that it is built of."""
-        return self._sources.symbols(self._frame(timeframe), *between(start, end))
+        with self._reading() as sources:
+            return sources.symbols(self._frame(timeframe, sources), *between(start, end))
 
-    def _frame(self, name: str) -> Timeframe:
-        frame, kept = timeframe(name), self._sources.timeframes
+    def _frame(self, name: str, sources: Sources) -> Timeframe:
+        frame, kept = timeframe_of(name), sources.timeframes
         if frame not in kept and not any(frame.holds(one) for one in kept):
-            there = ", ".join(self.timeframes) or "nothing"
+            there = ", ".join(one.name for one in kept) or "nothing"
             raise DefinitionError(
                 f"{self.market} keeps {there}, of which {name} bars can not be built: "
                 f"download {name} or a smaller timeframe."
@@ -107,14 +165,14 @@ class Stored:
         """
         if isinstance(symbols, str):
             raise DefinitionError(f"symbols is {symbols!r}: give a list, for example [{symbols!r}].")
-        frame = self._frame(timeframe)
-        found = self._sources.read(frame, symbols, *between(start, end))
-        missing = [symbol for symbol in symbols or () if symbol not in found]
-        if missing:
-            known = self._sources.symbols(frame)
-            for symbol in missing:
-                if symbol not in known:
-                    raise UnknownName("symbol", symbol, known)
+        with self._reading() as sources:
+            frame = self._frame(timeframe, sources)
+            found = sources.read(frame, symbols, *between(start, end))
+            missing = [symbol for symbol in symbols or () if symbol not in found]
+            known = sources.symbols(frame) if missing else ()
+        for symbol in missing:
+            if symbol not in known:
+                raise UnknownName("symbol", symbol, known)
         return found
 
     def panel(
@@ -126,14 +184,14 @@ class Stored:
     ) -> History:
         """Give a panel for `kh.compute`, from the first bar that any symbol has in this time to the last."""
         found = self.exact(timeframe, start, end, symbols)
-        return history_of(self._frame(timeframe), found, _rows(found, symbols))
+        return history_of(timeframe_of(timeframe), found, _rows(found, symbols))
 
     def klines(
         self, symbol: str, timeframe: str, start: Moment | None = None, end: Moment | None = None
     ) -> Klines:
         """Give one symbol's klines, oldest first."""
         found = self.exact(timeframe, start, end, [symbol])
-        return klines_of(found[symbol], self._frame(timeframe)) if symbol in found else Klines.empty(0)
+        return klines_of(found[symbol], timeframe_of(timeframe)) if symbol in found else Klines.empty(0)
 
     @overload
     def frame(
@@ -191,7 +249,7 @@ class Stored:
         """Give the symbols, the open times [bars] and the values [symbols, bars] of one field."""
         if field not in PLANES:
             raise UnknownName("field", field, PLANES)
-        found, frame = self.exact(name, start, end, symbols), self._frame(name)
+        found, frame = self.exact(name, start, end, symbols), timeframe_of(name)
         rows = _rows(found, symbols)
         first, values = fields_of(frame, found, rows, [field])
         return rows, opens(frame, np.arange(first, first + values.shape[2])), values[0]
@@ -224,7 +282,7 @@ class Stored:
         symbols: Sequence[str] | None = None,
     ) -> "pa.Table":
         """Give a pyarrow Table, a row for each kline, by symbol and time; times are timestamps in UTC."""
-        found, frame = self.exact(timeframe, start, end, symbols), self._frame(timeframe)
+        found, frame = self.exact(timeframe, start, end, symbols), timeframe_of(timeframe)
         rows = [symbol for symbol in _rows(found, symbols) if symbol in found]
         bars = np.concatenate([np.empty(0, KLINE), *(klines_of(found[symbol], frame) for symbol in rows)])
         table: pa.Table = _arrow_table(rows, [found[symbol].rows.size for symbol in rows], bars)

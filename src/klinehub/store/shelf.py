@@ -8,8 +8,9 @@ from klinehub.panel.panel import Panel
 from klinehub.panel.ring import Ring
 from klinehub.store.keeping import Absent, Keeping, Restored
 from klinehub.store.levels import Ask, Levels
+from klinehub.store.resting import both
 from klinehub.store.sealing import Sealing, Stores
-from klinehub.store.sources import Source, Sources
+from klinehub.store.sources import Sources
 
 
 class Shelf:
@@ -33,9 +34,9 @@ class Shelf:
         self.keeping = None if stores is None else Keeping(ring, stores.hot, absent=absent)
         self.sealing = None if stores is None else Sealing(stores, self._keeps)
         history = None if stores is None else stores.history
-        sources: list[Source] = [] if stores is None else [stores.hot]
-        sources += [] if history is None else [history]
-        self.levels = Levels(panel, Sources(sources), history, ask, monotonic=clock.monotonic)
+        kept = [] if history is None else [history]
+        sources = Sources([]) if stores is None else both(kept, stores.hot)
+        self.levels = Levels(panel, sources, history, ask, monotonic=clock.monotonic)
         self._ring = ring
         self._days = days
 
