@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
@@ -17,6 +17,9 @@ from klinehub.errors import KlinehubError
 VERSION: Final = "0.1.0"
 SPEED: Final = click.FloatRange(0, 10_000, min_open=True)
 PORT: Final = click.IntRange(0, 65_535)
+
+
+_T = TypeVar("_T")
 
 
 class _Stopped(KlinehubError):
@@ -202,7 +205,101 @@ def download(**given: object) -> None:
 
 @cli.group()
 def store() -> None:
-    """Look after what is kept on disk, or in PostgreSQL."""
+    """Look after what is kept on disk, or in PostgreSQL: check it, mend it, hand it on, make it smaller."""
+
+
+@store.command()
+@options.store_options
+def info(**given: object) -> None:
+    """Say what is kept: bars, ranges, gaps, bytes, and what is damaged."""
+    from klinehub.app.store import info as work
+
+    work(given)
+
+
+@store.command("verify")
+@click.option(
+    "--sample",
+    type=click.IntRange(1, 100_000),
+    default=50,
+    show_default=True,
+    help="How many stretches of at most 99 bars --rest compares.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Which ones.")
+@options.store_rest_options
+def verify_store(**given: object) -> None:
+    """Check every byte, the order of every bar, and that both stores agree; 1 when anything is wrong."""
+    from klinehub.app.store_check import verify as work
+
+    _end(work(given, _waited))
+
+
+@store.command()
+@options.store_rest_options
+def repair(**given: object) -> None:
+    """Set aside what is damaged, rebuild what can be read, and say what was done; nothing is deleted.
+
+    With --rest bars that lack are fetched, as far as the exchange still has them.
+    """
+    from klinehub.app.store_check import repair as work
+
+    _end(work(given, _waited))
+
+
+@store.command()
+@click.argument("dest", metavar="FOLDER|-")
+@click.option(
+    "--format",
+    type=click.Choice(["parquet", "csv", "arrow"]),
+    default="parquet",
+    show_default=True,
+    help="CSV has the twelve fields of the exchange's archive.",
+)
+@click.option("--timeframes", metavar="LIST", help="Which timeframes; all that are kept.")
+@click.option("--symbols", metavar="LIST", help="Just these symbols.")
+@click.option("--since", metavar="TIME", help="Bars from this time on, as 2024-01-01.")
+@click.option("--until", metavar="TIME", help="Bars before this time, or up to this day with it.")
+@options.store_options
+def export(**given: object) -> None:
+    """Write kept bars, to the last digit, as files into a folder, or one of them to stdout (-)."""
+    from klinehub.app.store_files import export as work
+
+    work(given)
+
+
+@store.command("import")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--replace", is_flag=True, help="Where a bar differs from what is kept, it counts.")
+@options.store_options
+def import_files(**given: object) -> None:
+    """Keep the bars of files or folders: exports, and the archive's CSV, gzip and zip files."""
+    from klinehub.app.store_files import bring as work
+
+    _end(work(given))
+
+
+@store.command()
+@click.option("--timeframes", metavar="LIST", help="Which timeframes; all that are kept.")
+@click.option("--month", metavar="YYYY-MM", help="Just this month.")
+@options.store_options
+def compact(**given: object) -> None:
+    """Make few files of the many of a month; hubs do it once a month is over."""
+    from klinehub.app.store import compact as work
+
+    work(given)
+
+
+@store.command()
+@click.option("--before", metavar="DATE", required=True, help="Bars before it, by whole months.")
+@click.option("--timeframes", metavar="LIST", required=True, help="Which timeframes.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@options.store_options
+def prune(**given: object) -> None:
+    """Delete old bars for good."""
+    from klinehub.app.store import prune as work
+
+    work(given)
 
 
 @store.command()
@@ -276,20 +373,29 @@ def bench(names: tuple[str, ...], *, n: int | None, show_list: bool, as_json: bo
 
 def _wait(work: Coroutine[Any, Any, int | None]) -> None:
     """Run a command's work to its end; Ctrl-C and SIGTERM let it leave cleanly."""
-    import uvloop
-
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            code = runner.run(_until_told(work))
+        code = _waited(work)
     except BrokenPipeError:
         # Whoever read our pipe has seen enough; click would make an error of it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
+    _end(code)
+
+
+def _waited(work: Coroutine[Any, Any, _T]) -> _T:
+    """Run work to its end and give what came of it."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_until_told(work))
+
+
+def _end(code: int | None) -> None:
     if code:
         sys.exit(code)
 
 
-async def _until_told(work: Coroutine[Any, Any, int | None]) -> int | None:
+async def _until_told(work: Coroutine[Any, Any, _T]) -> _T:
     """Await *work*; SIGTERM cancels it, and is then told as its own way to end."""
     told = False
     task = asyncio.ensure_future(work)

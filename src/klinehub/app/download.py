@@ -134,7 +134,7 @@ async def download(given: Mapping[str, Any]) -> int:
     config = options.settings(given)
     wanted = _wanted(given, config)
     arrow()
-    hub = _of_market(config, wanted.market, given["rest_url"])
+    hub = of_market(config, wanted.market, given["rest_url"])
     folder = data_folder(hub)
     simulated = is_loopback(endpoint(config.archive_url)[0])
     if folder is None or (simulated and hub.store == "auto"):
@@ -172,7 +172,7 @@ def _wanted(given: Mapping[str, Any], config: Config) -> _Wanted:
     )
 
 
-def _of_market(config: Config, market: str, rest_url: str | None) -> HubSettings:
+def of_market(config: Config, market: str, rest_url: str | None) -> HubSettings:
     """Give the settings by which a market is asked, whichever the configured hub follows."""
     if market == config.exchange:
         return config.hub

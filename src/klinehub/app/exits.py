@@ -52,7 +52,8 @@ def exit_table() -> str:
     lines = ["| code | meaning |", "|---|---|", "| 0 | done |"]
     lines.append(
         f"| {FAILED} | `verify` found bars that differ or could not be compared; `status` found no hub; "
-        "`doctor` found this machine's clock wrong; `download` could not get something that is there |"
+        "`doctor` found this machine's clock wrong; `download` could not get something that is there; "
+        "`store` found something wrong, left it, or could not import it |"
     )
     lines += [f"| {code} | {meaning} |" for _, code, meaning in CODES if code != FAILED]
     lines.append(f"| {INTERRUPTED} | stopped by Ctrl-C |")

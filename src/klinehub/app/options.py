@@ -97,11 +97,20 @@ _SCREEN: Final = (
     click.option("--screen", metavar="NAME", help="A preset in place of the score: momentum, breakout, …"),
     click.option("--file", metavar="FILE[:NAME]", help="A screen of your own, as mine.py:screen."),
 )
-_ARCHIVE: Final = (
+_STORE: Final = (
     click.option("--market", metavar="NAME", help="Which market; binance-usdm, or binance-spot."),
     click.option(
         "--data", metavar="FOLDER", help="Where klines are kept; this user's folder, or `store.path`."
     ),
+)
+_REST: Final = (
+    click.option("--rest", is_flag=True, help="Ask the exchange too, within the request budget."),
+    click.option("--rest-url", metavar="URL", help="Another REST address: a mirror, a simulator."),
+    *_PROXY,
+    *_TIMEOUT,
+)
+_ARCHIVE: Final = (
+    *_STORE,
     click.option(
         "--archive-url", metavar="URL", help="Another address of the archive: a mirror, a simulator."
     ),
@@ -130,6 +139,16 @@ def reach_options(command: Command) -> Command:
 def archive_options(command: Command) -> Command:
     """Add the options that say where the archive is and where its klines are kept."""
     return _add(command, _ARCHIVE + _COMMON)
+
+
+def store_options(command: Command) -> Command:
+    """Add the options that say where klines are kept."""
+    return _add(command, _STORE + _COMMON)
+
+
+def store_rest_options(command: Command) -> Command:
+    """Add the options that say where klines are kept, and how the exchange is asked of them."""
+    return _add(command, _STORE + _REST + _COMMON)
 
 
 def scan_options(command: Command) -> Command:

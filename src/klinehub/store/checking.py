@@ -1,6 +1,6 @@
 """Checking a whole history: every byte, the order of every bar, what disagrees, and where bars lack."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 
 class Damage(NamedTuple):
-    """A file that is not as it was written, and what is wrong with it."""
+    """A file that can not be read, what is wrong with it, and whether it is not as it was written."""
 
     path: Path
     why: str
+    changed: bool = True
 
 
 class Gap(NamedTuple):
@@ -50,51 +51,59 @@ class Report(NamedTuple):
         return not self.damaged and not self.conflicts
 
 
-class _Run(NamedTuple):
+class Run(NamedTuple):
     """Bars without a gap between them, by absolute index."""
 
     first: int
     last: int
 
 
-def verify(store: "HistoryStore") -> Report:
-    """Check all that *store* holds; nothing that is found ends the check."""
+def verify(store: "HistoryStore", on_segment: Callable[[Path], None] = lambda _: None) -> Report:
+    """Check all that *store* holds; nothing that is found ends the check. *on_segment* is told of each."""
     segments, bars = 0, 0
     damaged: list[Damage] = []
     conflicts: list[str] = []
-    gaps: list[Gap] = []
+    found_gaps: list[Gap] = []
     for frame in store.timeframes:
-        runs: dict[str, list[_Run]] = {}
+        held: dict[str, list[Run]] = {}
         for path in (path for month in store.months(frame) for path in store.paths(frame, month)):
+            on_segment(path)
             try:
-                pieces = [(symbol, list(_runs(frame, exact))) for symbol, exact in checked(path, frame)]
+                pieces = [(symbol, list(runs(frame, exact))) for symbol, exact in checked(path, frame)]
             except FileNotFoundError:
                 continue  # a compaction has just put another segment in its place
             except StoreError as exc:
-                damaged.append(Damage(path, exc.why if isinstance(exc, DamagedSegment) else str(exc)))
+                damaged.append(told_of(path, exc))
                 continue
             segments += 1
             for symbol, found in pieces:
-                runs.setdefault(symbol, []).extend(found)
-        for symbol in sorted(runs):
-            ordered = sorted(runs[symbol])
+                held.setdefault(symbol, []).extend(found)
+        for symbol in sorted(held):
+            ordered = sorted(held[symbol])
             conflicts += _conflicts(store, frame, symbol, ordered)
-            merged = list(_merged(ordered))
-            bars += sum(run.last - run.first + 1 for run in merged)
-            gaps += _gaps(frame, symbol, merged)
-    return Report(segments, bars, tuple(damaged), tuple(conflicts), tuple(gaps))
+            whole = list(merged(ordered))
+            bars += sum(run.last - run.first + 1 for run in whole)
+            found_gaps += gaps(frame, symbol, whole)
+    return Report(segments, bars, tuple(damaged), tuple(conflicts), tuple(found_gaps))
 
 
-def _runs(frame: Timeframe, exact: Exact) -> Iterator[_Run]:
+def told_of(path: Path, fault: StoreError) -> Damage:
+    """Say what is wrong with a segment."""
+    changed = isinstance(fault, DamagedSegment)
+    return Damage(path, fault.why if isinstance(fault, DamagedSegment) else str(fault), changed)
+
+
+def runs(frame: Timeframe, exact: Exact) -> Iterator[Run]:
+    """Part bars in the order of time into runs."""
     bars = indexes(frame, times_of(exact))
     for part in np.split(bars, np.flatnonzero(np.diff(bars) > 1) + 1):
-        yield _Run(int(part[0]), int(part[-1]))
+        yield Run(int(part[0]), int(part[-1]))
 
 
-def _conflicts(store: "HistoryStore", frame: Timeframe, symbol: str, runs: list[_Run]) -> Iterator[str]:
+def _conflicts(store: "HistoryStore", frame: Timeframe, symbol: str, ordered: list[Run]) -> Iterator[str]:
     """Read what is there twice, and give what disagrees."""
     upto = -1
-    for run in runs:
+    for run in ordered:
         if run.first <= upto:
             first, last = run.first, min(run.last, upto)
             try:
@@ -106,18 +115,19 @@ def _conflicts(store: "HistoryStore", frame: Timeframe, symbol: str, runs: list[
         upto = max(upto, run.last)
 
 
-def _merged(runs: list[_Run]) -> Iterator[_Run]:
-    """Join runs that touch or overlap."""
-    first, last = runs[0]
-    for run in runs:
+def merged(ordered: list[Run]) -> Iterator[Run]:
+    """Join runs, from the first, that touch or overlap."""
+    first, last = ordered[0]
+    for run in ordered:
         if run.first > last + 1:
-            yield _Run(first, last)
+            yield Run(first, last)
             first = run.first
         last = max(last, run.last)
-    yield _Run(first, last)
+    yield Run(first, last)
 
 
-def _gaps(frame: Timeframe, symbol: str, runs: list[_Run]) -> Iterator[Gap]:
-    for before, after in pairwise(runs):
+def gaps(frame: Timeframe, symbol: str, whole: list[Run]) -> Iterator[Gap]:
+    """Give what lacks between runs."""
+    for before, after in pairwise(whole):
         first, last = before.last + 1, after.first - 1
         yield Gap(frame.name, symbol, frame.open_time(first), frame.open_time(last), last - first + 1)

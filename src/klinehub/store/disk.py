@@ -6,7 +6,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -38,8 +38,13 @@ def growing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         hidden.replace(path)
         settle(path.parent)
-    except OSError as exc:
-        raise StoreError(f"{path} can not be written ({exc}): nothing that was there is lost.") from exc
+    except BaseException as exc:
+        with suppress(OSError):
+            hidden.unlink(missing_ok=True)
+        if isinstance(exc, OSError):
+            told = f"{path} can not be written ({exc}): nothing that was there is lost."
+            raise StoreError(told) from exc
+        raise
 
 
 def make(folder: Path) -> None:

@@ -10,6 +10,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 
 from klinehub.domain.kline import Exact
 from klinehub.domain.timeframe import TIMEFRAMES, Timeframe
-from klinehub.errors import DataError, DefinitionError
+from klinehub.errors import DataError, DefinitionError, StoreError
 from klinehub.store import disk, parquet
 from klinehub.store.checking import Report, verify
 from klinehub.store.joining import (
@@ -132,6 +133,20 @@ class HistoryStore:
 
     def _folder(self, timeframe: Timeframe) -> Path:
         return self.folder / ("1mo" if timeframe.monthly else timeframe.name)
+
+    @property
+    def unfinished(self) -> tuple[Path, ...]:
+        """The files that a writer did not finish; they are no harm."""
+        return tuple(sorted(path for folder in self.folder.glob("*/*/") for path in disk.unfinished(folder)))
+
+    def tidy(self) -> tuple[Path, ...]:
+        """Delete the files that a writer did not finish; gives which they were."""
+        if not self.folder.is_dir():
+            return ()
+        with disk.alone(self.folder):
+            gone = self.unfinished
+            disk.drop(gone)
+        return gone
 
     def paths(self, timeframe: Timeframe, month: str) -> list[Path]:
         """Give the files of a month's segments."""
@@ -261,6 +276,17 @@ class HistoryStore:
             disk.settle(self._folder(timeframe) / month)
         return tuple(made)
 
+    def drop(self, timeframe: Timeframe, month: str) -> tuple[Path, ...]:
+        """Delete a month's segments, for good; gives which they were. What was set aside stays."""
+        folder = self._folder(timeframe) / month
+        with disk.alone(self.folder):
+            gone = tuple(self.paths(timeframe, month))
+            disk.drop([*gone, *disk.unfinished(folder)])
+            with suppress(OSError):  # something else lies there
+                folder.rmdir()
+            disk.settle(folder.parent)
+        return gone
+
     def verify(self) -> Report:
         """Check every byte and bar; names what is damaged, in conflict or missing, and raises none of it."""
         return verify(self)
@@ -277,6 +303,22 @@ class HistoryStore:
     def damaged(self) -> tuple[Path, ...]:
         """The segments that were set aside."""
         return tuple(sorted(self.folder.glob(f"*/*/_*{_ASIDE}")))
+
+    def lost(self, aside: Path, known: Sequence[str]) -> Iterator[tuple[Timeframe, str, int, int]]:
+        """Say what a segment that was set aside held: timeframe, symbol, and times between which bars open.
+
+        Where its footer is damaged too, it may be any of the *known* symbols that its name allows, all month.
+        """
+        name = aside.name.removeprefix("_").removesuffix(_ASIDE)
+        frame, month = _FOLDERS[aside.parent.parent.name], aside.parent.name
+        try:
+            for piece in parquet.opened(aside, name).head.pieces:
+                yield frame, piece.symbol, piece.first, piece.last + 1
+        except StoreError:
+            told = named(Path(name))
+            symbols = {symbol for symbol in known if told.may_hold([symbol])} | {told.first, told.last}
+            for symbol in sorted(symbols):
+                yield frame, symbol, _opens(month), _opens(month, after=1)
 
 
 def _opens(month: str, after: int = 0) -> int:

@@ -143,7 +143,8 @@ def arrow() -> Any:  # noqa: ANN401 - a module
     return pa
 
 
-def _schema() -> Any:  # noqa: ANN401 - a pyarrow.Schema
+def schema() -> Any:  # noqa: ANN401 - a pyarrow.Schema
+    """Give the columns of a segment."""
     pa = arrow()
     fields = [("symbol", pa.dictionary(pa.int32(), pa.string())), ("open_time", pa.timestamp("ms", "UTC"))]
     fields += [(name, pa.int64()) for name in _NUMBERS[1:]]
@@ -171,12 +172,12 @@ def mantissas(symbol: str, exact: Exact) -> I64:
     prices = words.view(np.float64)[:, OPEN : CLOSE + 1].copy()
     with np.errstate(all="ignore"):
         words[:, OPEN : CLOSE + 1] = np.rint(prices * 10.0**exact.scale.price)
-    for row, column in np.argwhere(_bits(_priced(words, exact.scale)) != prices.view(np.int64)):
+    for row, column in np.argwhere(_bits(priced(words, exact.scale)) != prices.view(np.int64)):
         words[row, OPEN + column] = _mantissa(symbol, float(prices[row, column]), exact.scale.price)
     return words
 
 
-def _priced(words: I64, scale: Scale) -> I64:
+def priced(words: I64, scale: Scale) -> I64:
     """Give words with mantissas of prices as they are when read."""
     words = words.copy()
     _to_prices(words, words.view(np.float64), power_of_ten(scale.price))
@@ -212,18 +213,19 @@ def _groups(timeframe: Timeframe, runs: Sequence[tuple[str, Exact]]) -> Iterator
         yield group
 
 
-def _table(group: Sequence[tuple[str, Exact]], schema: Any) -> Any:  # noqa: ANN401 - of pyarrow
+def table_of(group: Sequence[tuple[str, Exact]], columns: Any) -> Any:  # noqa: ANN401 - of pyarrow
+    """Give bars as a pyarrow Table of these *columns*; raises DataError for what can not be kept exactly."""
     pa = arrow()
     sizes = [exact.rows.size for _, exact in group]
     words = np.concatenate([mantissas(symbol, exact) for symbol, exact in group])
     symbols = list(dict.fromkeys(symbol for symbol, _ in group))
     codes = np.repeat([symbols.index(symbol) for symbol, _ in group], sizes).astype(np.int32)
     scales = np.repeat(np.array([exact.scale for _, exact in group], np.int8), sizes, axis=0)
-    columns = [_column(codes, pa.int32()), *(_column(word, pa.int64()) for word in words.T[1:])]
-    columns.insert(1, _column(words[:, 0], schema.field("open_time").type))
-    columns += [_column(places, pa.int8()) for places in scales.T]
-    columns[0] = pa.DictionaryArray.from_arrays(columns[0], _texts(symbols))
-    return pa.table(columns, schema=schema)
+    values = [_column(codes, pa.int32()), *(_column(word, pa.int64()) for word in words.T[1:])]
+    values.insert(1, _column(words[:, 0], columns.field("open_time").type))
+    values += [_column(places, pa.int8()) for places in scales.T]
+    values[0] = pa.DictionaryArray.from_arrays(values[0], _texts(symbols))
+    return pa.table(values, schema=columns)
 
 
 def _column(values: npt.NDArray[np.integer], kind: Any) -> Any:  # noqa: ANN401 - of pyarrow
@@ -252,10 +254,10 @@ def encode(timeframe: Timeframe, runs: Sequence[tuple[str, Exact]], generation: 
     Raises DataError for a number that can not be kept exactly.
     """
     pa = arrow()
-    schema, sink, groups = _schema(), io.BytesIO(), []
+    columns, sink, groups = schema(), io.BytesIO(), []
     writer = pa.parquet.ParquetWriter(
         sink,
-        schema,
+        columns,
         compression="zstd",
         use_dictionary=["symbol", *_DECIMALS],
         column_encoding=dict.fromkeys(_NUMBERS, "DELTA_BINARY_PACKED"),
@@ -263,7 +265,7 @@ def encode(timeframe: Timeframe, runs: Sequence[tuple[str, Exact]], generation: 
     )
     for group in _groups(timeframe, runs):
         begin = sink.tell()
-        writer.write_table(_table(group, schema))
+        writer.write_table(table_of(group, columns))
         check = zlib.crc32(sink.getbuffer()[begin:])
         groups.append(Group(begin, sink.tell(), check, tuple(_piece(*one) for one in group)))
     head = Head(FORMAT, timeframe.name, generation, tuple(groups))
@@ -290,9 +292,12 @@ def _reading(path: Path) -> Iterator[io.BufferedReader]:
         raise StoreError(f"{path} can not be read ({exc}): look at the disk, or restore the file.") from exc
 
 
-def opened(path: Path) -> Segment:
-    """Read what a segment holds; raises DamagedSegment where its end is not as it was written."""
-    digest = named(path).digest
+def opened(path: Path, name: str | None = None) -> Segment:
+    """Read what a segment holds; raises DamagedSegment where its end is not as it was written.
+
+    *name* is the one that it was written under, where it is called otherwise now.
+    """
+    digest = named(path if name is None else path.with_name(name)).digest
     with _reading(path) as file:
         size = file.seek(0, io.SEEK_END)
         file.seek(max(size - _TAIL, 0))
@@ -323,13 +328,13 @@ def pieces(segment: Segment, groups: Sequence[int]) -> Iterator[tuple[str, Exact
     try:
         file = pa.parquet.ParquetFile(source, metadata=segment.footer)
         table = file.read_row_groups(list(groups), columns=list(_NUMBERS))
-        words = _words(table)
+        words = words_in(table)
     except (pa.ArrowException, OSError) as exc:
         raise DamagedSegment(segment.path, f"Parquet reads it not: {exc}") from exc
     yield from _pieces(segment, words, [piece for group in chosen for piece in group.pieces])
 
 
-def _words(table: Any) -> I64:  # noqa: ANN401 - of pyarrow
+def words_in(table: Any) -> I64:  # noqa: ANN401 - of pyarrow
     """Copy the columns of numbers into words [n, 10]."""
     words = np.empty((table.num_rows, ROW_WORDS), np.int64)
     for word, name in enumerate(_NUMBERS):
