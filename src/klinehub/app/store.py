@@ -8,7 +8,6 @@ from typing import Any, Final, NamedTuple
 
 import click
 import msgspec
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from klinehub.app import options, show
@@ -25,8 +24,8 @@ from klinehub.store.hot import OPENED, HotStore
 from klinehub.store.overview import Kept, of_history, of_hot
 from klinehub.store.sqlite import SqliteTables, fault
 
-_COLUMNS: Final = ("where", "timeframe", "bars", "symbols", "first", "last", "gaps", "MB", "bytes a bar")
-_LEFT: Final = frozenset({"where", "timeframe", "first", "last"})
+_COLUMNS: Final = ("store", "tf", "bars", "symbols", "first", "last", "gaps", "MB", "B/bar")
+_LEFT: Final = frozenset({"store", "tf", "first", "last"})
 
 
 class Place(NamedTuple):
@@ -163,7 +162,8 @@ def info(given: Mapping[str, Any]) -> None:
 def _hot(one: Place) -> Half | None:
     if not one.hot.is_file():
         return None
-    size = sum(path.stat().st_size for path in one.folder.glob(f"{HOT}*") if path.suffix != ".damaged")
+    parts = (one.hot, one.hot.with_name(f"{HOT}-wal"))
+    size = sum(path.stat().st_size for path in parts if path.is_file())
     try:
         with one.looking() as store:
             told = [_told(of_hot(store, frame)) for frame in store.timeframes]
@@ -225,7 +225,7 @@ def _told(kept: Kept) -> Told:
 def _table(one: Info, tz: str) -> Table:
     """Lay out what both stores have, a row for each timeframe."""
     zone = show.zone(tz)
-    table = Table(title=f"{one.market}  {one.folder}", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=f"{one.market}  {one.folder}", title_justify="left", box=None)
     for name in _COLUMNS:
         table.add_column(name, justify="left" if name in _LEFT else "right", no_wrap=True)
     for name, half in (("hot", one.hot), ("history", one.history)):

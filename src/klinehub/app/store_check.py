@@ -283,7 +283,7 @@ def _make_room(path: Path) -> None:
     number = 1
     while path.with_name(f"{path.name}.damaged-{number}").exists():
         number += 1
-    for end in ("", "-wal"):
+    for end in ("", "-wal", "-shm"):
         with suppress(FileNotFoundError):
             aside = path.with_name(f"{path.name}.damaged{end}")
             aside.rename(path.with_name(f"{path.name}.damaged-{number}{end}"))

@@ -33,7 +33,7 @@ from klinehub.panel.roll import indexes, opens
 from klinehub.store import disk, portable
 from klinehub.store.history import HistoryStore
 from klinehub.store.joining import times_of
-from klinehub.store.parquet import arrow
+from klinehub.store.parquet import arrow, writer_of
 
 KINDS: Final = {"parquet": ".parquet", "arrow": ".feather", "csv": ".csv"}
 STDOUT: Final = "-"
@@ -46,6 +46,8 @@ BATCH: Final = 1_000_000
 # Up to here multiplying a price as float64 finds the integer that was printed.
 _PRINTED: Final = 2**51
 _MONTHS: Final = TIMEFRAMES["1M"]
+# What a program does, and what a command line does.
+_IN_OTHER_WORDS: Final = ("write with replace=True", "import it with --replace")
 Bars = Sequence[tuple[str, Exact]]
 Put = Callable[[Bars], None]
 
@@ -194,13 +196,12 @@ def _writing(file: BinaryIO, kind: str, market: str, frame: Timeframe) -> Iterat
 
         yield put_csv
         return
-    pa = arrow()
     columns = portable.columns(market, frame)
     if kind == "arrow":
-        packed = pa.ipc.IpcWriteOptions(compression="zstd")
-        writer = pa.ipc.new_file(file, columns, options=packed)
+        ipc = arrow().ipc
+        writer = ipc.new_file(file, columns, options=ipc.IpcWriteOptions(compression="zstd"))
     else:
-        writer = pa.parquet.ParquetWriter(file, columns, compression="zstd")
+        writer = writer_of(file, columns)
     with writer:
         yield lambda group: writer.write_table(portable.table(group, columns))
 
@@ -371,7 +372,7 @@ class _Taking:
                     try:
                         self._write(frame, [run])
                     except DataError as exc:
-                        self.failed[str(run.path)] = str(exc)
+                        self.failed[str(run.path)] = str(exc).replace(*_IN_OTHER_WORDS)
 
     def _write(self, frame: Timeframe, runs: Sequence[_Run]) -> None:
         written = self._history.write(frame, {run.symbol: run.exact for run in runs}, replace=self._replace)
