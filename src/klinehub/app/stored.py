@@ -14,7 +14,7 @@ from klinehub.app.options import when
 from klinehub.domain.kline import KLINE, Exact, Klines
 from klinehub.domain.timeframe import DAY, Timeframe
 from klinehub.domain.timeframe import timeframe as timeframe_of
-from klinehub.errors import DefinitionError, UnknownName
+from klinehub.errors import DefinitionError, StoreError, UnknownName
 from klinehub.panel.history import History
 from klinehub.panel.memory import F64, I64
 from klinehub.panel.recorded import fields_of, history_of, klines_of
@@ -24,9 +24,11 @@ from klinehub.store.history import HistoryStore
 from klinehub.store.hot import HotStore
 from klinehub.store.joining import FOREVER
 from klinehub.store.parquet import arrow
+from klinehub.store.postgres import PostgresTables
+from klinehub.store.postgres_session import is_server
 from klinehub.store.resting import Resting
 from klinehub.store.sources import Source, Sources
-from klinehub.store.sqlite import SqliteTables
+from klinehub.store.sqlite import SqliteTables, fault
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,8 +45,11 @@ HOT: Final = "hot.sqlite3"
 def open(path: str | Path, market: str | None = None) -> "Stored":
     """Open what is kept at *path*: a data folder, of which *market* names one, or the folder of a market.
 
+    The `postgresql://` address of a store is taken too, with the *market*, also beside the hub that writes it.
     Raises DefinitionError where nothing is kept there, or several markets and none was named.
     """
+    if is_server(str(path)):
+        return _on_server(str(path), market)
     found = markets(Path(path).expanduser())
     if not found:
         raise DefinitionError(f"{path} keeps no klines: name the folder that a hub or a download wrote to.")
@@ -54,6 +59,18 @@ def open(path: str | Path, market: str | None = None) -> "Stored":
     if name not in found:
         raise UnknownName("market", name, found)
     return opened(found[name])
+
+
+def _on_server(url: str, market: str | None) -> "Stored":
+    """Open a market's store in a database; raises StoreError where that can not be."""
+    if market is None:
+        raise DefinitionError("Say which market that database keeps: market='binance-usdm'.")
+
+    def hot() -> HotStore:
+        return HotStore(PostgresTables(url, market=market, writing=False), aside=False)
+
+    hot().tables.close()
+    return Stored(market, [], hot)
 
 
 def markets(folder: Path) -> dict[str, Path]:
@@ -78,8 +95,11 @@ def opened(folder: Path) -> "Stored":
 def looked_at(folder: Path) -> HotStore:
     """Open a market's hot store to look at it; close its tables soon, no hub can start meanwhile.
 
-    Raises StoreError where a hub has it.
+    Raises StoreError where a hub has it, or it is damaged: then it is left as it is.
     """
+    broken = fault(folder / HOT, deep=False)
+    if broken:
+        raise StoreError(f"{folder / HOT} is damaged ({broken}): run `klinehub store repair`.")
     tables = SqliteTables(folder / HOT, origin=None)
     try:
         return HotStore(tables, aside=False)

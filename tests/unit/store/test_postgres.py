@@ -7,16 +7,23 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, Final
 
+import numpy as np
 import pytest
 from tests.postgres import OWNER, Server, free_port
+from tests.unit.store.series import plain, same
 
+import klinehub as kh
 from klinehub.app.library import system_store
-from klinehub.domain.kline import Scale
+from klinehub.domain.kline import CLOSED, Scale
+from klinehub.domain.timeframe import timeframe
 from klinehub.errors import DefinitionError, StoreError
 from klinehub.settings import HubSettings
 from klinehub.store import postgres_session
 from klinehub.store.base import Change
+from klinehub.store.hot import HotStore, Slice
+from klinehub.store.joining import words_of
 from klinehub.store.postgres import PostgresTables
+from klinehub.store.slices import Lines
 
 MARKET: Final = "binance-usdm"
 HOST: Final = "fapi.test"
@@ -369,3 +376,23 @@ def test_nothing_names_the_password(
 
     assert SECRET not in f"{made.where} {made!r} {caught.value!r} {caplog.text}"
     assert made.where == f"postgresql://guest@127.0.0.1:{postgres.port}/{name} ({SCHEMA})"
+
+
+def test_a_notebook_reads_beside_the_hub_that_writes(tables: PostgresTables, url: str) -> None:
+    store = HotStore(tables)
+    bars = plain(timeframe("1h"), 480_000, 3)
+    number = np.array([store.number("A", bars.scale)])
+    store.commit(
+        [
+            Slice(timeframe("1h"), 480_000 + at, Lines(number, np.array([CLOSED]), word[None]))
+            for at, word in enumerate(words_of(bars))
+        ]
+    )
+
+    stored = kh.open(url, MARKET)
+    assert same(stored.exact("1h")["A"], bars)
+    assert stored.newest_missing == ""
+    with pytest.raises(DefinitionError, match="market='binance-usdm'"):
+        kh.open(url)
+    with pytest.raises(StoreError):
+        kh.open(url, "binance-spot")

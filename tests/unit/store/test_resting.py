@@ -76,6 +76,15 @@ def test_a_hub_that_writes_them_is_told_of_once(folder: Path) -> None:
     assert stored.newest_missing == ""
 
 
+def test_a_damaged_file_is_left_to_its_repair(folder: Path) -> None:
+    (folder / HOT).write_bytes(b"what is this" * 1000)
+    stored = kh.open(folder)
+
+    with pytest.warns(UserWarning, match="run `klinehub store repair`"):
+        assert same(stored.exact("1h")["A"], part(ALL, 0, 72))
+    assert (folder / HOT).read_bytes() == b"what is this" * 1000
+
+
 def test_a_folder_with_only_a_hot_store_is_a_market(tmp_path: Path) -> None:
     store = hot_of(tmp_path / "binance-spot")
     commit(store, part(ALL, 0, 2))
