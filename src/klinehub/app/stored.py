@@ -14,7 +14,7 @@ from klinehub.app.options import when
 from klinehub.domain.kline import KLINE, Exact, Klines
 from klinehub.domain.timeframe import DAY, Timeframe
 from klinehub.domain.timeframe import timeframe as timeframe_of
-from klinehub.errors import DefinitionError, StoreError, UnknownName
+from klinehub.errors import DefinitionError, UnknownName
 from klinehub.panel.history import History
 from klinehub.panel.memory import F64, I64
 from klinehub.panel.recorded import fields_of, history_of, klines_of
@@ -28,7 +28,7 @@ from klinehub.store.postgres import PostgresTables
 from klinehub.store.postgres_session import is_server
 from klinehub.store.resting import Resting
 from klinehub.store.sources import Source, Sources
-from klinehub.store.sqlite import SqliteTables, fault
+from klinehub.store.sqlite import SqliteTables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ HOT: Final = "hot.sqlite3"
 def open(path: str | Path, market: str | None = None) -> "Stored":
     """Open what is kept at *path*: a data folder, of which *market* names one, or the folder of a market.
 
-    The `postgresql://` address of a store is taken too, with the *market*, also beside the hub that writes it.
+    The `postgresql://` address of a store is taken too, with the *market*, also beside a hub that writes it.
     Raises DefinitionError where nothing is kept there, or several markets and none was named.
     """
     if is_server(str(path)):
@@ -97,10 +97,7 @@ def looked_at(folder: Path) -> HotStore:
 
     Raises StoreError where a hub has it, or it is damaged: then it is left as it is.
     """
-    broken = fault(folder / HOT, deep=False)
-    if broken:
-        raise StoreError(f"{folder / HOT} is damaged ({broken}): run `klinehub store repair`.")
-    tables = SqliteTables(folder / HOT, origin=None)
+    tables = SqliteTables(folder / HOT, origin=None, mend=False)
     try:
         return HotStore(tables, aside=False)
     except BaseException:

@@ -70,7 +70,8 @@ class SqliteTables:
     Raises StoreError when another process has it, a newer klinehub wrote it, it holds another host's klines,
     or it can not be opened. A file that is damaged beyond reading is renamed, and what can be read of it is
     taken over. *vfs* names another file system of SQLite's, *replace* renames there; from *long_wal* pages on
-    `tidy` moves the WAL into the file. Who only reads may give no *origin*.
+    `tidy` moves the WAL into the file. Who only reads may give no *origin*, and where he does not *mend*, a
+    damaged file is left as it is and raises StoreError.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class SqliteTables:
         path: Path,
         *,
         origin: str | None,
+        mend: bool = True,
         vfs: str | None = None,
         replace: Callable[[Path, Path], object] = Path.replace,
         long_wal: int = LONG_WAL,
@@ -88,6 +90,7 @@ class SqliteTables:
         # Why the file that has the name has to give it up.
         self._broken = ""
         self._origin = origin
+        self._mends = mend
         self._vfs = vfs
         self._replace = replace
         self._long_wal = long_wal
@@ -169,6 +172,8 @@ class SqliteTables:
 
     def _salvage(self, why: str) -> None:
         """Rename a file that SQLite can not read, and take over what it still gives."""
+        if not self._mends:
+            raise StoreError(f"{self.path} is damaged ({why}): stop the hub and run `klinehub store repair`.")
         self._broken = why
         if hasattr(self, "_db"):
             self._db.close()
@@ -356,19 +361,17 @@ def _text(told: bytes | None) -> str:
     return "" if told is None else told.decode("utf-8", "replace")
 
 
-def fault(path: Path, *, deep: bool = True) -> str:
+def fault(path: Path) -> str:
     """Say what is wrong with a file of tables, nothing of which is changed; empty where nothing is.
 
-    *deep* looks at every page, otherwise at the first ones. A file that another process has is none of ours
-    to look at: its own checks speak for it.
+    A file that another process has is none of ours to look at: its own checks speak for it.
     """
-    query = "PRAGMA integrity_check(5)" if deep else "SELECT 'ok' FROM (SELECT COUNT(*) FROM sqlite_schema)"
     try:
         db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
         try:
             db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
-            found = [str(line) for (line,) in db.execute(query)]
+            found = [str(line) for (line,) in db.execute("PRAGMA integrity_check(5)")]
         finally:
             db.close()
     except (apsw.BusyError, apsw.CantOpenError, apsw.ReadOnlyError):
