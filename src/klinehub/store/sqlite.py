@@ -95,6 +95,7 @@ class SqliteTables:
         self._replace = replace
         self._long_wal = long_wal
         self._wal_pages = 0
+        self._is_closed = False
         self._lock = -1
         if vfs is None:
             self._lock = _locked(path)
@@ -314,6 +315,7 @@ class SqliteTables:
 
     def close(self) -> None:
         """Give the database back."""
+        self._is_closed = True
         if hasattr(self, "_db"):
             with suppress(apsw.Error):
                 self._db.close()
@@ -344,6 +346,8 @@ class SqliteTables:
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
         """Say what SQLite found in the store's own words."""
+        if self._is_closed:
+            raise StoreError(f"{self.where} is closed: open it again.")
         try:
             yield
         except _DAMAGED as exc:
