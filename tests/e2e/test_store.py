@@ -1,5 +1,6 @@
 """`klinehub store` on a folder that a hub wrote: looked at, damaged, mended, handed on and made smaller."""
 
+import gzip
 import json
 import os
 import shutil
@@ -237,6 +238,19 @@ def test_what_is_exported_is_imported_exactly(run: Run, data: Path, kept: Kept, 
     assert not list(Path("out").glob(".*"))
     for name in ("1m", "5m", "15m", "1h"):
         assert same(kh.open("two").exact(name), kh.open("data").exact(name))
+
+
+def test_recorded_minutes_leave_as_they_came_to_the_last_byte(
+    run: Run, realdata: Path, tmp_path: Path
+) -> None:
+    files = sorted((realdata / "ohlcv_1m_12field_csv").glob("*-2025-11.csv.gz"))
+    came = told(run("store", "import", *map(str, files), "--data", "data", "--json"))
+    run("store", "export", "out", "--format", "csv", "--data", "data")
+
+    assert (came["bars"], came["notes"]) == (2 * 43_200, [])
+    for file in files:
+        lines = gzip.decompress(file.read_bytes()).splitlines()
+        assert Path("out", file.stem).read_bytes().splitlines() == lines
 
 
 def test_a_part_is_exported_by_symbol_time_and_timeframe(run: Run, tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ def _table(one: Info, tz: str) -> Table:
         table.add_column(name, justify="left" if name in _LEFT else "right", no_wrap=True)
     for name, half in (("hot", one.hot), ("history", one.history)):
         for told in [] if half is None else half.timeframes:
-            times = (show.moment(time, zone, named=False)[:16] for time in (told.first, told.last))
+            times = (show.moment(time, zone, named=False)[:10] for time in (told.first, told.last))
             figures = (
                 f"{told.bars:,}",
                 str(told.symbols),
