@@ -124,12 +124,14 @@ def _looked(one: Place, stack: ExitStack, wrong: list[str], unchecked: list[str]
 
 def _check_hot(one: Place, hot: HotStore, wrong: list[str]) -> int:
     """Check every slice, and hold it against history; gives how many bars there are."""
-    bars = 0
-    for frame in hot.timeframes:
-        kept = of_hot(hot, frame)
-        bars += kept.bars
-        wrong += [f"slice {line}" for line in kept.damaged]
-        wrong += disagreements(hot, one.history, frame)
+    bars, frames = 0, hot.timeframes
+    with show.steps("compare") as progress:
+        for done, frame in enumerate(frames):
+            progress(Progress(done, len(frames), 0, frame.name))
+            kept = of_hot(hot, frame)
+            bars += kept.bars
+            wrong += [f"slice {line}" for line in kept.damaged]
+            wrong += disagreements(hot, one.history, frame)
     return bars
 
 
