@@ -176,13 +176,20 @@ def _month(time: int) -> str:
 def _groups(
     stored: Stored, frame: Timeframe, symbols: Sequence[str] | None, low: int, high: int
 ) -> Iterator[Bars]:
-    """Read the bars of a month, of some symbols at a time."""
+    """Read the bars of a month, of some symbols at a time: of more where the first turn out to have few.
+
+    The hot store is read whole for each of these, since a slice holds all symbols.
+    """
     names = stored.symbols(frame.name, low, high) if symbols is None else tuple(symbols)
     size = max(1, BATCH // max(1, frame.index(high - 1) - frame.index(low) + 1))
-    for at in range(0, len(names), size):
+    at = 0
+    while at < len(names):
         found = stored.exact(frame.name, low, high, names[at : at + size])
+        at += size
         if found:
             yield sorted(found.items())
+            most = max(exact.rows.size for exact in found.values())
+            size = max(1, min(4 * size, BATCH // most))
 
 
 @contextmanager
