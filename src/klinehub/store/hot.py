@@ -13,6 +13,7 @@ from threading import RLock
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from klinehub.domain.kline import ROW, ROW_WORDS, Exact, Scale
 from klinehub.domain.timeframe import DAY, TIMEFRAMES, Timeframe
@@ -194,24 +195,32 @@ class HotStore:
     ) -> dict[str, Exact]:
         """Give the closed bars that open in [start, end) ms UTC by symbol, oldest first; None means all."""
         first, last = timeframe.index(start - 1) + 1, timeframe.index(end - 1)
-        numbers, words = self._collected(timeframe, first, last)
+        asked = None if symbols is None else frozenset(symbols)
+        wanted = np.array(
+            [one is not None and (asked is None or one.symbol in asked) for one in self.entries], bool
+        )
+        numbers, words = self._collected(timeframe, first, last, wanted)
         order = np.argsort(numbers, kind="stable")
         numbers, words = numbers[order], words[order]
-        wanted = None if symbols is None else frozenset(symbols)
         found: dict[str, list[Part]] = {}
         for at, upto in pairwise(np.flatnonzero(np.diff(numbers, prepend=-1, append=-1)).tolist()):
             entry = self.entries[int(numbers[at])]
-            if entry is not None and (wanted is None or entry.symbol in wanted):
+            if entry is not None:
                 rows = np.ascontiguousarray(words[at:upto]).view(ROW).reshape(-1)
                 found.setdefault(entry.symbol, []).append(Part(0, Exact(rows, entry.scale)))
         return {symbol: joined(resolved(symbol, timeframe, parts)) for symbol, parts in found.items()}
 
-    def _collected(self, timeframe: Timeframe, first: int, last: int) -> tuple[I64, I64]:
-        """Give the numbers [n] and words [n, 10] of all bars of a range, in the order of time."""
-        kept = [lines for _, lines in self.slices(timeframe, first, last)]
-        bars = [lines.states != ABSENT for lines in kept]
-        numbers = [lines.numbers[there] for lines, there in zip(kept, bars, strict=True)]
-        words = [lines.words[there] for lines, there in zip(kept, bars, strict=True)]
+    def _collected(
+        self, timeframe: Timeframe, first: int, last: int, wanted: npt.NDArray[np.bool_]
+    ) -> tuple[I64, I64]:
+        """Give the numbers [n] and words [n, 10] of a range's bars in the order of time, those *wanted*."""
+        numbers, words = [], []
+        for _, lines in self.slices(timeframe, first, last):
+            # A number that is as new as this reading was not asked for.
+            there = (lines.states != ABSENT) & (lines.numbers < wanted.size)
+            there[there] = wanted[lines.numbers[there]]
+            numbers.append(lines.numbers[there])
+            words.append(lines.words[there])
         return np.concatenate([_NO_NUMBERS, *numbers]), np.concatenate([_NO_WORDS, *words])
 
     def range(self, timeframe: Timeframe) -> Range:

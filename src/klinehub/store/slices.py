@@ -225,7 +225,8 @@ def decode(timeframe: int, bar: int, opened: int, data: bytes, decimals: I64) ->
     body = data[HEAD.size :]
     if mark != MARK or version != VERSION or told != _sum(timeframe, bar, body):
         raise StoreError("A slice does not add up: its checksum is another one.")
-    most = len(body) // 2
+    # No more than are told of: room for as many lines as bytes could hold takes longer than reading them.
+    most = min(len(body) // 2, max(0, int(_number(np.frombuffer(body, np.uint8), 0)[1])))
     numbers, states = np.empty(most, np.int64), np.empty(most, np.int64)
     words = np.zeros((most, ROW_WORDS), np.int64)
     count = int(
