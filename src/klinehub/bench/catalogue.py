@@ -28,6 +28,7 @@ MEANINGS: Final = {
     "kill": "acknowledged bars that are lost or torn after the writer of a store was killed N times",
     "flip": "flips of one bit, of N, after which a store serves what is not true",
     "power": "losses of power, of N at the writes of 1,000 commits, that lose or tear one or close a store",
+    "store": "ms to keep a bar of 550 symbols on disk; restoring, restarting, reading a year, beside it",
 }
 # Those of which it can be said how often they try something.
 COUNTED: Final = ("kill", "flip", "power")

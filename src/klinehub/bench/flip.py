@@ -26,7 +26,7 @@ from klinehub.store.slices import ABSENT, Lines
 from klinehub.store.sqlite import SqliteTables
 
 FLIPS: Final = 1_000
-SYMBOLS: Final = 30
+SYMBOLS: Final = 12
 MINUTES: Final = 240
 # What a store says, as lines of text or bytes: a name for each thing, and its value.
 Facts = dict[str, object]

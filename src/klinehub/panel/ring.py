@@ -208,6 +208,9 @@ class Ring:
         factors = [10 ** (new - int(old)) for new, old in zip(wider, memory.decimals[row], strict=True)]
         if wider.price > MOST_DECIMALS:
             raise DataError(f"{self.symbols[row]}: a price with {wider.price} decimals is none.")
+        if memory.newest[:, row].max() < 0 and max(wider) <= MOST_DECIMALS:
+            memory.decimals[row] = wider  # a row without bars has nothing to multiply
+            return
         kept = (memory.cells[:, row], memory.parts[:, row])
         for cells in kept:
             for word, part in _VOLUME_SCALE:

@@ -23,6 +23,7 @@ from klinehub.bench import (
     power,
     read,
     scan,
+    store,
     storm,
     three_ways,
     warmup,
@@ -52,6 +53,7 @@ TINY: dict[str, Callable[[], Measurement]] = {
     "kill": lambda: kill.measure(1, n=2, symbols=4),
     "flip": lambda: flip.measure(1, n=20, symbols=2),
     "power": lambda: power.measure(1, n=30, commits=40),
+    "store": lambda: store.measure(1, symbols=4, appends=5, depths=(30,), days=2),
 }
 
 
@@ -165,6 +167,18 @@ def test_live_and_history_are_held_together_and_planted_leaks_are_caught(
     assert (detail["bit_mismatches"], detail["lookahead_leaks"]) == (0, 0)
     assert detail["planted_leaks_caught"] == len(detail["planted_leaks"]) == 3
     assert detail["talib_max_rel"] <= 1e-9
+
+
+def test_a_store_is_measured_from_an_append_to_a_restart(measured: dict[str, Measurement]) -> None:
+    detail = measured["store"].detail
+    assert detail["append_ms"]["p99"] >= detail["append_ms"]["p50"] > 0
+    assert detail["restart"]["restored"] >= 4 * 4 * 29
+    assert detail["restart_to_fresh_s"] > detail["restart_to_serving_s"] > 0
+    assert detail["cold_start"]["restored"] == 0
+    assert detail["restart"]["requests"] < detail["cold_start"]["requests"]
+    for name in ("fsync_floor_ms", "restore_s", "scan_symbol_year_s", "scan_market_day_s"):
+        assert detail[name] > 0
+    assert "not measured" in detail["postgres"]
 
 
 @pytest.mark.slow
