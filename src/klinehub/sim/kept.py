@@ -119,6 +119,7 @@ class Kept:
             return
         self.restored += keeping.restored.bars
         ring, store, now = hub.ring, keeping.store, hub.now()
+        lacking: list[str] = []
         for t, frame in enumerate(ring.timeframes):
             last = frame.index(now) - 1
             for bar, lines in store.slices(frame, last - hub.settings.bars, last):
@@ -128,7 +129,9 @@ class Kept:
                     entry = store.entries[number]
                     row = None if entry is None else ring.rows.get(entry.symbol)
                     if state > ABSENT and row is not None and not ring.is_closed(t, row, bar):
-                        self._note("S2", f"{frame.name} {bar} of {ring.symbols[row]} was not restored", now)
+                        lacking.append(f"{frame.name} {bar} of {ring.symbols[row]}")
+        if lacking:
+            self._note("S2", f"{len(lacking)} bars were not restored, the first is {lacking[0]}", now)
 
     def look(self, hub: "Hub", now: int) -> list[Divergence]:
         """Give what is wrong with what the hub says of its store."""
