@@ -199,7 +199,7 @@ def _row(line: Any, *, agreed: bool) -> Row | None:
 def _counted(value: Any) -> int | None:
     """Read an integer as answers are read: one with an exponent or a point is a float64, 1e-400 is 0."""
     exact = _integer(value)
-    if exact is not None or exactly(value) is None:
+    if exact is not None or not isinstance(value, str) or exactly(value) is None:
         return exact
     near = float(value)
     return int(near) if near.is_integer() else None

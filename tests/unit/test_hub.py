@@ -28,6 +28,7 @@ def laid_out() -> Hub:
     hub = a_hub()
     hub.symbols = ("BTCUSDT",)
     hub._lay_out()
+    hub._restore()
     return hub
 
 
