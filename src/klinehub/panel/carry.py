@@ -14,6 +14,9 @@ from klinehub.panel.memory import (
 )
 from klinehub.panel.merge import advance
 
+# The largest mantissa.
+MOST = 2**63 - 1
+
 
 @kernel
 def take_bar(mem: Memory, t: int, index: int, count: int, rows: I64, states: I64, words: I64) -> int:
@@ -32,13 +35,18 @@ def put_bar(mem: Memory, t: int, index: int, rows: I64, states: I64, words: I64,
     """Write closed bars of index *index* where none are; bars of a row come in the order of time.
 
     `rows[i]` is -1 for a line to leave out; *factors* [i, 2] bring its base and quote volumes to the row's
-    decimals. Gives how many were written.
+    decimals. A bar that does not fit 64 bits then is left out, too. Gives how many were written.
     """
     bars, written = mem.state.shape[2], 0
     slot = index % bars
     for i in range(rows.size):
         row = rows[i]
         if row < 0 or states[i] < CLOSED or index <= mem.newest[t, row] - bars:
+            continue
+        # Takers take at most all, but what is kept need not make sense.
+        most_base = max(words[i, VOLUME], words[i, TAKER_BASE])
+        most_quote = max(words[i, QUOTE], words[i, TAKER_QUOTE])
+        if most_base > MOST // factors[i, 0] or most_quote > MOST // factors[i, 1]:
             continue
         if index > mem.newest[t, row]:
             advance(mem, t, row, index)
