@@ -43,6 +43,7 @@ class DiskTrouble:
         self._restart = restart
         self._refusals: dict[int, Refusal] = {}
         self._number = 0
+        self._blanked = 0
         kept.disk.trouble = self._ask
 
     @property
@@ -141,12 +142,15 @@ class DiskTrouble:
     def outdate(self, _: Fault) -> Cure:
         """Let a newer klinehub have written the store, for a while."""
         told: list[bytes] = []
+        blanked = self._blanked
 
         def newer() -> None:
-            told.append(self._version(_NEWER))
+            # A log that was not moved into the file tells the version again, and an older one.
+            told.append(b"" if self._has_log() else self._version(_NEWER))
 
         def older() -> None:
-            if told[0] and self._version(told[0]) != _NEWER:
+            found = self._version(told[0]) if told[0] else _NEWER
+            if found != _NEWER and self._blanked == blanked:
                 detail = "a store of a newer klinehub was written"
                 self._kept.found.append(Divergence("S5", "", "", 0, detail, self._clock.now()))
 
@@ -174,7 +178,12 @@ class DiskTrouble:
 
         return over
 
+    def _has_log(self) -> bool:
+        log, disk = f"{PATH}-wal", self._kept.disk
+        return log in disk.names and bool(disk.content(log))
+
     def _blank(self, steps: int, struck: asyncio.Event) -> None:
+        self._blanked += 1
         self._kept.blank()
         self._change_for(Disk())
         self._arm(steps, struck)

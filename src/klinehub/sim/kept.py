@@ -74,6 +74,8 @@ class Kept:
 
     def open(self) -> Stores:
         """Open the store as a hub does, and hold what is in it against what has to be."""
+        # What waited to be written went with the hub before.
+        self._pending_since = 0
         tables = _Told(self)
         try:
             self._compare(dict(tables.scan(0, _LAST)))

@@ -107,9 +107,10 @@ class SqliteTables:
 
     def _open(self) -> None:
         try:
-            self._db = self._connected()
-        except _DAMAGED as exc:
-            self._salvage(str(exc))
+            try:
+                self._db = self._connected()
+            except _DAMAGED as exc:
+                self._salvage(str(exc))
         except apsw.Error as exc:
             raise _refused(self.path, exc) from exc
 
