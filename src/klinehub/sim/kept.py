@@ -67,6 +67,7 @@ class Kept:
         self.acknowledged = self.restored = 0
         self.failing = self.damaged = self.troubled = False
         self.well_since = 0
+        self._rotten = False
         self._there: Slices = {}
         self._tries: list[Slices] = []
         self._said_durable = 0
@@ -92,6 +93,8 @@ class Kept:
             more = [key for key in found if key not in self._there]
             detail = f"{len(lost)} acknowledged slices are not there as they were, {len(more)} are new"
             self._note("S2", detail, 0)
+        # A flipped key of SQLite's own tree hides rows behind it: they lack, and are asked for at each start.
+        self._rotten = self._rotten or self.damaged
         self._there, self._tries, self.damaged = found, [], False
 
     def _note(self, kind: str, detail: str, now: int) -> None:
@@ -159,7 +162,7 @@ class Kept:
     def complete(self, hub: "Hub", now: int) -> list[Divergence]:
         """Give the series of which the hub holds bars that are not on disk, or are others there."""
         keeping = hub.shelf.keeping
-        if keeping is None or self.troubled or now - self.well_since < KEPT_WITHIN:
+        if keeping is None or self.troubled or self._rotten or now - self.well_since < KEPT_WITHIN:
             return []
         found = []
         for frame in hub.timeframes:

@@ -118,6 +118,15 @@ class HotStore:
         self._new.append(entry)
         return entry.number
 
+    @property
+    def salvages(self) -> int:
+        """How often a damaged store was replaced by what could be saved of it."""
+        return getattr(self.tables, "salvages", 0)
+
+    def renew(self) -> None:
+        """Write the whole index of symbols again with the next commit."""
+        self._new = [one for one in self.entries if one is not None]
+
     def commit(
         self, slices: Sequence[Slice], *, firsts: Sequence[First] = (), records: Sequence[str] = ()
     ) -> None:

@@ -33,6 +33,8 @@ MOST_SLICES: Final = 64
 EVERY: Final = 5.0
 # Real seconds after which a commit that goes on counts as one that fails.
 PATIENCE: Final = 10.0
+# Equals no count of writes and no bar.
+_NEVER: Final = -2
 # Records of corrections that wait for a commit; of more the oldest are dropped.
 MOST_RECORDS: Final = 1_024
 
@@ -78,6 +80,7 @@ class Keeping:
         self._numbers = np.empty(0, np.int64)
         self._due = asyncio.Event()
         self._busy = threading.Lock()
+        self._salvages = store.salvages
 
     def restore(self, now: int) -> Restored:
         """Put the bars that had ended by exchange time *now* into the ring, in the rows that it has."""
@@ -140,6 +143,7 @@ class Keeping:
     async def flush(self) -> None:
         """Keep all that is not kept yet; on disk when this returns, unless `durable` is False then."""
         while True:
+            self._look_after_salvage()
             seen = self._ring.memory.writes.copy()
             slots, slices = self._taken()
             firsts, records = self._new_firsts(), list(self._records)
@@ -153,6 +157,14 @@ class Keeping:
             for t, slot in slots:
                 self._saved[t, slot] = seen[t, slot]
             self._settle(slices, firsts, records)
+
+    def _look_after_salvage(self) -> None:
+        """Keep everything anew once a damaged store was replaced by what could be saved of it."""
+        if self.store.salvages != self._salvages:
+            self._salvages = self.store.salvages
+            self._saved[:] = _NEVER
+            self._firsts[:] = _NEVER
+            self.store.renew()
 
     async def _committed(self, slices: list[Slice], firsts: list[First], records: list[str]) -> None:
         """Commit beside the loop; a disk that does not answer is told before it does."""
@@ -248,7 +260,7 @@ class Keeping:
         return [
             First(ring.timeframes[t].milliseconds, ring.symbols[row], int(first[t, row]))
             for t, row in changed
-            if row < len(ring.symbols)
+            if row < len(ring.symbols) and first[t, row] >= 0
         ]
 
     def stats(self) -> dict[str, int | str]:

@@ -87,6 +87,7 @@ class SqliteTables:
         self.path = path
         self.where = str(path)
         self.salvaged = ""
+        self.salvages = 0
         # Why the file that has the name has to give it up.
         self._broken = ""
         self._origin = origin
@@ -188,6 +189,7 @@ class SqliteTables:
                 )
         self._broken = ""
         self._db = self._connected()
+        self.salvages += 1
         self.salvaged = f"{self.path} was damaged ({why}): it is kept as {self._aside.name}."
 
     def _take_over(self, db: apsw.Connection) -> None:
