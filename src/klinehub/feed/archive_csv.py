@@ -12,6 +12,7 @@ from klinehub.feed.body import FIELDS, KIND_FIELDS, consistent, is_bar
 from klinehub.panel.memory import (
     F64,
     I64,
+    MANTISSA_MAX,
     OPEN_TIME,
     QUOTE,
     TAKER_BASE,
@@ -26,7 +27,6 @@ from klinehub.panel.memory import (
 
 _NEWLINE, _RETURN, _COMMA, _DOT, _ZERO, _NINE = 10, 13, 44, 46, 48, 57
 _OPENED, _CLOSED, _COUNT = 0, 6, 8
-_LARGEST: Final = 2**63 - 1
 # What a number is that is none, and one with more digits than fit.
 _JUNK, _LARGE = -1, -2
 # Spot archives count microseconds from 2025 on; no millisecond time has this many digits.
@@ -70,7 +70,7 @@ def _number(text: U8, start: int, end: int) -> tuple[int, int]:
             decimals = 0
         elif _ZERO <= c <= _NINE:
             digit = int(c) - _ZERO
-            if value > (_LARGEST - digit) // 10 or decimals == _MOST_DECIMALS:
+            if value > (MANTISSA_MAX - digit) // 10 or decimals == _MOST_DECIMALS:
                 return _LARGE, 0
             value = value * 10 + digit
             decimals += 1 if decimals >= 0 else 0
@@ -150,7 +150,7 @@ def _convert(mantissas: I64, decimals: I64, scale: I64, words: I64, floats: F64)
         for word, field, kind in ((VOLUME, 5, 1), (QUOTE, 7, 2), (TAKER_BASE, 9, 1), (TAKER_QUOTE, 10, 2)):
             value = mantissas[i, field]
             power = power_of_ten(scale[kind] - decimals[i, field]) if value > 0 else 1
-            if value > _LARGEST // power:
+            if value > MANTISSA_MAX // power:
                 return i
             words[i, word] = value * power
     return -1

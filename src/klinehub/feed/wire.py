@@ -20,6 +20,7 @@ from klinehub.panel.memory import (
     HIGH,
     I64,
     LOW,
+    MANTISSA_MAX,
     OPEN,
     OPEN_TIME,
     QUOTE,
@@ -45,7 +46,6 @@ UNLISTED: Final = 256  # a symbol or timeframe that is not listened to
 # An event is 17 words: a bar's ten, then these.
 ROW_AT, TIMEFRAME_AT, CLOSED_AT, EVENT_AT, PRICE_DECIMALS, BASE_DECIMALS, QUOTE_DECIMALS = range(10, 17)
 EVENT_WORDS: Final = 17
-MOST_MANTISSA: Final = 2**63 - 1
 REPORT_WORDS: Final = 5  # flags, frame, row, timeframe, open time
 
 _SPACE, _QUOTE, _COMMA, _COLON, _BACKSLASH, _OPEN, _CLOSE = 32, 34, 44, 58, 92, 123, 125
@@ -282,7 +282,7 @@ def fit(mem: Memory, event: I64, event_f: F64) -> int:
         for _ in range(known[kind] - event[BASE_DECIMALS + kind - 1]):
             if event[word] == 0:
                 break
-            if event[word] > MOST_MANTISSA // 10:
+            if event[word] > MANTISSA_MAX // 10:
                 return WIDER
             event[word] *= 10
     high, low = event_f[HIGH], event_f[LOW]

@@ -3,6 +3,7 @@
 from klinehub.domain.kline import CLOSED, ROW_WORDS
 from klinehub.panel.memory import (
     I64,
+    MANTISSA_MAX,
     QUOTE,
     TAKER_BASE,
     TAKER_QUOTE,
@@ -13,9 +14,6 @@ from klinehub.panel.memory import (
     kernel,
 )
 from klinehub.panel.merge import advance
-
-# The largest mantissa.
-MOST = 2**63 - 1
 
 
 @kernel
@@ -46,7 +44,7 @@ def put_bar(mem: Memory, t: int, index: int, rows: I64, states: I64, words: I64,
         # Takers take at most all, but what is kept need not make sense.
         most_base = max(words[i, VOLUME], words[i, TAKER_BASE])
         most_quote = max(words[i, QUOTE], words[i, TAKER_QUOTE])
-        if most_base > MOST // factors[i, 0] or most_quote > MOST // factors[i, 1]:
+        if most_base > MANTISSA_MAX // factors[i, 0] or most_quote > MANTISSA_MAX // factors[i, 1]:
             continue
         if index > mem.newest[t, row]:
             advance(mem, t, row, index)

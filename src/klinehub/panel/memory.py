@@ -27,6 +27,9 @@ kernel = cast("Callable[[F], F]", njit(cache=True, nogil=True, _nrt=False))  # t
 # Words of a bar, in the order of dtype ROW.
 OPEN_TIME, OPEN, HIGH, LOW, CLOSE, VOLUME, QUOTE, TRADES, TAKER_BASE, TAKER_QUOTE = range(ROW_WORDS)
 MONTH: Final = 31 * DAY
+# The largest mantissa, and which part of a scale each mantissa has.
+MANTISSA_MAX: Final = 2**63 - 1
+SCALE_OF: Final = ((VOLUME, 1), (QUOTE, 2), (TAKER_BASE, 1), (TAKER_QUOTE, 2))
 # Integers up to this are float64 without loss.
 EXACT: Final = 2**53
 # Columns of `grid`, one line per timeframe.

@@ -12,12 +12,10 @@ from klinehub.errors import DataError
 from klinehub.panel.beside import Beside
 from klinehub.panel.memory import (
     I64,
+    MANTISSA_MAX,
     PARENT,
-    QUOTE,
-    TAKER_BASE,
-    TAKER_QUOTE,
+    SCALE_OF,
     U8,
-    VOLUME,
     Memory,
     carve,
     size,
@@ -27,11 +25,8 @@ from klinehub.panel.panel import Panel
 from klinehub.panel.read import mark_closed
 from klinehub.panel.resample import lift, rebuild, show_forming
 
-MANTISSA_MAX = 2**63 - 1
 # 10**18 is the largest power of ten that a mantissa can be of.
 MOST_DECIMALS = 18
-# Which scale each mantissa has.
-_VOLUME_SCALE = ((VOLUME, 1), (QUOTE, 2), (TAKER_BASE, 1), (TAKER_QUOTE, 2))
 
 
 class Change(NamedTuple):
@@ -213,11 +208,11 @@ class Ring:
             return
         kept = (memory.cells[:, row], memory.parts[:, row])
         for cells in kept:
-            for word, part in _VOLUME_SCALE:
+            for word, part in SCALE_OF:
                 if wider[part] > MOST_DECIMALS or int(cells[..., word].max()) > MANTISSA_MAX // factors[part]:
                     raise self._too_wide(row, wider[part])
         for cells in kept:
-            for word, part in _VOLUME_SCALE:
+            for word, part in SCALE_OF:
                 cells[..., word] *= factors[part]
         memory.decimals[row] = wider
 
@@ -234,7 +229,7 @@ class Ring:
             self.rescale(row, exact.scale)
             have = self.scale(row)
         words = words.copy()
-        for word, part in _VOLUME_SCALE:
+        for word, part in SCALE_OF:
             factor = 10 ** (have[part] - exact.scale[part])
             if words.size and int(words[:, word].max()) > MANTISSA_MAX // factor:
                 raise self._too_wide(row, have[part])

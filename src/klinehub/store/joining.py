@@ -17,15 +17,12 @@ import numpy.typing as npt
 from klinehub.domain.kline import ROW, ROW_WORDS, Exact, Scale
 from klinehub.domain.timeframe import Timeframe
 from klinehub.errors import DataError
-from klinehub.panel.memory import I64, OPEN_TIME, QUOTE, TAKER_BASE, TAKER_QUOTE, VOLUME
+from klinehub.panel.memory import I64, MANTISSA_MAX, OPEN_TIME, SCALE_OF
 from klinehub.panel.roll import indexes, opens
 
 # No bar opens at or after this (2100-01-01), where nothing else is said.
 FOREVER: Final = 4_102_444_800_000
-# Which part of a scale each mantissa has.
-SCALE_OF: Final = ((VOLUME, 1), (QUOTE, 2), (TAKER_BASE, 1), (TAKER_QUOTE, 2))
 _NAMES: Final = tuple(ROW.names or ())
-_MOST: Final = 2**63 - 1
 
 
 class Part(NamedTuple):
@@ -71,7 +68,7 @@ def widened(exact: Exact, scale: Scale) -> I64:
     words = words.copy()
     for word, which in SCALE_OF:
         factor = 10 ** (scale[which] - exact.scale[which])
-        if words.size and int(words[:, word].max()) > _MOST // factor:
+        if words.size and int(words[:, word].max()) > MANTISSA_MAX // factor:
             raise DataError(f"A {_NAMES[word]} with {scale[which]} decimals does not fit 64 bits.")
         words[:, word] *= factor
     return words

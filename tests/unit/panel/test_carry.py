@@ -6,8 +6,8 @@ import numpy as np
 
 from klinehub.domain.kline import CLOSED, ROW_WORDS, VERIFIED, Scale
 from klinehub.domain.timeframe import timeframe
-from klinehub.panel.carry import MOST, put_bar, take_bar
-from klinehub.panel.memory import I64, OPEN_TIME, QUOTE, TAKER_BASE, TAKER_QUOTE, VOLUME
+from klinehub.panel.carry import put_bar, take_bar
+from klinehub.panel.memory import I64, MANTISSA_MAX, OPEN_TIME, QUOTE, TAKER_BASE, TAKER_QUOTE, VOLUME
 from klinehub.panel.ring import Ring
 
 MINUTE: Final = timeframe("1m")
@@ -66,8 +66,8 @@ def test_mantissas_take_the_decimals_of_their_row_or_are_left_out() -> None:
     ring = a_ring()
     factors = np.array([[100, 10], [100, 10], [1, 1]])
 
-    assert put(ring, FIRST, bars(FIRST, 7, MOST // 100 + 1, MOST), [0, 1, 2], factors) == 2
-    assert taken(ring, FIRST) == {0: 700, 2: MOST}
+    assert put(ring, FIRST, bars(FIRST, 7, MANTISSA_MAX // 100 + 1, MANTISSA_MAX), [0, 1, 2], factors) == 2
+    assert taken(ring, FIRST) == {0: 700, 2: MANTISSA_MAX}
     assert ring.memory.cells[0, 0, FIRST % 4, [VOLUME, QUOTE, TAKER_BASE, TAKER_QUOTE]].tolist() == [
         *(700, 70),
         *(700, 70),
