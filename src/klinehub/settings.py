@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from klinehub.domain.universe_rules import Rules
-from klinehub.errors import DefinitionError
+from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed.market_data import INTEREST_FIELD, MARK_FIELDS
 from klinehub.feed.venue import SPOT, USDM, VENUES, venue_of
 from klinehub.panel.pairs import PAIR_FIELDS
@@ -36,6 +36,54 @@ LIMITS: Final[dict[str, tuple[float, float]]] = {
     "store_days": (1, 3_650),
     "open_interest": (0, 86_400),
 }
+
+
+# What becomes of a request for a series that is not proved fresh.
+STALE_CHOICES: Final = ("ask", "refuse", "header")
+# The numbers that serving can be set to, from the least to the most.
+_SERVE_LIMITS: Final[dict[str, tuple[float, float]]] = {
+    "port": (0, 65_535),
+    "ws_port": (0, 65_535),
+    "hold": (0, 60),
+    "client_weight": (1, 10_000_000),
+}
+
+
+class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a hub is lent to other programs.
+
+    REST is at `host` and `port`, streams at `ws_port`, 0 for any free one. `token` is the secret of who may
+    use it, `clients` gives further ones by the client's name; where there is any, all have to show theirs.
+    `allowed_hosts` are names under which the hub is reached beside those of this machine. A request for a bar
+    that has just ended is held for at most `hold` seconds of market time until it is proved. A series that is
+    not proved fresh is asked of the exchange ("ask", and refused where that cannot be), refused ("refuse"),
+    or given with a header that says so ("header"). With `forward` what is not kept is asked of the exchange
+    too, and with `orders` signed requests as well. Each client may use `client_weight` a minute.
+    """
+
+    on: bool = True
+    host: str = "127.0.0.1"
+    port: int = 8787
+    ws_port: int = 8788
+    token: str = ""
+    clients: Mapping[str, str] = {}
+    allowed_hosts: tuple[str, ...] = ()
+    hold: float = 3.0
+    stale: str = "ask"
+    forward: bool = True
+    orders: bool = False
+    client_weight: int = 2_400
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be served with."""
+        for name, (least, most) in _SERVE_LIMITS.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise DefinitionError(
+                    f"`serve.{name}` is {value:g}: it has to be from {least:g} to {most:g}."
+                )
+        if self.stale not in STALE_CHOICES:
+            raise UnknownName("choice of `serve.stale`", self.stale, STALE_CHOICES)
 
 
 class HubSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,7 +27,8 @@ Run = Callable[..., Done]
 
 
 def environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "XDG_RUNTIME_DIR": str(folder), "COLUMNS": "120"}
+    ports = dict.fromkeys(("KLINEHUB_SERVE_PORT", "KLINEHUB_SERVE_WS_PORT"), "0")
+    return {**os.environ, **ports, "XDG_RUNTIME_DIR": str(folder), "COLUMNS": "120"}
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,7 @@ def cli() -> None:
     "--spot", is_flag=True, default=None, help="A spot market beside it, whose pairs the hub follows too."
 )
 @click.option("--timeframes", metavar="LIST", help="Which timeframes; those that suit the market.")
+@options.serve_options
 @options.scan_options
 @options.common_options
 def demo(**given: object) -> None:
@@ -56,6 +57,7 @@ def demo(**given: object) -> None:
 
 
 @cli.command()
+@options.serve_options
 @options.scan_options
 @options.hub_options
 def run(**given: object) -> None:

@@ -12,21 +12,22 @@ from klinehub.app.screens import ScreenText, WatchText
 from klinehub.domain.universe_rules import Rules
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed.archive import FILES_URL, LISTING_URL
-from klinehub.settings import HubSettings
+from klinehub.settings import HubSettings, ServeSettings
 
 FILE: Final = "klinehub.toml"
 PREFIX: Final = "KLINEHUB_"
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """All settings of a command; `hub` are those of the hub, `tz` is an IANA zone such as Europe/Berlin.
+    """All settings of a command; `hub` are those of the hub, `serve` those of what it lends to others.
 
-    Without `archive_listing_url` the exchange's archive is listed where it lists it, another one at its own
-    `archive_url`.
+    `tz` is an IANA zone such as Europe/Berlin. Without `archive_listing_url` the exchange's archive is listed
+    where it lists it, another one at its own `archive_url`.
     `screens` and `watch` are tables by name, in the file alone.
     """
 
     hub: HubSettings = HubSettings()
+    serve: ServeSettings = ServeSettings()
     proxy: str | None = None
     archive_url: str = FILES_URL
     archive_listing_url: str = ""
@@ -93,10 +94,16 @@ TABLES: Final[dict[str, dict[str, str]]] = {
     },
     "store": {"path": "store", "days": "store_days", "history": "history"},
     "network": {key: key for key in ("proxy", "timeout", "batch", "streams_per_socket")},
+    "serve": {name: f"serve.{name}" for name in ServeSettings.__struct_fields__},
     "output": {"tz": "tz"},
 }
-_LISTS: Final = frozenset({"timeframes", "symbols", "exclude", "unavailable", "fallback_urls", "pins"})
-_RULES: Final = "rules."
+_LISTS: Final = frozenset(
+    {"timeframes", "symbols", "exclude", "unavailable", "fallback_urls", "pins", "allowed_hosts"}
+)
+# Where the fields lie that are in neither Config nor its hub settings themselves.
+_PARTS: Final = ("rules", "serve")
+# Settings that are values by name.
+_BY_NAME: Final[dict[str, type]] = {"weights": dict[str, float], "clients": dict[str, str]}
 # Tables of tables, whose names are the user's.
 _NAMED: Final = ("screens", "watch")
 
@@ -105,7 +112,9 @@ def defaults() -> dict[str, object]:
     """Give each setting's default by its dotted key, in the order of the tables."""
     nothing = Config()
     return {
-        f"{table}.{key}": attrgetter(field)(nothing if field in Config.__struct_fields__ else nothing.hub)
+        f"{table}.{key}": attrgetter(field)(
+            nothing if field.partition(".")[0] in Config.__struct_fields__ else nothing.hub
+        )
         for table, keys in TABLES.items()
         for key, field in keys.items()
     }
@@ -125,16 +134,18 @@ def load(
     values |= {dotted: value for dotted, value in (options or {}).items() if value is not None}
     own: dict[str, object] = {}
     hub: dict[str, object] = {}
-    rules: dict[str, object] = {}
+    parts: dict[str, dict[str, object]] = {name: {} for name in _PARTS}
     for dotted, value in values.items():
         table, _, key = dotted.partition(".")
         field = dotted if dotted in _NAMED else TABLES[table][key]
-        if field.startswith(_RULES):
-            rules[field.removeprefix(_RULES)] = value
+        part, _, inner = field.partition(".")
+        if inner:
+            parts[part][inner] = value
         else:
             (own if field in Config.__struct_fields__ else hub)[field] = value
+    read = {**own, "serve": parts["serve"], "hub": {**hub, "rules": parts["rules"]}}
     try:
-        return msgspec.convert({**own, "hub": {**hub, "rules": rules}}, Config, strict=False)
+        return msgspec.convert(read, Config, strict=False)
     except msgspec.ValidationError as exc:
         raise DefinitionError(f"A setting does not fit: {_placed(str(exc))}.") from exc
 
@@ -183,13 +194,13 @@ def _of_environ(environ: Mapping[str, str]) -> dict[str, object]:
 
 
 def _scalar(key: str, text: str) -> object:
-    """Read a variable's text: JSON for the weights, nothing for an empty one."""
-    if key == "weights":
+    """Read a variable's text: JSON for those by name, nothing for an empty one."""
+    if key in _BY_NAME:
         try:
-            return msgspec.json.decode(text, type=dict[str, float])
+            return msgspec.json.decode(text, type=_BY_NAME[key])
         except msgspec.DecodeError as exc:
             raise DefinitionError(
-                f'{PREFIX}SCAN_WEIGHTS has to be JSON such as {{"rsi": 10}}: {exc}.'
+                f'The variable for `{key}` has to be JSON such as {{"rsi": 10}}: {exc}.'
             ) from exc
     return None if text.lower() in {"", "none"} else text
 

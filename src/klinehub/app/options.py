@@ -40,6 +40,9 @@ SETTINGS: Final = {
     "proxy": "network.proxy",
     "batch": "network.batch",
     "timeout": "network.timeout",
+    "serve": "serve.on",
+    "port": "serve.port",
+    "ws_port": "serve.ws_port",
     "tz": "output.tz",
 }
 _LISTED: Final = frozenset({"timeframes", "symbols"})
@@ -91,6 +94,14 @@ _SCAN: Final = (
         metavar="S",
         help="Rank the bars that are still open, every S seconds of market time.",
     ),
+)
+_PORT: Final = click.IntRange(0, 65_535)
+_SERVE: Final = (
+    click.option(
+        "--serve/--no-serve", default=None, help="Lend the cache to other programs on this machine; yes."
+    ),
+    click.option("--port", type=_PORT, metavar="N", help="Where REST is served; 8787, 0 for any."),
+    click.option("--ws-port", type=_PORT, metavar="N", help="Where streams are served; 8788, 0 for any."),
 )
 _SCREEN: Final = (
     click.option("--where", metavar="EXPR", help="Only where this holds, as 'rsi_1h < 30 and age > 30d'."),
@@ -156,6 +167,11 @@ def scan_options(command: Command) -> Command:
     return _add(command, _SCAN)
 
 
+def serve_options(command: Command) -> Command:
+    """Add the options that say where the cache is lent to other programs."""
+    return _add(command, _SERVE)
+
+
 def screen_options(command: Command) -> Command:
     """Add the options that choose a screen."""
     return _add(command, _SCREEN)
@@ -190,7 +206,8 @@ def settings(options: Mapping[str, object]) -> "Config":
 
 def choose_market(given: Mapping[str, object]) -> bool:
     """Whether the command line itself says which market to ask, so that no running hub is meant."""
-    names = ("config", *(name for name in SETTINGS if name not in {"timeframe", "min_score", "top", "tz"}))
+    shown = {"timeframe", "min_score", "top", "tz", "serve", "port", "ws_port"}
+    names = ("config", *(name for name in SETTINGS if name not in shown))
     return any(given.get(name) is not None for name in names)
 
 

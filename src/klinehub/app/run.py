@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, nullcontext
 from typing import Any, Final
 
 import msgspec
@@ -24,6 +24,8 @@ from klinehub.scan.running import Scan
 from klinehub.scan.score import reading
 from klinehub.scan.screen import Screen
 from klinehub.serve.local import LocalDoor, is_open
+from klinehub.serve.parts import parts_of
+from klinehub.serve.site import Site
 
 DEMO: Final = "simulated exchange"
 # Market time runs this fast in a demo that is watched: a minute takes six seconds.
@@ -58,11 +60,22 @@ async def run(given: Mapping[str, Any], screen: Screen | None = None) -> None:
 async def live_hub(config: Config) -> AsyncIterator[Hub]:
     """Warm a hub up and keep it live, the only one here, and let other commands ask it."""
     await _alone()
-    with show.steps("warm-up") as progress:
-        hub = open_hub(config, progress)
-        async with hub, _opened(hub, config.exchange):
-            progress.close()
-            yield hub
+    async with _listening(config) as site:
+        with show.steps("warm-up") as progress:
+            hub = open_hub(config, progress)
+            async with hub, _opened(hub, config, site, config.exchange):
+                progress.close()
+                yield hub
+
+
+@asynccontextmanager
+async def _listening(config: Config) -> AsyncIterator[Site | None]:
+    """Take the ports that the hub will be served at; a hub that is not served needs none."""
+    if not config.serve.on:
+        yield None
+        return
+    async with Site(config.serve) as site:
+        yield site
 
 
 async def _alone() -> None:
@@ -72,9 +85,12 @@ async def _alone() -> None:
 
 
 @asynccontextmanager
-async def _opened(hub: Hub, exchange: str) -> AsyncIterator[None]:
-    """Let other commands ask this hub; where that cannot be, say so and go on."""
+async def _opened(hub: Hub, config: Config, site: Site | None, exchange: str) -> AsyncIterator[None]:
+    """Serve this hub, and let other commands ask it; where these cannot, say so and go on."""
     async with AsyncExitStack() as stack:
+        if site is not None:
+            site.open(parts_of(hub, config.serve))
+            show.err.print(f"serving: {site.rest_url} and {site.ws_url} (docs/bots.md)")
         try:
             await stack.enter_async_context(LocalDoor(hub, options.door(), exchange))
         except OSError as exc:
@@ -88,10 +104,12 @@ async def demo(given: Mapping[str, Any]) -> None:
     """Start a simulated exchange and a hub on it; rank once, or live until stopped."""
     base = options.settings(given)
     market_options = {name: given[name] for name in ("seed", "replay", "at", "limits")}
-    speed = given["speed"] if given["speed"] is not None else 1.0 if given["once"] else LIVELY
-    if not given["once"]:
+    once = given["once"]
+    speed = given["speed"] if given["speed"] is not None else 1.0 if once else LIVELY
+    if not once:
         await _alone()
     async with (
+        nullcontext() if once else _listening(base) as site,
         # The exchange compiles its own kernels while it starts; ours need not wait for that.
         _beside(compiled.ensure(show.say_compiling)) as compiling,
         simulated(symbols=given["count"], speed=speed, spot=base.hub.spot, **market_options) as market,
@@ -103,10 +121,10 @@ async def demo(given: Mapping[str, Any]) -> None:
             hub = open_hub(config, progress, clock=clock)
             async with hub:
                 progress.close()
-                if given["once"]:
+                if once:
                     await _once(hub, config, given)
                 else:
-                    async with _opened(hub, DEMO):
+                    async with _opened(hub, config, site, DEMO):
                         await watch(hub, config, DEMO, as_json=given["as_json"], every=given["every"])
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -21,14 +21,42 @@ from klinehub.dialect.prices import day_ticker, funding_info, mark_price, price_
 from klinehub.dialect.render import rows_json
 from klinehub.dialect.source import Source
 from klinehub.dialect.tally import Refused, Tally
+from klinehub.domain.kline import Exact
 from klinehub.domain.listing import Listing
+from klinehub.domain.timeframe import Timeframe
 
-_JSON: Final = "application/json"
 _CONTRACTS: Final = ("PERPETUAL", "CURRENT_QUARTER", "NEXT_QUARTER", "TRADIFI_PERPETUAL")
-# Symbols that keep their endpoints though nothing trades there any more.
 
-Answer = Callable[[Any, Mapping[str, str]], bytes]
+Query = Mapping[str, str]
+Answer = Callable[[Any, Query], bytes]
 Tap = Callable[[web.Request, Callable[[web.Request], web.Response]], Awaitable[web.StreamResponse]]
+
+
+class Wanted(NamedTuple):
+    """Klines that are asked for: bars with absolute indices up to *last*, as `Source.klines` takes them."""
+
+    symbol: str
+    timeframe: Timeframe
+    first: int | None
+    last: int
+    limit: int
+
+
+class Reply(NamedTuple):
+    """An answer before it is sent; the body is JSON."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+    def response(self, *, zipped: bool) -> web.Response:
+        """Make the answer for aiohttp; *zipped* says that the client takes compressed ones."""
+        response = web.Response(
+            body=self.body, status=self.status, content_type="application/json", headers=self.headers
+        )
+        if zipped and len(self.body) > _WORTH_ZIPPING:
+            response.enable_compression()
+        return response
 
 
 class Rest:
@@ -40,6 +68,8 @@ class Rest:
 
     manner: ClassVar[Manner] = FUTURES
     routes: ClassVar[dict[str, Answer]]
+    # The paths that klines are asked for at.
+    klines: ClassVar[dict[str, Callable[[Any, Query], Wanted]]]
 
     def __init__(self, source: Source, tally: Tally) -> None:
         self.source = source
@@ -58,62 +88,85 @@ class Rest:
 
     def answer(self, request: web.Request) -> web.Response:
         """Answer one request and count its weight."""
-        now = self.clock.now()
-        address = request.remote or "127.0.0.1"
-        # Exchange time: the server would tell the machine's own.
-        used, headers = 0, {"Date": formatdate(now / 1000, usegmt=True)}
+        client, query = request.remote or "127.0.0.1", request.query
         try:
-            used = self.tally.spend(address, self.manner.weigh(request.path, request.query), now).used
-            body, status = self._body(request), 200
+            headers = self.charge(request.path, query, client)
+            reply = Reply(200, self.body(request.method, request.path, query), headers)
         except Rejected as error:
-            body = msgspec.json.encode({"code": error.code, "msg": error.message})
-            status, used = error.status, self.tally.accounts[address].used
-            if isinstance(error, Refused):
-                headers["Retry-After"] = str(error.wait)
-        headers["X-MBX-USED-WEIGHT-1M"] = str(used)
-        response = web.Response(body=body, status=status, content_type=_JSON, headers=headers)
-        if "gzip" in request.headers.get("Accept-Encoding", "") and len(body) > _WORTH_ZIPPING:
-            response.enable_compression()
-        return response
+            reply = self.refusal(error, client)
+        return reply.response(zipped="gzip" in request.headers.get("Accept-Encoding", ""))
 
-    def _body(self, request: web.Request) -> bytes:
-        answer = self.routes.get(request.path)
-        if answer is None or request.method != "GET":
-            raise invalid_path(request.path, request.method)
-        if len(request.query) != len(set(request.query)):
+    def charge(self, path: str, query: Query, client: str) -> dict[str, str]:
+        """Count the weight of a *client*'s request; gives the headers of its answer, raises Refused."""
+        weight = self.manner.weigh(path, query)
+        return self._headers(self.tally.spend(client, weight, self.clock.now()).used)
+
+    def refusal(self, error: Rejected, client: str) -> Reply:
+        """Give the answer to a request that is turned down."""
+        headers = self._headers(self.tally.account(client, self.clock.now()).used)
+        if isinstance(error, Refused):
+            headers["Retry-After"] = str(error.wait)
+        body = msgspec.json.encode({"code": error.code, "msg": error.message})
+        return Reply(error.status, body, headers)
+
+    def _headers(self, used: int) -> dict[str, str]:
+        # Exchange time: the server would tell the machine's own.
+        date = formatdate(self.clock.now() / 1000, usegmt=True)
+        return {"Date": date, "X-MBX-USED-WEIGHT-1M": str(used)}
+
+    def body(self, method: str, path: str, query: Query) -> bytes:
+        """Give the body of an answer; raises Rejected for a request that gets none."""
+        wanted = self.wanted(method, path, query)
+        if wanted is None:
+            return self.routes[path](self, query)
+        return self.printed(self.source.klines(*wanted), wanted.timeframe)
+
+    def wanted(self, method: str, path: str, query: Query) -> Wanted | None:
+        """Check a request and give the klines that it asks for, None where it asks for something else.
+
+        Raises Rejected, also for a path that does not exist.
+        """
+        asked = self.klines.get(path)
+        if method != "GET" or (asked is None and path not in self.routes):
+            raise invalid_path(path, method)
+        if len(query) != len(set(query)):
             raise Rejected(-1101, "Duplicate values for a parameter detected.")
-        return answer(self, request.query)
+        return None if asked is None else asked(self, query)
 
-    def known(self, query: Mapping[str, str]) -> Listing:
+    def printed(self, rows: Exact, timeframe: Timeframe) -> bytes:
+        """Give the body of a klines answer."""
+        return rows_json(rows, timeframe, bare_zero=self.manner.bare_zero)
+
+    def known(self, query: Query) -> Listing:
         """Give the listing that the mandatory parameter `symbol` names."""
         listing = self.source.listing(legal_symbol(mandatory(query, "symbol")))
         if listing is None:
             raise invalid_symbol()
         return listing
 
-    def ping(self, _: Mapping[str, str]) -> bytes:
+    def ping(self, _: Query) -> bytes:
         """Answer that the exchange is there."""
         return b"{}"
 
-    def time(self, _: Mapping[str, str]) -> bytes:
+    def time(self, _: Query) -> bytes:
         """Give exchange time."""
         return b'{"serverTime":%d}' % self.source.clock.now()
 
-    def info(self, _: Mapping[str, str]) -> bytes:
+    def info(self, _: Query) -> bytes:
         """List everything that is listed."""
         body = exchange_info(self.source.listings(), self.source.clock.now(), self.tally.limit)
         return msgspec.json.encode(body)
 
-    def klines(self, query: Mapping[str, str]) -> bytes:
-        """Give the bars of a symbol."""
+    def of_symbol(self, query: Query) -> Wanted:
+        """Read a request for the bars of a symbol."""
         symbol = legal_symbol(mandatory(query, "symbol"))
         mandatory(query, "interval")
         if self.source.listing(symbol) is None:
             raise invalid_symbol()
-        return self._klines(symbol, query)
+        return self._wanted(symbol, query)
 
-    def continuous(self, query: Mapping[str, str]) -> bytes:
-        """Give the bars of a pair's contract of one kind."""
+    def of_contract(self, query: Query) -> Wanted:
+        """Read a request for the bars of a pair's contract of one kind."""
         pair = legal_symbol(mandatory(query, "pair"), "pair")
         kind = mandatory(query, "contractType")
         if kind not in _CONTRACTS:
@@ -121,36 +174,34 @@ class Rest:
         found = [one for one in self.source.listings() if one.pair == pair and one.contract_type == kind]
         if not found:
             raise Rejected(-4144, "Invalid pair.")
-        return self._klines(found[0].symbol, query)
+        return self._wanted(found[0].symbol, query)
 
-    def _klines(self, symbol: str, query: Mapping[str, str]) -> bytes:
+    def _wanted(self, symbol: str, query: Query) -> Wanted:
         """Apply the range rules: oldest rows from a start, else the newest; bounds are open times."""
-        manner = self.manner
-        asked = asked_klines(query, manner.most_rows, cut=manner.cuts_rows)
+        asked = asked_klines(query, self.manner.most_rows, cut=self.manner.cuts_rows)
         frame, now = asked.timeframe, self.source.clock.now()
         last = frame.index(now if asked.end is None else min(asked.end, now))
         first = None if asked.start is None else frame.index(max(asked.start, 0) - 1) + 1
-        rows = self.source.klines(symbol, frame, first, last, asked.limit)
-        return rows_json(rows, frame, bare_zero=manner.bare_zero)
+        return Wanted(symbol, frame, first, last, asked.limit)
 
-    def day_tickers(self, query: Mapping[str, str]) -> bytes:
+    def day_tickers(self, query: Query) -> bytes:
         """Give the last 24 hours of a symbol or of all that trade."""
         return self.each(query, self._day_ticker)
 
-    def prices(self, query: Mapping[str, str]) -> bytes:
+    def prices(self, query: Query) -> bytes:
         """Give the last price of a symbol or of all that trade."""
         return self.each(query, self._price)
 
-    def marks(self, query: Mapping[str, str]) -> bytes:
+    def marks(self, query: Query) -> bytes:
         """Give mark price and funding of a symbol or of all that trade."""
         return self.each(query, self._mark)
 
-    def fundings(self, _: Mapping[str, str]) -> bytes:
+    def fundings(self, _: Query) -> bytes:
         """Give the funding intervals of the perpetuals that trade."""
         marks = (self.source.mark(one.symbol) for one in self.source.listings() if one.trading)
         return msgspec.json.encode([funding_info(mark) for mark in marks if mark and mark.next_funding])
 
-    def each(self, query: Mapping[str, str], one: Callable[[Listing], dict[str, Any] | None]) -> bytes:
+    def each(self, query: Query, one: Callable[[Listing], dict[str, Any] | None]) -> bytes:
         """Give the body that *one* makes of the symbol asked for, or of each that trades."""
         if "symbol" in query:
             body = one(self.known(query))
@@ -172,7 +223,7 @@ class Rest:
         mark = self.source.mark(listing.symbol)
         return None if mark is None else mark_price(mark, self.source.clock.now())
 
-    def open_interest(self, query: Mapping[str, str]) -> bytes:
+    def open_interest(self, query: Query) -> bytes:
         """Give a symbol's open interest."""
         symbol = self.known(query).symbol
         amount = self.source.open_interest(symbol)
@@ -189,8 +240,6 @@ Rest.routes = {
     "/fapi/v1/ping": Rest.ping,
     "/fapi/v1/time": Rest.time,
     "/fapi/v1/exchangeInfo": Rest.info,
-    "/fapi/v1/klines": Rest.klines,
-    "/fapi/v1/continuousKlines": Rest.continuous,
     "/fapi/v1/ticker/24hr": Rest.day_tickers,
     "/fapi/v1/ticker/price": Rest.prices,
     "/fapi/v2/ticker/price": Rest.prices,
@@ -198,3 +247,4 @@ Rest.routes = {
     "/fapi/v1/openInterest": Rest.open_interest,
     "/fapi/v1/fundingInfo": Rest.fundings,
 }
+Rest.klines = {"/fapi/v1/klines": Rest.of_symbol, "/fapi/v1/continuousKlines": Rest.of_contract}

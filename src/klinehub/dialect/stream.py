@@ -63,7 +63,7 @@ class _End(Exception):
 class Tap(Protocol):
     """Something between the exchange and its connections that may change what they get."""
 
-    def admit(self, request: web.Request) -> web.Response | None:
+    def admit(self, request: web.BaseRequest) -> web.Response | None:
         """Give the answer to a handshake that is turned away, None to let it in."""
 
     def passed(self, connection: "Connection", data: bytes) -> bytes:
@@ -95,7 +95,11 @@ class Streams:
         return app
 
     async def _connect(self, request: web.Request) -> web.StreamResponse:
-        match = _PATH.fullmatch(request.path.rstrip("/"))
+        return await self.connect(request, request.path)
+
+    async def connect(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        """Serve one connection at *path* until it ends."""
+        match = _PATH.fullmatch(path.rstrip("/"))
         if match is None:
             return web.Response(status=404, text="Not Found")
         turned_away = None if self.tap is None else self.tap.admit(request)

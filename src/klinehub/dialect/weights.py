@@ -21,6 +21,7 @@ _FOR_ALL: Final = {
 # Spot: the weight of a request, and of the same for all symbols.
 _SPOT: Final = {
     "/api/v3/klines": (2, 2),
+    "/api/v3/uiKlines": (2, 2),
     "/api/v3/exchangeInfo": (20, 20),
     "/api/v3/ticker/24hr": (2, 80),
     "/api/v3/ticker/price": (2, 4),

@@ -102,7 +102,7 @@ class StreamTrouble:
 
         return self._filter(effect)
 
-    def admit(self, request: web.Request) -> web.Response | None:  # noqa: ARG002 - the same for all
+    def admit(self, request: web.BaseRequest) -> web.Response | None:  # noqa: ARG002 - the same for all
         """Turn handshakes away while the door is closed."""
         return web.Response(status=451, text="Restricted location") if self._closed_door else None
 

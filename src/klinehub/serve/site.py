@@ -1,0 +1,81 @@
+"""The site: all that a hub lends to other programs, at two ports of this machine.
+
+1. The ports are taken before the hub starts, so that a port in use costs no warm-up; until `open` everybody
+   is told to come again.
+2. The guard says who asks, and under which path.
+3. The part with the longest prefix of that path answers.
+Both ports answer everything: that there are two is for clients that want one for REST and one for streams.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Self
+
+from aiohttp import web
+
+from klinehub.errors import DefinitionError
+from klinehub.serve.guard import Caller, Guard
+from klinehub.settings import ServeSettings
+
+# Answers one request of a caller.
+Part = Callable[[web.BaseRequest, Caller], Awaitable[web.StreamResponse]]
+SHUTDOWN_WITHIN: Final = 1.0
+
+
+class Site:
+    """Listens while the `async with` block runs, and serves what it was opened with.
+
+    Raises DefinitionError where a port cannot be used, or where everybody would be let in.
+    """
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self.rest_url = self.ws_url = ""
+        self._settings = settings
+        self._guard = Guard(settings)
+        self._parts: list[tuple[str, Part]] = []
+        self._runner = web.ServerRunner(
+            web.Server(self._answer), access_log=None, shutdown_timeout=SHUTDOWN_WITHIN
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        try:
+            rest = await self._listen(self._settings.port)
+            streams = await self._listen(self._settings.ws_port)
+        except BaseException:
+            await self._runner.cleanup()
+            raise
+        host = self._settings.host
+        self.rest_url, self.ws_url = f"http://{host}:{rest}", f"ws://{host}:{streams}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+    def open(self, parts: Mapping[str, Part]) -> None:
+        """Serve *parts* from now on, by the beginning of their paths."""
+        self._parts = sorted(parts.items(), key=lambda part: -len(part[0]))
+
+    async def _listen(self, port: int) -> int:
+        """Listen at *port* and give the one that it became."""
+        known = set(self._runner.addresses)
+        host = self._settings.host
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except OSError as error:
+            raise DefinitionError(
+                f"Port {port} on {host} cannot be used ({error.strerror}): choose others with --port and "
+                "--ws-port, or leave serving out with --no-serve."
+            ) from error
+        (address,) = set(self._runner.addresses) - known
+        return int(address[1])
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        caller = self._guard.admit(request)
+        if isinstance(caller, web.Response):
+            return caller
+        if not self._parts:
+            return web.Response(status=503, text="The hub is warming up.", headers={"Retry-After": "1"})
+        for prefix, part in self._parts:
+            if caller.path.startswith(prefix):
+                return await part(request, caller)
+        return web.Response(status=404, text="Not Found")
