@@ -112,7 +112,8 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     fallback_urls: tuple[str, ...] | None = None
     timeframes: tuple[str, ...] = DEFAULT_TIMEFRAMES
     native: bool = False
-    bars: int = 498
+    # Bots ask for 500 rows, the open one included; a light request brings one closed bar less.
+    bars: int = 499
     shallow: int = 498
     symbols: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()

@@ -70,7 +70,7 @@ _HUB: Final = (
     click.option(
         "--universe", is_flag=True, default=None, help="Scan only what the rules of the universe choose."
     ),
-    click.option("--bars", type=int, metavar="N", help="How many closed bars to keep of each series; 498."),
+    click.option("--bars", type=int, metavar="N", help="How many closed bars to keep of each series; 499."),
     click.option(
         "--native", is_flag=True, default=None, help="Stream every timeframe instead of the smallest."
     ),

@@ -1,10 +1,14 @@
 """Printing numbers into a byte buffer, for the kernels that make JSON."""
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 U8 = npt.NDArray[np.uint8]
+# Every power of ten that fits 64 bits.
+POWERS: Final = np.array([10**n for n in range(19)], np.int64)
 
 
 @njit(cache=True, nogil=True)
@@ -35,23 +39,38 @@ def put_int(buffer: U8, at: int, value: int) -> int:
 
 
 @njit(cache=True, nogil=True)
+def _width(value: int) -> int:
+    """Give how many digits a positive integer has, 1 for 0."""
+    width = 1
+    while width < POWERS.size and value >= POWERS[width]:
+        width += 1
+    return width
+
+
+@njit(cache=True, nogil=True)
 def put_fixed(buffer: U8, at: int, mantissa: int, decimals: int) -> int:
-    """Print a quoted number with all its decimals: (612, 1) becomes "61.2"."""
+    """Print a quoted number with all its decimals: (612, 1) becomes "61.2".
+
+    From the last digit to the first, dividing by 10 alone: dividing by a power once more took twice the time.
+    """
     buffer[at] = 34
-    at += 1
-    power = 1
+    end = at + 1 + max(_width(mantissa), decimals + 1) + int(decimals > 0)
+    i = end - 1
     for _ in range(decimals):
-        power *= 10
-    at = put_int(buffer, at, mantissa // power)
+        rest = mantissa // 10
+        buffer[i] = 48 + mantissa - 10 * rest
+        mantissa = rest
+        i -= 1
     if decimals > 0:
-        buffer[at] = 46
-        rest = mantissa % power
-        for i in range(decimals, 0, -1):
-            buffer[at + i] = 48 + rest % 10
-            rest //= 10
-        at += decimals + 1
-    buffer[at] = 34
-    return at + 1
+        buffer[i] = 46
+        i -= 1
+    while i > at:
+        rest = mantissa // 10
+        buffer[i] = 48 + mantissa - 10 * rest
+        mantissa = rest
+        i -= 1
+    buffer[end] = 34
+    return end + 1
 
 
 @njit(cache=True, nogil=True)

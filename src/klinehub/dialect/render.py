@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from klinehub.dialect.digits import U8, put_fixed, put_int, put_volume
+from klinehub.dialect.digits import POWERS, U8, put_fixed, put_int, put_volume
 from klinehub.domain.kline import ROW_WORDS, Exact
 from klinehub.domain.timeframe import Timeframe
 from klinehub.panel.memory import (
@@ -31,7 +31,7 @@ _ROW_BYTES: Final = 300
 @njit(cache=True, nogil=True)
 def put_price(buffer: U8, at: int, price: float, decimals: int) -> int:
     """Print the float64 nearest to a printed price with all its decimals, hence its text."""
-    return put_fixed(buffer, at, int(np.rint(price * 10.0**decimals)), decimals)
+    return put_fixed(buffer, at, int(np.rint(price * float(POWERS[decimals]))), decimals)
 
 
 @njit(cache=True, nogil=True)

@@ -94,9 +94,10 @@ class HubSource:
         t, row = self._place(symbol, timeframe)
         now = timeframe.index(self.hub.now())
         start, end = self._stretch(Wanted(symbol, timeframe, first, last, limit), now - 1)
-        if self._lacks(t, row):
-            start, end = (0 if first is None else first), min(last, now - 1)
-        closed = self.hub.panel(timeframe.name).exact(symbol, start=start, end=end)
+        panel = self.hub.panel(timeframe.name)
+        closed = panel.exact(symbol, start=start, end=end)
+        if closed.rows.size <= end - start and self._lacks(t, row):
+            closed = panel.exact(symbol, start=0 if first is None else first, end=min(last, now - 1))
         words = closed.rows.view(np.int64).reshape(-1, ROW_WORDS)
         if last >= now and (first is None or len(words) < limit) and (first is None or first <= now):
             words = np.concatenate((words, self._open(t, row, timeframe, now)))
@@ -133,9 +134,15 @@ class HubSource:
         """Give the oldest closed bar of a series in memory, the one behind its newest for none."""
         memory, bars = self.hub.ring.memory, self.hub.ring.bars
         newest = int(memory.newest[t, row])
-        held = np.arange(max(newest - bars + 1, 0), newest + 1)
-        closed = memory.state[t, row, held % bars] >= CLOSED
-        return int(held[np.argmax(closed)]) if closed.any() else newest + 1
+        begin = max(newest - bars + 1, 0)
+        # The slots in the order of time: those behind the newest one hold the oldest bars.
+        closed = memory.state[t, row] >= CLOSED
+        for part in (closed[begin % bars :], closed[: newest % bars + 1]):
+            at = int(part.argmax()) if part.size else 0
+            if part.size and part[at]:
+                return begin + at
+            begin += part.size
+        return newest + 1
 
     def _begins(self, t: int, row: int, oldest: int) -> bool:
         """Whether a series has no bar before this one."""

@@ -26,6 +26,8 @@ from klinehub.store.sources import Sources
 # Real seconds that a promoted block stays after it was read last, and bars in all of them together.
 EXPIRES: Final = 600.0
 MOST_BARS: Final = 2_000_000
+# Real seconds between two looks at what expires.
+LOOK: Final = 10.0
 # Bars that one request can bring.
 MOST_ASKED: Final = 1_500
 
@@ -73,6 +75,8 @@ class Levels:
         self._ask = ask
         self._monotonic = monotonic
         self._blocks: OrderedDict[tuple[str, str], _Block] = OrderedDict()
+        self._held = 0
+        self._looked = monotonic()
 
     async def read(self, symbol: str, timeframe: Timeframe, start: int, end: int) -> Exact:
         """Give the closed bars that open in [start, end) ms UTC, oldest first.
@@ -134,17 +138,26 @@ class Levels:
 
     def _promote(self, symbol: str, timeframe: Timeframe, block: _Block) -> None:
         self.counts.promoted += 1
+        self._let_go((symbol, timeframe.name))
         self._blocks[symbol, timeframe.name] = block
-        self._blocks.move_to_end((symbol, timeframe.name))
-        while len(self._blocks) > 1 and sum(one.exact.rows.size for one in self._blocks.values()) > MOST_BARS:
-            self._blocks.popitem(last=False)
+        self._held += block.exact.rows.size
+        while len(self._blocks) > 1 and self._held > MOST_BARS:
+            self._let_go(next(iter(self._blocks)))
             self.counts.expired += 1
 
+    def _let_go(self, key: tuple[str, str]) -> None:
+        block = self._blocks.pop(key, None)
+        self._held -= 0 if block is None else block.exact.rows.size
+
     def _expire(self) -> None:
-        """Let go of what was not read for a while."""
-        old = [key for key, one in self._blocks.items() if self._monotonic() - one.read > EXPIRES]
+        """Let go, now and then, of what was not read for a while."""
+        now = self._monotonic()
+        if now - self._looked < LOOK:
+            return
+        self._looked = now
+        old = [key for key, one in self._blocks.items() if now - one.read > EXPIRES]
         for key in old:
-            del self._blocks[key]
+            self._let_go(key)
         self.counts.expired += len(old)
 
     def stats(self) -> dict[str, int | float]:
