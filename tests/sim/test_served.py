@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import aiohttp
@@ -27,19 +27,21 @@ class Counter(NamedTuple):
     session: aiohttp.ClientSession
     hub_url: str
 
-    async def ask(self, url: str, path: str, **params: Any) -> tuple[int, bytes]:
+    async def ask(
+        self, url: str, path: str, params: Mapping[str, Any] | Sequence[tuple[str, str]]
+    ) -> tuple[int, bytes]:
         """Ask one of the two; gives status and body."""
         async with self.session.get(url + path, params=params) as answer:
             return answer.status, await answer.read()
 
-    async def both(self, path: str, **params: Any) -> tuple[tuple[int, bytes], tuple[int, bytes]]:
+    async def both(self, path: str, params: Mapping[str, Any]) -> tuple[tuple[int, bytes], tuple[int, bytes]]:
         """Ask the exchange and the hub at one moment; gives status and body of each.
 
         It lies a tenth of a second after a pulse: then both know the same of the open bar.
         """
         await asyncio.sleep((350 - self.world.clock.now() % 250) / 1000)
-        exchange = self.ask(self.world.served.rest_url, path, **params)
-        first, second = await asyncio.gather(exchange, self.ask(self.hub_url, path, **params))
+        exchange = self.ask(self.world.served.rest_url, path, params)
+        first, second = await asyncio.gather(exchange, self.ask(self.hub_url, path, params))
         return first, second
 
     async def until(self, second: float) -> None:
@@ -74,7 +76,7 @@ def test_klines_are_byte_for_byte_those_of_the_exchange() -> None:
                     {"endTime": HOUR},
                 ):
                     wanted = {"symbol": symbol, "interval": frame, "limit": 10, **more}
-                    exchange, hub = await counter.both(KLINES, **wanted)
+                    exchange, hub = await counter.both(KLINES, wanted)
                     assert hub == exchange, wanted
 
     at_counter(test)
@@ -114,8 +116,8 @@ def test_the_open_row_is_flat_at_the_last_close_until_something_is_traded_in_it(
         for frame in ("1m", "5m", "15m", "1h"):
             for symbol in counter.world.hub.symbols:
                 wanted = {"symbol": symbol, "interval": frame, "limit": 4}
-                exchange = await counter.ask(counter.world.served.rest_url, KLINES, **wanted)
-                assert await counter.ask(counter.hub_url, KLINES, **wanted) == exchange
+                exchange = await counter.ask(counter.world.served.rest_url, KLINES, wanted)
+                assert await counter.ask(counter.hub_url, KLINES, wanted) == exchange
 
     at_counter(test)
 
@@ -142,7 +144,7 @@ def test_a_series_that_is_not_proved_fresh_is_treated_as_the_user_chose(choice: 
             assert json.loads(body)["code"] == -1001
             assert STALE_HEADER not in answer.headers
         past = {**wanted, "endTime": HOUR - 1}
-        exchange, hub = await counter.both(KLINES, **past)
+        exchange, hub = await counter.both(KLINES, past)
         assert hub == exchange
 
     at_counter(test, serve=ServeSettings(port=0, ws_port=0, stale=choice))
@@ -160,10 +162,10 @@ def test_what_lies_before_memory_is_asked_for_once_and_kept(frame: str) -> None:
             {"endTime": HOUR - 100 * length, "limit": 7},
         ):
             wanted = {"symbol": "BTCUSDT", "interval": frame, **more}
-            exchange, hub = await counter.both(KLINES, **wanted)
+            exchange, hub = await counter.both(KLINES, wanted)
             assert hub == exchange, wanted
             before = counter.world.hub.gate.calls
-            assert (await counter.ask(counter.hub_url, KLINES, **wanted))[0] == 200
+            assert (await counter.ask(counter.hub_url, KLINES, wanted))[0] == 200
             assert counter.world.hub.gate.calls == before
 
     at_counter(test)
