@@ -24,6 +24,10 @@ class Unreachable(FeedError):
     """No answer: no network, a refused connection, a time-out or a name that does not resolve."""
 
 
+class Unanswered(Unreachable):
+    """A request left and no answer to it came back: whether the exchange acted on it is not known."""
+
+
 class ProxyError(FeedError):
     """The configured proxy refused, failed or is not there."""
 

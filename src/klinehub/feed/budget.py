@@ -23,6 +23,7 @@ GUARD: Final = 50
 BAN_MARGIN: Final = 1_000
 # The most of the exchange's limit that each use may take in a minute, all of what may be spent for the rest.
 SHARES: Final[Mapping[Use, float]] = {
+    Use.ORDERS: 1.0,
     Use.CONTROL: 1.0,
     Use.PROBE: 0.1,
     Use.REPAIR: 0.5,
@@ -42,16 +43,26 @@ MOST_LEFT: Final = 8
 class Budget:
     """Counts the weight of one exchange minute; every method is told the exchange time *now* in ms.
 
-    Each use has its share of the *limit* (`SHARES`, *audit* that of the audit), and the first request of
-    a use in a minute fits whatever its weight, so that a small limit stops none for ever.
+    Each use has its share of the *limit* (`SHARES`, *audit* and *forwarded* theirs), and the first request
+    of a use in a minute fits whatever its weight, so that a small limit stops none for ever. All uses
+    together keep to *share*; only orders may spend what it leaves.
     """
 
-    def __init__(self, limit: int, share: float | None, *, audit: float = SHARES[Use.AUDIT]) -> None:
-        if limit < 1 or (share is not None and not 0 < share <= 1) or not 0 <= audit <= 1:
+    def __init__(
+        self,
+        limit: int,
+        share: float | None,
+        *,
+        audit: float = SHARES[Use.AUDIT],
+        forwarded: float = SHARES[Use.FORWARDED],
+    ) -> None:
+        parts = (1.0 if share is None else share, audit, forwarded)
+        if limit < 1 or not all(0 <= part <= 1 for part in parts) or not parts[0]:
             text = f"A weight limit of {limit} with a share of {share} is no budget: use a limit above 0"
             raise DefinitionError(f"{text} and a share above 0 and at most 1.")
         self.cap = None if share is None else int(limit * share)
-        self.shares = {use: int(limit * part) for use, part in {**SHARES, Use.AUDIT: audit}.items()}
+        own = {Use.AUDIT: audit, Use.FORWARDED: forwarded}
+        self.shares = {use: int(limit * part) for use, part in {**SHARES, **own}.items()}
         self.banned_until = 0
         self.calls = 0
         self.spent = 0
@@ -79,10 +90,15 @@ class Budget:
         near = sorted(self._left, key=lambda left: abs(left - minute))[:MOST_LEFT]
         self._left = {left: self._left[left] for left in near}
 
-    def check(self, weight: int) -> None:
+    def cap_of(self, use: Use) -> int | None:
+        """Give what may be spent in a minute when something for *use* leaves; None if the cap is lifted."""
+        return self.cap if self.cap is None or use is not Use.ORDERS else self.shares[use]
+
+    def check(self, weight: int, use: Use = Use.WARM_UP) -> None:
         """Refuse a request that no minute has room for."""
-        if self.cap is not None and weight > self.cap:
-            text = f"One request of weight {weight} never fits into a budget of {self.cap} a minute"
+        cap = self.cap_of(use)
+        if cap is not None and weight > cap:
+            text = f"One request of weight {weight} never fits into a budget of {cap} a minute"
             raise DefinitionError(f"{text}: raise the share of the limit that klinehub may spend.")
 
     def opening(self, weight: int, now: int, use: Use = Use.WARM_UP) -> int:
@@ -95,11 +111,12 @@ class Budget:
             return start
         spent = self._by_use[use]
         in_share = not spent or spent + weight <= self.shares[use]
-        return now if in_share and not self.full(weight) else start + MINUTE
+        return now if in_share and not self.full(weight, use) else start + MINUTE
 
-    def full(self, weight: int) -> bool:
-        """Say whether the minute has no room for *weight*, whatever it is for."""
-        return self.cap is not None and self.used + weight > self.cap
+    def full(self, weight: int, use: Use = Use.WARM_UP) -> bool:
+        """Say whether the minute has no room for *weight*, even where the use's own share has."""
+        cap = self.cap_of(use)
+        return cap is not None and self.used + weight > cap
 
     def spend(self, weight: int, use: Use = Use.WARM_UP) -> None:
         """Count a request that leaves now."""
@@ -143,9 +160,10 @@ class WeightGate:
     """Lets REST calls through by urgency, at most *share* of *limit* weight per exchange minute.
 
     Within a use it is first come, first served; a use whose own share is spent waits for the next minute
-    and holds up no other. `share=None` lifts all that: calls are still counted, bans still obeyed.
-    Exchange time is the clock's plus `offset` (ms), which the feed learns from the exchange. With an
-    *account* the weight is that of all hubs of the machine that ask *host*, and bans outlive them.
+    and holds up no other. What *share* leaves of the limit is for orders. `share=None` lifts all that: calls
+    are still counted, bans still obeyed. Exchange time is the clock's plus `offset` (ms), which the feed
+    learns from the exchange. With an *account* the weight is that of all hubs of the machine that ask
+    *host*, and bans outlive them.
     """
 
     def __init__(
@@ -155,13 +173,14 @@ class WeightGate:
         limit: int = 2400,
         share: float | None = 0.8,
         audit: float = SHARES[Use.AUDIT],
+        forwarded: float = SHARES[Use.FORWARDED],
         account: Account | None = None,
         host: str = "",
         breaker: Breaker | None = None,
     ) -> None:
         self.breaker = breaker or Breaker()
         self._clock = clock
-        self._budget = Budget(limit, share, audit=audit)
+        self._budget = Budget(limit, share, audit=audit, forwarded=forwarded)
         self._account = account
         self._host = host
         self._offset = 0
@@ -232,13 +251,22 @@ class WeightGate:
             return f"banned until {utc(self._budget.banned_until)}"
         return self.breaker.closed(now)
 
+    def share(self, use: Use) -> int:
+        """Give the most weight that a use may take in a minute."""
+        return self._budget.shares[use]
+
+    def wait(self, weight: int, use: Use) -> float:
+        """Give the real seconds that a request would wait at least, as things are now; 0 for none."""
+        now = self.now()
+        return self._clock.seconds_until(self._budget.opening(weight, now, use) - self._offset)
+
     async def take(self, weight: int, use: Use = Use.WARM_UP) -> int:
         """Wait until *weight* may be spent, spend it and give the exchange time (ms) at that moment.
 
         Raises `Banned`, `Blocked` or `Unreachable` at once when the gate is closed or closes while
         waiting. Every call that was let through is followed by one `landed` with the same weight and use.
         """
-        self._budget.check(weight)
+        self._budget.check(weight, use)
         if (refusal := self._refusal(self.now())) is not None:
             raise refusal
         if self.waiting >= MOST_WAITING:
@@ -355,7 +383,7 @@ class WeightGate:
                 continue
             delays.append(delay)
             # A use that waits for its own share lets others pass, one that waits for the minute does not.
-            if delay == BUSY_PAUSE or self._budget.full(next(iter(line.values()))):
+            if delay == BUSY_PAUSE or self._budget.full(next(iter(line.values())), use):
                 break
         if delays:
             self._timer = asyncio.get_running_loop().call_later(min(delays), self._pump)
@@ -383,10 +411,11 @@ class WeightGate:
 
     def _spend(self, weight: int, use: Use, now: int) -> bool:
         """Spend *weight*, from the shared account first; False when others left too little or met a ban."""
-        shared = None if self._account is None else self._account.spend(self._host, now, weight, self.cap)
+        cap = self._budget.cap_of(use)
+        shared = None if self._account is None else self._account.spend(self._host, now, weight, cap)
         if shared is not None and not shared[0]:
             self._adopt(shared[1], now)
-            if not self.closed(now) and not self._budget.full(weight):
+            if not self.closed(now) and not self._budget.full(weight, use):
                 raise Busy
             return False
         self._budget.spend(weight, use)

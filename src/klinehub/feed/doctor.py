@@ -20,8 +20,9 @@ from klinehub.errors import FeedError
 from klinehub.feed import binance
 from klinehub.feed.base import Network
 from klinehub.feed.diagnosis import Check, Finding, Verdict
+from klinehub.feed.forwarded import Reply
 from klinehub.feed.network import endpoint, is_loopback, redact
-from klinehub.feed.rest import Reply, error_of
+from klinehub.feed.rest import error_of
 from klinehub.feed.sounding import TIMEFRAME, Ear, request
 from klinehub.feed.symptoms import (
     FILTERED,

@@ -13,6 +13,7 @@ import aiohttp
 import aiohttp_socks
 import picows
 import python_socks
+from aiohttp.http_exceptions import HttpProcessingError
 
 from klinehub.errors import Blocked, DefinitionError, FeedError, ProxyError, Unreachable
 
@@ -40,6 +41,8 @@ LOST: Final[Mapping[type[OSError], str]] = {
     ConnectionResetError: "The connection to {} was cut: check what sits in between, and try again",
     TimeoutError: "{} did not answer in time: check the network, or set network.proxy if one is needed",
 }
+# A URL may carry a signature, and who sends no HTTP may send back what it got.
+TELLTALES: Final = (aiohttp.ClientResponseError, aiohttp.InvalidURL, HttpProcessingError)
 PROXY_FAILURES: Final = (
     aiohttp_socks.ProxyError,
     aiohttp_socks.ProxyConnectionError,
@@ -339,7 +342,9 @@ def _reason(causes: Sequence[BaseException], host: str, where: str) -> str:
 
 
 def _detail(causes: Sequence[BaseException]) -> str:
-    """Give the first cause's own words."""
+    """Give the first cause's own words, unless they may repeat a URL or what the other side has sent."""
+    if isinstance(causes[0], TELLTALES):
+        return type(causes[0]).__name__
     return printable(str(causes[0]).strip()) or type(causes[0]).__name__
 
 

@@ -6,14 +6,16 @@ import json
 import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 import aiohttp
+from yarl import URL
 
 from klinehub.domain.clock import Clock
-from klinehub.errors import BadRequest, Banned, Blocked, FeedError, ProxyError, Unreachable
+from klinehub.errors import BadRequest, Banned, Blocked, FeedError, ProxyError, Unanswered, Unreachable
 from klinehub.feed.base import Network
 from klinehub.feed.budget import MINUTE, WeightGate
+from klinehub.feed.forwarded import Call, Reply
 from klinehub.feed.network import PROXY_FAILURES, endpoint, explain, printable, redact
 from klinehub.feed.use import Use
 from klinehub.feed.venue import USDM, Venue
@@ -27,6 +29,8 @@ DATE: Final = re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\
 BAN_WITHOUT_END: Final = 2 * MINUTE
 TOO_MANY_REQUESTS: Final = -1003
 OVERLOADED: Final = -1008
+# Of an account, not of an address: who sends no order may go on.
+TOO_MANY_ORDERS: Final = -1015
 # A clock this far from the exchange's, in ms, would end a ban too early or too late.
 ASTRAY: Final = 5_000
 MAX_DIGITS: Final = 12
@@ -48,14 +52,6 @@ class Answer(NamedTuple):
     body: bytes
     asked: int
     told: int | None = None
-
-
-class Reply(NamedTuple):
-    """What came back over the wire, before it is judged."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class RestClient:
@@ -108,6 +104,28 @@ class RestClient:
         except _AgainError as again:
             raise again.failure(len(PAUSES) + 1) from again.__cause__
 
+    async def forward(self, call: Call, *, weight: int, use: Use, patience: float | None = None) -> Reply:
+        """Pass a request on once, as it is, and give the exchange's reply whatever its status.
+
+        The gate learns from it as from every other call. Raises what the gate raises where nothing left,
+        TimeoutError when its turn did not come within *patience* real seconds, and `Unanswered` where
+        it left and nothing of the exchange came back. No text repeats its query, headers or bodies.
+        """
+        async with asyncio.timeout(patience):
+            asked = await self._gate.take(weight, use)
+        try:
+            reply, says = await self._passed(call)
+            if reply is None:
+                self._gate.failed(asked, says)
+            else:
+                self._learn(reply, asked, says)
+        finally:
+            self._gate.landed(weight, use, asked)
+        if reply is None:
+            # What caused it is left behind on purpose: an error of the library may show the whole URL.
+            raise Unanswered(says)
+        return reply
+
     async def close(self) -> None:
         """Close every connection; further calls open new ones."""
         session, self._session = self._session, None
@@ -138,7 +156,7 @@ class RestClient:
 
     async def _exchange(self, path: str, params: Mapping[str, str | int], asked: int) -> Answer:
         """Send one request and judge what came back."""
-        reply = await self._request(path, params)
+        reply = await self._request("GET", self._base + path, {"params": dict(params)})
         self._gate.seen(_number(reply.headers.get(USED_WEIGHT)), asked)
         if reply.status != OK:
             self._refuse(reply, path)
@@ -150,14 +168,45 @@ class RestClient:
             raise _AgainError(text, "look at what sits in between, and try again.")
         return Answer(reply.body, asked, date_of(reply.headers.get("Date")))
 
-    async def _request(self, path: str, params: Mapping[str, str | int]) -> Reply:
-        """Send one GET and read all of its answer; a connection that broke may be tried again."""
+    async def _passed(self, call: Call) -> tuple[Reply | None, str]:
+        """Send a request as it is and give the exchange's reply, None for a stranger's, and say what came."""
+        url = URL(f"{self._base}{call.path}{'?' if call.query else ''}{call.query}", encoded=True)
+        sent = {"headers": call.headers, "data": call.body or None, "skip_auto_headers": ("Content-Type",)}
+        try:
+            reply = await self._request(call.method, url, sent)
+        except (FeedError, _AgainError) as error:
+            return None, str(error)
+        says = f"{self._where} answered {call.path} with status {reply.status}"
+        is_json = reply.body.strip()[:1] in (b"{", b"[") and reply.body.strip()[-1:] in (b"}", b"]")
+        if reply.status == PROXY_LOGIN or (
+            reply.status < BAD_REQUEST and not (reply.status == OK and is_json)
+        ):
+            return None, f"{says}: {NOT_THE_EXCHANGE}"
+        return reply, says
+
+    def _learn(self, reply: Reply, asked: int, says: str) -> None:
+        """Tell the gate what a reply means that somebody else gets; one that refuses orders bans nobody."""
+        self._gate.seen(_number(reply.headers.get(USED_WEIGHT)), asked)
+        code = None if reply.status == OK else error_of(reply.body)[0]
+        if code == TOO_MANY_REQUESTS or (reply.status in {TEAPOT, TOO_MANY} and code != TOO_MANY_ORDERS):
+            if code == TOO_MANY_REQUESTS:
+                self._correct(reply)
+            self._gate.banned(ban_end(reply, self._gate.now()))
+        if reply.status in WAYS_OUT:
+            self._gate.blocked(reply.status)
+        elif reply.status == TIMED_OUT or reply.status >= BROKEN:
+            self._gate.failed(asked, says, overloaded=code == OVERLOADED)
+        else:
+            self._gate.answered()
+
+    async def _request(self, method: str, url: str | URL, parts: Mapping[str, Any]) -> Reply:
+        """Send one request and read all of its answer; a connection that broke may be tried again."""
         if self._session is None:
             self._session = self._network.session(self._base, timeout=self._timeout)
         try:
-            get = self._session.get(self._base + path, params=dict(params), allow_redirects=False)
+            sent = self._session.request(method, url, allow_redirects=False, **parts)
             # The session's own limit ends with the last byte, not with the unpacking of what came before.
-            async with asyncio.timeout(self._timeout), get as response:
+            async with asyncio.timeout(self._timeout), sent as response:
                 try:
                     return Reply(response.status, response.headers, await self._body(response))
                 except BaseException:

@@ -12,8 +12,9 @@ from klinehub.errors import DataError
 from klinehub.feed.base import Network
 from klinehub.feed.binance import stream_name
 from klinehub.feed.diagnosis import Verdict
+from klinehub.feed.forwarded import Reply
 from klinehub.feed.network import PROXY_FAILURES, explain, printable
-from klinehub.feed.rest import MAX_BODY, Reply
+from klinehub.feed.rest import MAX_BODY
 from klinehub.feed.symptoms import CUT, LOG_IN, SWALLOWED, WAIT, Symptom
 
 TIMEFRAME: Final = "1m"

@@ -11,8 +11,9 @@ import picows
 from klinehub.errors import FeedError, ProxyError
 from klinehub.feed.breaker import utc
 from klinehub.feed.diagnosis import Verdict
+from klinehub.feed.forwarded import Reply
 from klinehub.feed.network import causes_of, printable, redact, wants_login
-from klinehub.feed.rest import Reply, ban_end, date_of, error_of
+from klinehub.feed.rest import ban_end, date_of, error_of
 
 JSON_STARTS: Final = (b"{", b"[")
 TOO_MANY: Final = -1003

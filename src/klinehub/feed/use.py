@@ -6,6 +6,7 @@ from enum import StrEnum
 class Use(StrEnum):
     """The uses, the most urgent first; a probe is a request that tells a quiet symbol from a dead stream."""
 
+    ORDERS = "orders"  # the user's own, and what else is signed
     CONTROL = "control"  # time, listing
     PROBE = "probe"
     REPAIR = "repair"

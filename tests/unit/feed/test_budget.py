@@ -315,6 +315,53 @@ def test_the_share_of_the_audit_can_be_set() -> None:
     assert [time for time, _ in run(main)] == [START + 1_000] * 2 + [START + MINUTE + GUARD]
 
 
+def test_the_share_of_what_is_forwarded_can_be_set() -> None:
+    async def main(loop: SimLoop) -> list[tuple[int, Use]]:
+        gate = WeightGate(Clock(START + 1_000, 1.0, loop.time), limit=100, forwarded=0.1)
+        return await grants(gate, [(Use.FORWARDED, 5)] * 3)
+
+    assert [time for time, _ in run(main)] == [START + 1_000] * 2 + [START + MINUTE + GUARD]
+
+
+def test_what_the_share_leaves_is_for_orders_and_nobody_else() -> None:
+    async def main(loop: SimLoop) -> list[tuple[int, Use]]:
+        gate = gate_on(loop, limit=100)
+        gate.landed(await taken(gate, 80))
+        return await grants(gate, [(Use.CONTROL, 1), *[(Use.ORDERS, 10)] * 3, (Use.WARM_UP, 1)])
+
+    now, later = START + 1_000, START + MINUTE + GUARD
+
+    assert run(main) == [
+        (now, Use.ORDERS),
+        (now, Use.ORDERS),
+        (later, Use.ORDERS),
+        (later, Use.CONTROL),
+        (later, Use.WARM_UP),
+    ]
+
+
+def test_an_order_may_weigh_what_no_other_request_may() -> None:
+    budget = Budget(100, 0.8)
+    budget.check(100, Use.ORDERS)
+
+    with pytest.raises(DefinitionError, match="budget of 80 a minute"):
+        budget.check(81, Use.CONTROL)
+    with pytest.raises(DefinitionError, match="budget of 100 a minute"):
+        budget.check(101, Use.ORDERS)
+
+
+def test_how_long_a_request_would_wait_is_known_before() -> None:
+    async def main(loop: SimLoop) -> list[float]:
+        gate = gate_on(loop, limit=100)
+        gate.offset = 29_000
+        before = gate.wait(20, Use.FORWARDED)
+        await gate.take(20, Use.FORWARDED)
+        gate.landed(20, Use.FORWARDED)
+        return [before, gate.wait(1, Use.FORWARDED), gate.wait(1, Use.ORDERS), gate.share(Use.FORWARDED)]
+
+    assert run(main) == pytest.approx([0.0, 30.05, 0.0, 20])
+
+
 def test_a_lifted_gate_knows_no_shares() -> None:
     async def main(loop: SimLoop) -> list[tuple[int, Use]]:
         return await grants(gate_on(loop, share=None), [(use, 500) for use in Use] * 3)
@@ -434,7 +481,7 @@ def test_no_minute_ever_gets_more_than_the_cap_nor_a_use_more_than_its_share(
             flying.append((use, number))
             known[minute] += number
             taken_by.setdefault((minute, use), []).append(number)
-            assert known[minute] <= 80
+            assert known[minute] <= (100 if use is Use.ORDERS else 80)
         elif act == "land" and flying:
             done, weight = flying.pop(0)
             budget.landed(weight, done)
