@@ -7,8 +7,9 @@ where they are passed on at all, wait behind nobody.
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -36,7 +37,8 @@ HELD: Final = 5.0
 COUNTED_SHARE: Final = 0.8
 # The part of the limit that one client may spend a minute on reading its account.
 OWN_READS: Final = 0.25
-BROKEN: Final = 500
+UNAVAILABLE, BROKEN = 503, 500
+DISCONNECTED: Final = -1001
 TOO_MANY: Final = -1003
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -91,13 +93,14 @@ class _Lane:
 class Broker:
     """Passes requests on to *upstreams*, public ones where *forward*, signed ones and orders where *orders*.
 
-    A client may spend *client_share* of what forwarded requests may weigh in a minute. Clients are told
-    apart by names, which are shown; so no name may be a token.
+    The markets are asked for with each request: one that is opened anew later has another gate then. A
+    client may spend *client_share* of what forwarded requests may weigh in a minute. Clients are told apart
+    by names, which are shown; so no name may be a token.
     """
 
     def __init__(
         self,
-        upstreams: Sequence[Upstream],
+        upstreams: Callable[[], Iterable[Upstream]],
         *,
         forward: bool = True,
         orders: bool = False,
@@ -108,7 +111,10 @@ class Broker:
         if not 0 < client_share <= 1:
             text = f"A client's share of {client_share:g} is none"
             raise DefinitionError(f"{text}: give more than 0 and at most 1 of what may be forwarded.")
-        self._lanes = {one.rest.venue.name: _Lane(one, client_share, width) for one in upstreams}
+        self._upstreams = upstreams
+        self._lane_of = partial(_Lane, client_share=client_share, width=width)
+        self._lanes: dict[str, _Lane] = {}
+        self._closed = False
         self._forward = forward
         self._orders = orders
         self._held = held
@@ -139,11 +145,23 @@ class Broker:
 
     def _lane(self, asked: Admitted) -> _Lane:
         """Give the market that a request is for; raises `Declined` for one that is not followed here."""
-        lane = self._lanes.get(asked.venue)
-        if lane is None:
+        if self._closed:
+            raise _stopping()
+        upstream = next((one for one in self._upstreams() if one.rest.venue.name == asked.venue), None)
+        if upstream is None:
             unknown = invalid_path(asked.call.path, asked.call.method)
             raise Declined("path", 404, unknown.code, unknown.message)
+        lane = self._lanes.get(asked.venue)
+        if lane is None or lane.rest is not upstream.rest:
+            lane = self._lanes[asked.venue] = self._lane_of(upstream)
         return lane
+
+    def close(self) -> None:
+        """Pass nothing more on, and give up what is on its way for everybody."""
+        self._closed = True
+        for lane in self._lanes.values():
+            for flight in lane.flights.values():
+                flight.task.cancel()
 
     def stats(self) -> Forwarding:
         """Tell what was forwarded, shared, refused and is waiting."""
@@ -173,11 +191,15 @@ class Broker:
         flight.waiters += 1
         try:
             return await asyncio.shield(flight.task)
+        except asyncio.CancelledError:
+            if self._closed and flight.task.done():
+                raise _stopping() from None
+            raise
         finally:
             flight.waiters -= 1
             if not flight.waiters and not flight.task.done():
                 # Nobody may join what is being given up.
-                del lane.flights[key]
+                lane.flights.pop(key, None)
                 flight.task.cancel()
 
     def _begin(self, lane: _Lane, client: str, asked: Admitted, key: str) -> _Flight:
@@ -284,3 +306,8 @@ class Broker:
     def _decline(self, error: Declined) -> Reply:
         self._refused[error.kind] += 1
         return declined(error)
+
+
+def _stopping() -> Declined:
+    """Make the answer to who asks while klinehub stops."""
+    return Declined("stopping", UNAVAILABLE, DISCONNECTED, "klinehub is stopping.")

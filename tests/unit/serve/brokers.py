@@ -71,7 +71,7 @@ async def rig(
     gate = WeightGate(clock, limit=limit, share=share)
     rest = RestClient("http://127.0.0.1:8080", SimNetwork(), gate, clock, timeout=seconds, venue=venue)
     try:
-        yield Rig(exchange, clock, gate, rest, Broker([Upstream(rest, gate)], **settings))
+        yield Rig(exchange, clock, gate, rest, Broker(lambda: [Upstream(rest, gate)], **settings))
     finally:
         await rest.close()
         await runner.cleanup()

@@ -37,7 +37,7 @@ def test_ten_clients_that_ask_the_same_cost_the_exchange_one_request() -> None:
         served = await serve(Exchange(synthetic(3, 1, start=NOW), clock), port=0, ws_port=0)
         gate = WeightGate(clock)
         rest = RestClient(served.rest_url, SimNetwork(), gate, clock)
-        broker = Broker([Upstream(rest, gate)])
+        broker = Broker(lambda: [Upstream(rest, gate)])
         try:
             asking = (broker.forward(f"bot {n}", "GET", INTEREST, BTC) for n in range(10))
             replies = await asyncio.gather(*asking)
@@ -440,4 +440,50 @@ def test_the_exchange_never_counts_more_than_may_be_forwarded() -> None:
 @pytest.mark.parametrize("share", [0.0, 1.5])
 def test_a_share_that_is_none_is_refused(share: float) -> None:
     with pytest.raises(DefinitionError, match="more than 0 and at most 1"):
-        Broker([], client_share=share)
+        Broker(list, client_share=share)
+
+
+def test_a_market_that_was_opened_anew_is_asked_through_its_own_gate() -> None:
+    async def main(loop: SimLoop) -> list[int]:
+        async with rig(loop) as made:
+            gates = [made.gate, WeightGate(made.clock)]
+            rests = [RestClient("http://127.0.0.1:8080", SimNetwork(), gate, made.clock) for gate in gates]
+            opened = [Upstream(rest, gate) for rest, gate in zip(rests, gates, strict=True)]
+            broker = Broker(lambda: opened[:1])
+            await broker.forward("a", "GET", INTEREST, BTC)
+            del opened[0]
+            await broker.forward("a", "GET", INTEREST, BTC)
+            for rest in rests:
+                await rest.close()
+            return [gate.calls for gate in gates]
+
+    assert run(main) == [1, 1]
+
+
+def test_a_broker_that_closes_gives_everything_up_and_says_so() -> None:
+    async def main(loop: SimLoop) -> tuple[list[Reply], float, Any]:
+        async with rig(loop, slow, width=1) as made:
+            asking = [asyncio.create_task(made.ask("a", DEPTH, f"limit={n % 3}")) for n in range(6)]
+            await asyncio.sleep(0.1)
+            made.broker.close()
+            replies = await asyncio.gather(*asking)
+            replies.append(await made.ask("late"))
+            return replies, loop.time(), made.broker.stats()
+
+    replies, seconds, stats = run(main)
+
+    assert {told(reply) for reply in replies} == {(503, -1001)}
+    assert seconds < 0.2
+    assert (stats.flying, stats.waiting, stats.refused) == (0, 0, {"stopping": 7})
+
+
+def test_who_goes_away_is_told_nothing() -> None:
+    async def main(loop: SimLoop) -> bool:
+        async with rig(loop, slow) as made:
+            asking = asyncio.create_task(made.ask("a"))
+            await asyncio.sleep(0.1)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            return asking.cancelled()
+
+    assert run(main)

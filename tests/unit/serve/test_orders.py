@@ -140,7 +140,7 @@ def test_an_order_leaves_at_once_when_all_that_klines_may_spend_is_spent() -> No
         exchange.rest.tap = desk
         gate = WeightGate(clock)
         rest = RestClient(served.rest_url, SimNetwork(), gate, clock)
-        broker = Broker([Upstream(rest, gate)], orders=True)
+        broker = Broker(lambda: [Upstream(rest, gate)], orders=True)
         tickers = "/fapi/v1/ticker/24hr"
         asking = [asyncio.create_task(rest.get(tickers, {}, weight=40)) for _ in range(100)]
         await asyncio.sleep(2)
