@@ -91,6 +91,7 @@ class Hub(Reads, Scans):
             limit=settings.weight_limit,
             share=settings.share,
             audit=settings.audit,
+            forwarded=settings.forwarded,
             account=account,
             host="{}:{}".format(*endpoint(settings.rest_url)),
         )

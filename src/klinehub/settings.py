@@ -33,6 +33,7 @@ LIMITS: Final[dict[str, tuple[float, float]]] = {
     "timeout": (0.1, 600),
     "min_score": (0, 100),
     "audit": (0, 1),
+    "forwarded": (0.001, 1),
     "store_days": (1, 3_650),
     "open_interest": (0, 86_400),
 }
@@ -97,10 +98,10 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     they came, and with `history` all days before in Parquet; without it they are deleted. It may be the
     `postgresql://` address of a database instead, which keeps all days with `history`. `share` of the
     exchange's `weight_limit` a minute is spent, None lifts it; the part `audit` of the limit compares bars
-    with REST again, for ever. `native` streams every timeframe; without `streams` the hub is warmed up and
-    then left as it is. `fallback_urls` are tried when `stream_url` stays silent, None derives them from it.
-    With `choose` scans look only at those of the symbols that `rules` choose, and the file `record` keeps
-    who was chosen when.
+    with REST again, for ever, and at most the part `forwarded` goes into what other programs ask. `native`
+    streams every timeframe; without `streams` the hub is warmed up and then left as it is. `fallback_urls`
+    are tried when `stream_url` stays silent, None derives them from it. With `choose` scans look only at
+    those of the symbols that `rules` choose, and the file `record` keeps who was chosen when.
     `marks` keeps mark price, index price and funding beside the klines; `open_interest` that of each symbol,
     asked for every so many seconds, 0 for never. `spot` follows the spot pairs of the symbols too, at
     `spot_rest_url` and `spot_stream_url`, with a budget of their own.
@@ -126,6 +127,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     share: float | None = 0.8
     weight_limit: int = _OWN
     audit: float = 0.02
+    forwarded: float = 0.2
     streams: bool = True
     streams_per_socket: int = 200
     timeout: float = 10.0
@@ -160,7 +162,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     def of_spot(self) -> "HubSettings":
         """The settings of the hub that follows the spot pairs of this one's symbols."""
         fields = ("timeframes", "native", "quote", "spare", "batch", "share", "audit", "streams", "timeout")
-        same = {name: getattr(self, name) for name in (*fields, "streams_per_socket")}
+        same = {name: getattr(self, name) for name in (*fields, "forwarded", "streams_per_socket")}
         return HubSettings(
             exchange=SPOT.name,
             rest_url=self.spot_rest_url,

@@ -58,6 +58,7 @@ TABLES: Final[dict[str, dict[str, str]]] = {
     "exchange": {
         "name": "exchange",
         **{key: key for key in ("rest_url", "stream_url", "fallback_urls", "weight_limit", "share", "audit")},
+        "forwarded": "forwarded",
         **{key: key for key in ("spot_rest_url", "spot_stream_url")},
         **{key: key for key in ("archive_url", "archive_listing_url")},
     },
