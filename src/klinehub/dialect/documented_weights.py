@@ -107,7 +107,7 @@ _SPOT: Final[Mapping[str, _Cost]] = {
 }
 # Market data that is told only to who shows a key, and weighs accordingly.
 _KEYED: Final[Mapping[str, _Cost]] = {"/fapi/v1/historicalTrades": _HEAVY}
-# Reading an account; everything that changes something weighs 1, batches 5.
+# Reading an account, and ordering; what is not here weighs UNKNOWN.
 _SIGNED: Final[Mapping[str, _Cost]] = {
     "/fapi/v1/order": 1,
     "/fapi/v1/openOrder": 1,

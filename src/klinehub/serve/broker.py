@@ -37,10 +37,11 @@ HELD: Final = 5.0
 COUNTED_SHARE: Final = 0.8
 # The part of the limit that one client may spend a minute on reading its account.
 OWN_READS: Final = 0.25
-UNAVAILABLE, BROKEN = 503, 500
-DISCONNECTED: Final = -1001
-TOO_MANY: Final = -1003
-NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+_UNAVAILABLE: Final = 503
+_BROKEN: Final = 500
+_DISCONNECTED: Final = -1001
+_TOO_MANY: Final = -1003
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Upstream(NamedTuple):
@@ -127,7 +128,7 @@ class Broker:
         method: str,
         path: str,
         query: str = "",
-        headers: Mapping[str, str] = NO_HEADERS,
+        headers: Mapping[str, str] = _NO_HEADERS,
         body: bytes = b"",
     ) -> Reply:
         """Give the exchange's reply to a request, or a refusal in its dialect; *query* is as it came.
@@ -209,11 +210,11 @@ class Broker:
             text = (
                 f"Too much request weight used; klinehub passes on {lane.quota.most} per client and MINUTE."
             )
-            raise Declined("quota", 429, TOO_MANY, text, lane.next_minute)
+            raise Declined("quota", 429, _TOO_MANY, text, lane.next_minute)
         if not lane.gate.closed(now) and lane.gate.wait(weight, asked.use) > self._held:
             raise self._over(lane)
         if not lane.queue.has_room(client):
-            raise Declined("queue", 429, TOO_MANY, "Too many requests queued.", int(self._held) + 1)
+            raise Declined("queue", 429, _TOO_MANY, "Too many requests queued.", int(self._held) + 1)
         lane.quota.spend(client, weight, now)
         flight = lane.flights[key] = _Flight(asyncio.get_running_loop().create_future())
         lane.queue.join(client, flight.ticket)
@@ -270,7 +271,7 @@ class Broker:
             self._refused["closed"] += not left
             return failed(error, asked.call, lane.gate), left
         self._forwarded += 1
-        self._errors += reply.status >= BROKEN
+        self._errors += reply.status >= _BROKEN
         return passed_on(reply, asked.call, lane.gate), True
 
     async def _pass_own(self, lane: _Lane, client: str, asked: Admitted) -> Reply:
@@ -278,9 +279,9 @@ class Broker:
         weight, now = asked.price.weight, lane.gate.now()
         if asked.call.method == "GET" and not lane.own.fits(client, weight, now):
             text = f"Too much request weight used; klinehub passes on {lane.own.most} per client and MINUTE."
-            raise Declined("quota", 429, TOO_MANY, text, lane.next_minute)
+            raise Declined("quota", 429, _TOO_MANY, text, lane.next_minute)
         if self._own >= MOST_OWN:
-            raise Declined("queue", 429, TOO_MANY, "Too many requests queued.", 1)
+            raise Declined("queue", 429, _TOO_MANY, "Too many requests queued.", 1)
         self._own += 1
         lane.own.spend(client, weight, now)
         try:
@@ -295,13 +296,13 @@ class Broker:
         window, now = lane.windows[count.name], lane.gate.now()
         if wait := window.wait(now):
             text = f"Too many requests; klinehub passes on {int(count.most * COUNTED_SHARE)} in 5 MINUTES."
-            raise Declined("window", 429, TOO_MANY, text, -(-wait // 1000))
+            raise Declined("window", 429, _TOO_MANY, text, -(-wait // 1000))
         window.count(now)
 
     def _over(self, lane: _Lane) -> Declined:
         """Make the answer to who would wait for too long."""
         text = "Too much request weight used; klinehub's budget for this minute is spent"
-        return Declined("budget", 429, TOO_MANY, f"{text} or waited for by others.", lane.next_minute)
+        return Declined("budget", 429, _TOO_MANY, f"{text} or waited for by others.", lane.next_minute)
 
     def _decline(self, error: Declined) -> Reply:
         self._refused[error.kind] += 1
@@ -310,4 +311,4 @@ class Broker:
 
 def _stopping() -> Declined:
     """Make the answer to who asks while klinehub stops."""
-    return Declined("stopping", UNAVAILABLE, DISCONNECTED, "klinehub is stopping.")
+    return Declined("stopping", _UNAVAILABLE, _DISCONNECTED, "klinehub is stopping.")

@@ -162,6 +162,17 @@ def test_a_stranger_is_no_answer_and_is_not_quoted(reply: dict[str, Any], says: 
     assert calls == 1
 
 
+def test_strangers_in_a_row_let_the_host_rest() -> None:
+    async def main(loop: SimLoop) -> str:
+        async with desk(loop, {"text": "<html>Please log in</html>"}) as made:
+            for _ in range(5):
+                with pytest.raises(Unanswered):
+                    await forward(made)
+            return made.gate.closed(made.gate.now())
+
+    assert run(main).startswith("resting until")
+
+
 def test_one_that_is_cancelled_leaves_no_weight_on_its_way() -> None:
     async def main(loop: SimLoop) -> tuple[int, int]:
         async def late(_: Any) -> Any:

@@ -1,5 +1,6 @@
 """A broker, and the exchange that it asks, on virtual time."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +24,14 @@ NOW: Final = START + 10_000
 DEPTH: Final = "/fapi/v1/depth"
 INTEREST: Final = "/fapi/v1/openInterest"
 ORDER: Final = "/fapi/v1/order"
+LATE: Final = 0.5
 BTC: Final = "symbol=BTCUSDT"
+
+
+async def slow(request: web.Request) -> web.StreamResponse:
+    """Answer after half a second with what was asked."""
+    await asyncio.sleep(LATE)
+    return web.json_response({"asked": request.path_qs})
 
 
 @dataclass

@@ -404,3 +404,19 @@ def test_a_call_that_would_break_out_of_its_line_is_none(parts: Any) -> None:
         Call(*parts)
 
     assert "CANARY" not in str(caught.value)
+
+
+def test_no_more_orders_are_on_their_way_than_there_is_room_for() -> None:
+    async def late(_: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(1)
+        return web.json_response({})
+
+    async def main(loop: SimLoop) -> tuple[list[int], int]:
+        async with rig(loop, late, orders=True) as made:
+            asking = (made.ask("a", ORDER, f"{SIGNED}&n={n}", method="POST") for n in range(66))
+            replies = await asyncio.gather(*asking)
+            return [reply.status for reply in replies], made.broker.stats().flying
+
+    statuses, flying = run(main)
+
+    assert (statuses.count(200), statuses.count(429), flying) == (64, 2, 0)
