@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
+from unittest.mock import patch
 
 import aiohttp
 import pytest
@@ -11,7 +12,7 @@ from tests.sim.worlds import HOUR, World, play
 
 from klinehub.domain.timeframe import MINUTE, TIMEFRAMES
 from klinehub.serve.dropin import STALE_HEADER
-from klinehub.serve.parts import parts_of
+from klinehub.serve.parts import lent
 from klinehub.serve.site import Site
 from klinehub.settings import ServeSettings
 from klinehub.sim.loop import SimLoop, SimNetwork, run
@@ -56,8 +57,11 @@ def at_counter(
 
     async def act(world: World) -> None:
         settings = serve or ServeSettings(port=0, ws_port=0)
-        async with Site(settings) as site, SimNetwork().session(site.rest_url, timeout=30.0) as session:
-            site.open(parts_of(world.hub, settings))
+        async with (
+            Site(settings) as site,
+            lent(world.hub, settings, site),
+            SimNetwork().session(site.rest_url, timeout=30.0) as session,
+        ):
             await test(Counter(world, session, site.rest_url))
 
     play(act, **settings)
@@ -84,18 +88,14 @@ def test_klines_are_byte_for_byte_those_of_the_exchange() -> None:
 
 def test_a_bar_that_has_just_ended_is_held_until_it_is_proved_and_costs_nothing() -> None:
     async def test(counter: Counter) -> None:
-        world, calls = counter.world, []
+        world, calls = counter.world, list[tuple[int, int, list[tuple[int, bytes]]]]()
         await counter.until(119.9)
         before = world.hub.gate.calls
         for at in (120.001, 120.01, 120.02):
             await counter.until(at)
             asked = world.clock.now()
-            answers = await asyncio.gather(
-                *(
-                    counter.ask(counter.hub_url, KLINES, symbol=one, interval="1m", limit=3)
-                    for one in world.hub.symbols
-                )
-            )
+            wanted = [{"symbol": one, "interval": "1m", "limit": 3} for one in world.hub.symbols]
+            answers = await asyncio.gather(*(counter.ask(counter.hub_url, KLINES, one) for one in wanted))
             calls.append((asked, world.clock.now(), answers))
 
         for asked, answered, answers in calls:
@@ -122,32 +122,57 @@ def test_the_open_row_is_flat_at_the_last_close_until_something_is_traded_in_it(
     at_counter(test)
 
 
-@pytest.mark.parametrize("choice", ["refuse", "header", "ask"])
-def test_a_series_that_is_not_proved_fresh_is_treated_as_the_user_chose(choice: str) -> None:
-    async def test(counter: Counter) -> None:
-        await counter.until(90)
-        for link in counter.world.streams:
-            link.stall()
-        # Until its silence is noticed.
-        while counter.world.hub.stale("BTCUSDT") is None:  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
-        wanted: dict[str, Any] = {"symbol": "BTCUSDT", "interval": "1m", "limit": 3}
-        async with counter.session.get(counter.hub_url + KLINES, params=wanted) as answer:
-            body = await answer.read()
+async def silenced(counter: Counter) -> None:
+    """Let every stream fall silent, and wait until that is noticed."""
+    await counter.until(90)
+    for link in counter.world.streams:
+        link.stall()
+    while counter.world.hub.stale("BTCUSDT") is None:  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
 
-        if choice == "header":
-            assert answer.status == 200
-            assert answer.headers[STALE_HEADER]
-            assert [row[0] for row in json.loads(body)] == [HOUR + n * MINUTE for n in (-1, 0, 1)]
-        else:
-            assert answer.status == 503
-            assert json.loads(body)["code"] == -1001
-            assert STALE_HEADER not in answer.headers
-        past = {**wanted, "endTime": HOUR - 1}
-        exchange, hub = await counter.both(KLINES, past)
+
+STALE: Final[dict[str, Any]] = {"symbol": "BTCUSDT", "interval": "1m", "limit": 3}
+
+
+def test_a_series_that_is_not_proved_fresh_is_refused_where_the_user_chose_so() -> None:
+    async def test(counter: Counter) -> None:
+        await silenced(counter)
+        status, body = await counter.ask(counter.hub_url, KLINES, STALE)
+
+        assert (status, json.loads(body)["code"]) == (503, -1001)
+        assert "not proved fresh" in json.loads(body)["msg"]
+        # What is over is proved for ever.
+        exchange, hub = await counter.both(KLINES, {**STALE, "endTime": HOUR - 1})
         assert hub == exchange
 
-    at_counter(test, serve=ServeSettings(port=0, ws_port=0, stale=choice))
+    at_counter(test, serve=ServeSettings(port=0, ws_port=0, stale="refuse"))
+
+
+def test_a_series_that_is_not_proved_fresh_is_given_with_a_header_where_the_user_chose_so() -> None:
+    async def test(counter: Counter) -> None:
+        await silenced(counter)
+        async with counter.session.get(counter.hub_url + KLINES, params=STALE) as answer:
+            rows = await answer.json()
+
+        assert answer.status == 200
+        assert answer.headers[STALE_HEADER]
+        assert [row[0] for row in rows] == [HOUR + n * MINUTE for n in (-1, 0, 1)]
+
+    at_counter(test, serve=ServeSettings(port=0, ws_port=0, stale="header"))
+
+
+def test_a_series_that_is_not_proved_fresh_is_asked_of_the_exchange_once_for_all() -> None:
+    async def test(counter: Counter) -> None:
+        await silenced(counter)
+        rest = counter.world.hub.rest
+        with patch.object(rest, "forward", wraps=rest.forward) as forward:
+            answers = await asyncio.gather(*(counter.ask(counter.hub_url, KLINES, STALE) for _ in range(10)))
+
+        assert [status for status, _ in answers] == [200] * 10
+        assert len({body for _, body in answers}) == 1
+        assert forward.call_count == 1
+
+    at_counter(test)
 
 
 @pytest.mark.parametrize("frame", ["1m", "5m", "1h"])

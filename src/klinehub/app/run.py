@@ -24,7 +24,7 @@ from klinehub.scan.running import Scan
 from klinehub.scan.score import reading
 from klinehub.scan.screen import Screen
 from klinehub.serve.local import LocalDoor, is_open
-from klinehub.serve.parts import parts_of
+from klinehub.serve.parts import lent
 from klinehub.serve.site import Site
 
 DEMO: Final = "simulated exchange"
@@ -89,7 +89,7 @@ async def _opened(hub: Hub, config: Config, site: Site | None, exchange: str) ->
     """Serve this hub, and let other commands ask it; where these cannot, say so and go on."""
     async with AsyncExitStack() as stack:
         if site is not None:
-            site.open(parts_of(hub, config.serve))
+            await stack.enter_async_context(lent(hub, config.serve, site))
             show.err.print(f"serving: {site.rest_url} and {site.ws_url} (docs/bots.md)")
         try:
             await stack.enter_async_context(LocalDoor(hub, options.door(), exchange))

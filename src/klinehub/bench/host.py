@@ -12,7 +12,7 @@ from klinehub.domain.clock import Clock
 from klinehub.feed.network import RealNetwork
 from klinehub.feed.warmup import deepening
 from klinehub.hub import Hub
-from klinehub.serve.parts import parts_of
+from klinehub.serve.parts import lent
 from klinehub.serve.site import Site
 from klinehub.settings import HubSettings, ServeSettings
 
@@ -38,8 +38,8 @@ async def live(settings: HubSettings) -> None:
     async with (
         Site(serving) as site,
         Hub(settings, clock=clock, network=RealNetwork(), jitter=lambda: 0.5) as hub,
+        lent(hub, serving, site),
     ):
-        site.open(parts_of(hub, serving))
         await _deepened(hub)
         frames = tuple(frame.name for frame in hub.timeframes)
         _say(Hosted(site.rest_url, site.ws_url, hub.symbols, frames))

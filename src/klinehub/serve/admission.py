@@ -125,7 +125,7 @@ def _venue(method: str, path: str) -> str:
     venue = next((venue for root, venue in ROOTS.items() if path.startswith(root)), None)
     if not fits or venue is None:
         shown = re.sub(r"[^\w/.-]", "?", path[:MOST_PATH], flags=re.ASCII)
-        raise Declined("path", 404, -5000, f"Path {shown}, Method {method[:10]} is invalid")
+        raise Declined("path", 400, -5000, f"Path {shown}, Method {method[:10]} is invalid")
     return venue
 
 

@@ -151,7 +151,7 @@ class Broker:
         upstream = next((one for one in self._upstreams() if one.rest.venue.name == asked.venue), None)
         if upstream is None:
             unknown = invalid_path(asked.call.path, asked.call.method)
-            raise Declined("path", 404, unknown.code, unknown.message)
+            raise Declined("path", unknown.status, unknown.code, unknown.message)
         lane = self._lanes.get(asked.venue)
         if lane is None or lane.rest is not upstream.rest:
             lane = self._lanes[asked.venue] = self._lane_of(upstream)

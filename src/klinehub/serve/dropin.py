@@ -32,6 +32,17 @@ KEPT: Final = frozenset(
     | {"/api/v3/ping", "/api/v3/time", "/api/v3/exchangeInfo"}
 )
 
+_KLINES_PARAMS: Final = (
+    "symbol",
+    "pair",
+    "contractType",
+    "interval",
+    "startTime",
+    "endTime",
+    "limit",
+    "timeZone",
+)
+
 # Asks the exchange for what is not kept: the client, method, path and query.
 Forward = Callable[[str, str, str, Query], Awaitable[Reply]]
 
@@ -48,12 +59,14 @@ class DropIn:
         self._settings = settings
         self._forward = forward
 
+    def keeps(self, method: str, path: str) -> bool:
+        """Whether what is asked for at this path is kept here, at least as a rule."""
+        return method == "GET" and (path in self.rest.klines or path in KEPT)
+
     async def answer(self, client: str, method: str, path: str, query: Query) -> Reply:
         """Answer one request of a client."""
         try:
             headers = self.rest.charge(path, query, client)
-            if path not in self.rest.klines and path not in KEPT:
-                return await self._elsewhere(client, method, path, query, headers)
             wanted = self.rest.wanted(method, path, query)
             if wanted is None:
                 return Reply(200, self.rest.body(method, path, query), headers)
@@ -128,11 +141,12 @@ class DropIn:
     async def _elsewhere(
         self, client: str, method: str, path: str, query: Query, headers: Mapping[str, str]
     ) -> Reply:
-        """Ask the exchange for what is not kept here."""
+        """Ask the exchange for klines that are not kept here, with what it reads of the request alone."""
         if self._forward is None:
             text = f"{path} is not kept here and nothing is forwarded: set `serve.forward` to change that."
             raise Rejected(_DISCONNECTED, text, UNAVAILABLE)
-        got = await self._forward(client, method, path, query)
+        known = {name: value for name, value in query.items() if name in _KLINES_PARAMS}
+        got = await self._forward(client, method, path, known)
         return Reply(got.status, got.body, {**headers, **got.headers})
 
     def _print(self, rows: Exact, wanted: Wanted) -> bytes:

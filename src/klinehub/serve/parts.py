@@ -1,33 +1,65 @@
-"""The parts of a hub that are served, by the beginning of their paths."""
+"""The parts of a hub that are lent to others, by the beginning of their paths."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
 
 from aiohttp import web
 
 from klinehub.dialect.rest import Rest
 from klinehub.dialect.spot import SpotRest
 from klinehub.dialect.tally import Tally
+from klinehub.feed.venue import SPOT
 from klinehub.hub import Hub
+from klinehub.serve.broker import Broker
 from klinehub.serve.dropin import DropIn
+from klinehub.serve.forwarding import asking, broker_of, forwarding
 from klinehub.serve.guard import Caller
-from klinehub.serve.site import Part
+from klinehub.serve.site import Part, Site
 from klinehub.serve.source import HubSource
 from klinehub.settings import ServeSettings
 
+_SPOT_PATHS: Final = "/api/v3/"
+_FUTURES_PATHS: Final = ("/fapi/", "/futures/data/")
 
-def parts_of(hub: Hub, settings: ServeSettings) -> Mapping[str, Part]:
-    """Give what of *hub* is served."""
+
+@asynccontextmanager
+async def lent(hub: Hub, settings: ServeSettings, site: Site) -> AsyncIterator[None]:
+    """Lend *hub* to others at *site* while the block runs."""
+    broker = broker_of(hub, settings)
+    site.open(in_dialect(hub, settings, broker))
+    try:
+        yield
+    finally:
+        site.open({})
+        broker.close()
+
+
+def in_dialect(hub: Hub, settings: ServeSettings, broker: Broker) -> Mapping[str, Part]:
+    """Give the parts that speak as the exchange does: its futures, and its spot market."""
+    alone = hub.settings.exchange == SPOT.name
+    own = _market(hub, settings, broker)
+
+    async def spot(request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
+        beside = None if hub.spot is None else hub.spot.market
+        # Some clients of the futures say hello to spot first; without spot they are answered all the same.
+        part = _market(beside, settings, broker) if isinstance(beside, Hub) else own
+        return await part(request, caller)
+
+    return {**dict.fromkeys(_FUTURES_PATHS, own), _SPOT_PATHS: own if alone else spot}
+
+
+def _market(hub: Hub, settings: ServeSettings, broker: Broker) -> Part:
+    """Make the part that answers for one market: from what is kept, else from the exchange."""
     source = HubSource(hub)
-    spot = hub.settings.exchange == "binance-spot"
-    rest = (SpotRest if spot else Rest)(source, Tally(limits=True, limit=settings.client_weight))
-    dropin = in_dialect(DropIn(rest, source, settings))
-    return dict.fromkeys(("/fapi/", "/futures/data/", "/api/v3/"), dropin)
-
-
-def in_dialect(dropin: DropIn) -> Part:
-    """Make a part of what answers in the exchange's dialect."""
+    kind = SpotRest if hub.settings.exchange == SPOT.name else Rest
+    rest = kind(source, Tally(limits=True, limit=settings.client_weight))
+    dropin = DropIn(rest, source, settings, asking(broker) if settings.forward else None)
+    elsewhere = forwarding(broker, rest)
 
     async def answer(request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
+        if not dropin.keeps(request.method, caller.path):
+            return await elsewhere(request, caller)
         reply = await dropin.answer(caller.name, request.method, caller.path, request.query)
         return reply.response(zipped="gzip" in request.headers.get("Accept-Encoding", ""))
 

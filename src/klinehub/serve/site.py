@@ -33,7 +33,10 @@ class Site:
         self._guard = Guard(settings)
         self._parts: list[tuple[str, Part]] = []
         self._runner = web.ServerRunner(
-            web.Server(self._answer), access_log=None, shutdown_timeout=SHUTDOWN_WITHIN
+            # What nobody waits for any more is given up, above all an order that has not left yet.
+            web.Server(self._answer, handler_cancellation=True),
+            access_log=None,
+            shutdown_timeout=SHUTDOWN_WITHIN,
         )
 
     async def __aenter__(self) -> Self:

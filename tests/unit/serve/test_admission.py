@@ -121,7 +121,7 @@ def test_near_misses_have_keys_of_their_own_or_none(one: str, other: str) -> Non
     ],
 )
 def test_other_paths_are_none(path: str) -> None:
-    assert declined(path) == ("path", 404, -5000)
+    assert declined(path) == ("path", 400, -5000)
 
 
 def test_a_refusal_shows_a_path_without_what_could_do_harm() -> None:
@@ -133,7 +133,7 @@ def test_a_refusal_shows_a_path_without_what_could_do_harm() -> None:
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "CONNECT", "get", ""])
 def test_other_methods_are_none(method: str) -> None:
-    assert declined("/fapi/v1/depth", method=method) == ("path", 404, -5000)
+    assert declined("/fapi/v1/depth", method=method) == ("path", 400, -5000)
 
 
 @pytest.mark.parametrize(

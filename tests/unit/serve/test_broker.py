@@ -251,7 +251,7 @@ def test_a_market_that_is_not_followed_is_no_path() -> None:
 
     reply, asked = run(main)
 
-    assert (told(reply), asked) == ((404, -5000), 0)
+    assert (told(reply), asked) == ((400, -5000), 0)
 
 
 def test_the_exchange_never_counts_more_than_may_be_forwarded() -> None:
