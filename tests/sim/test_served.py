@@ -165,6 +165,8 @@ def test_a_series_that_is_not_proved_fresh_is_asked_of_the_exchange_once_for_all
     async def test(counter: Counter) -> None:
         await silenced(counter)
         rest = counter.world.hub.rest
+        # Connections that are there already, so that all ask at one moment.
+        await asyncio.gather(*(counter.ask(counter.hub_url, "/fapi/v1/ping", {}) for _ in range(10)))
         with patch.object(rest, "forward", wraps=rest.forward) as forward:
             answers = await asyncio.gather(*(counter.ask(counter.hub_url, KLINES, STALE) for _ in range(10)))
 
