@@ -1,8 +1,8 @@
 """The REST routes: one aiohttp application over a `Source`."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from email.utils import formatdate
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -27,6 +27,7 @@ from klinehub.domain.timeframe import Timeframe
 
 _CONTRACTS: Final = ("PERPETUAL", "CURRENT_QUARTER", "NEXT_QUARTER", "TRADIFI_PERPETUAL")
 
+Told = TypeVar("Told")
 Query = Mapping[str, str]
 Answer = Callable[[Any, Query], bytes]
 Tap = Callable[[web.Request, Callable[[web.Request], web.Response]], Awaitable[web.StreamResponse]]
@@ -186,42 +187,37 @@ class Rest:
 
     def day_tickers(self, query: Query) -> bytes:
         """Give the last 24 hours of a symbol or of all that trade."""
-        return self.each(query, self._day_ticker)
+        return self.each(query, self.source.ticker, self.source.tickers, day_ticker)
 
     def prices(self, query: Query) -> bytes:
         """Give the last price of a symbol or of all that trade."""
-        return self.each(query, self._price)
+        return self.each(query, self.source.last_trade, self.source.last_trades, price_ticker)
 
     def marks(self, query: Query) -> bytes:
         """Give mark price and funding of a symbol or of all that trade."""
-        return self.each(query, self._mark)
+        return self.each(query, self.source.mark, self.source.marks, mark_price)
 
     def fundings(self, _: Query) -> bytes:
         """Give the funding intervals of the perpetuals that trade."""
-        marks = (self.source.mark(one.symbol) for one in self.source.listings() if one.trading)
-        return msgspec.json.encode([funding_info(mark) for mark in marks if mark and mark.next_funding])
+        hours = {
+            one.symbol: self.source.funding_hours(one.symbol) for one in self.source.listings() if one.trading
+        }
+        return msgspec.json.encode([funding_info(name, each) for name, each in hours.items() if each])
 
-    def each(self, query: Query, one: Callable[[Listing], dict[str, Any] | None]) -> bytes:
-        """Give the body that *one* makes of the symbol asked for, or of each that trades."""
-        if "symbol" in query:
-            body = one(self.known(query))
-            if body is None:
-                raise invalid_symbol()
-            return msgspec.json.encode(body)
-        bodies = (one(listing) for listing in self.source.listings() if listing.trading)
-        return msgspec.json.encode([body for body in bodies if body is not None])
-
-    def _day_ticker(self, listing: Listing) -> dict[str, Any] | None:
-        ticker = self.source.ticker(listing.symbol)
-        return None if ticker is None else day_ticker(ticker)
-
-    def _price(self, listing: Listing) -> dict[str, Any] | None:
-        trade = self.source.last_trade(listing.symbol)
-        return None if trade is None else price_ticker(trade)
-
-    def _mark(self, listing: Listing) -> dict[str, Any] | None:
-        mark = self.source.mark(listing.symbol)
-        return None if mark is None else mark_price(mark, self.source.clock.now())
+    def each(
+        self,
+        query: Query,
+        one: Callable[[str], Told | None],
+        everything: Callable[[], Iterable[Told]],
+        body: Callable[[Told], dict[str, Any]],
+    ) -> bytes:
+        """Give the body of the symbol asked for, or those of everything."""
+        if "symbol" not in query:
+            return msgspec.json.encode([body(told) for told in everything()])
+        found = one(self.known(query).symbol)
+        if found is None:
+            raise invalid_symbol()
+        return msgspec.json.encode(body(found))
 
     def open_interest(self, query: Query) -> bytes:
         """Give a symbol's open interest."""

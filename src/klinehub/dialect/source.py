@@ -1,42 +1,13 @@
 """What the dialect needs to know about a market; a simulated one or the hub's own panel."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from klinehub.domain.clock import Clock
 from klinehub.domain.kline import Exact
 from klinehub.domain.listing import Listing
+from klinehub.domain.texts import DayTexts, MarkTexts, MiniTexts, Traded
 from klinehub.domain.timeframe import Timeframe
-
-
-class Ticker(NamedTuple):
-    """The last 24 hours of a symbol as one exact bar, with its newest trade id."""
-
-    listing: Listing
-    bar: Exact
-    close_time: int
-    first_id: int
-    last_id: int
-
-
-class Trade(NamedTuple):
-    """The last trade of a symbol: its price and when it was (ms UTC)."""
-
-    listing: Listing
-    price: float
-    decimals: int
-    time: int
-
-
-class Mark(NamedTuple):
-    """Mark and index price of a symbol, as mantissas of 8 decimals, and its funding, paid every *hours*."""
-
-    listing: Listing
-    price: int
-    index_price: int
-    funding: int
-    next_funding: int
-    hours: int = 8
 
 
 class Source(Protocol):
@@ -56,14 +27,29 @@ class Source(Protocol):
         With *first* the oldest of them, without it the newest.
         """
 
-    def ticker(self, symbol: str) -> Ticker | None:
+    def ticker(self, symbol: str) -> DayTexts | None:
         """Give the last 24 hours of a symbol; None where it has no bars."""
 
-    def last_trade(self, symbol: str) -> Trade | None:
-        """Give the last trade of a symbol; None where there was none in 24 hours."""
+    def tickers(self) -> Iterable[DayTexts]:
+        """Give the last 24 hours of all that trade, in the order in which REST prints them."""
 
-    def mark(self, symbol: str) -> Mark | None:
+    def mini(self, symbol: str) -> MiniTexts | None:
+        """Give the last 24 hours of a symbol in short, which may be known when the rest is not."""
+
+    def last_trade(self, symbol: str) -> Traded | None:
+        """Give the last price of a symbol; None where there was none in 24 hours."""
+
+    def last_trades(self) -> Iterable[Traded]:
+        """Give the last prices of all that trade, in the order in which REST prints them."""
+
+    def mark(self, symbol: str) -> MarkTexts | None:
         """Give mark price and funding of a symbol; None where it has none."""
+
+    def marks(self) -> Iterable[MarkTexts]:
+        """Give mark prices and funding of all that trade, in the order in which REST prints them."""
+
+    def funding_hours(self, symbol: str) -> int | None:
+        """Give the hours between two fundings of a symbol; None where it has none."""
 
     def open_interest(self, symbol: str) -> str:
         """Give the open interest in base asset units, as printed."""

@@ -1,20 +1,21 @@
 """The REST routes of the spot market, where they differ from those of the futures."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Final
 
 import msgspec
 
 from klinehub.dialect.manner import SPOT, Manner
 from klinehub.dialect.params import Rejected, invalid_symbol, legal_symbol
-from klinehub.dialect.prices import day_ticker, price_ticker, ticker_texts
-from klinehub.dialect.rest import Rest
-from klinehub.dialect.source import Ticker
+from klinehub.dialect.prices import day_ticker
+from klinehub.dialect.rest import Rest, Told
 from klinehub.domain.listing import Listing
+from klinehub.domain.texts import DayTexts, Traded
 
 _ORDER_TYPES: Final = ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"]
 _MINI: Final = ("symbol", "openPrice", "highPrice", "lowPrice", "lastPrice", "volume", "quoteVolume")
 _COUNTS: Final = ("openTime", "closeTime", "firstId", "lastId", "count")
+_BOOK: Final = ("prevClosePrice", "bidPrice", "bidQty", "askPrice", "askQty")
 _names = msgspec.json.Decoder(list[str]).decode
 
 
@@ -30,20 +31,28 @@ class SpotRest(Rest):
 
     def prices(self, query: Mapping[str, str]) -> bytes:
         """Give the last price of symbols: when it was traded spot does not say."""
-        return self._several(query, self._price)
+        return self._several(query, self.source.last_trade, self.source.last_trades, spot_price)
 
     def day_tickers(self, query: Mapping[str, str]) -> bytes:
         """Give the last 24 hours of symbols, with `type=MINI` without what orders are made of."""
         kind = query.get("type", "FULL")
         if kind not in {"FULL", "MINI"}:
             raise Rejected(-1139, "Invalid ticker type.")
-        return self._several(query, self._mini if kind == "MINI" else self._day_ticker)
+        body = spot_mini if kind == "MINI" else spot_day_ticker
+        return self._several(query, self.source.ticker, self.source.tickers, body)
 
-    def _several(self, query: Mapping[str, str], one: Any) -> bytes:  # noqa: ANN401 - as `each` takes it
+    def _several(
+        self,
+        query: Mapping[str, str],
+        one: Callable[[str], Told | None],
+        everything: Callable[[], Iterable[Told]],
+        body: Callable[[Told], dict[str, Any]],
+    ) -> bytes:
         named = self._named(query)
         if named is None or "symbol" in query:
-            return self.each(query, one)
-        return msgspec.json.encode([body for listing in named if (body := one(listing)) is not None])
+            return self.each(query, one, everything, body)
+        found = (one(listing.symbol) for listing in named)
+        return msgspec.json.encode([body(told) for told in found if told is not None])
 
     def _named(self, query: Mapping[str, str]) -> list[Listing] | None:
         """Give the listings that `symbol` or `symbols` names; None when neither is there."""
@@ -60,21 +69,6 @@ class SpotRest(Rest):
             raise invalid_symbol()
         return [listing for listing in found if listing is not None]
 
-    def _price(self, listing: Listing) -> dict[str, Any] | None:
-        trade = self.source.last_trade(listing.symbol)
-        if trade is None:
-            return None
-        told = price_ticker(trade)
-        return {"symbol": told["symbol"], "price": told["price"]}
-
-    def _day_ticker(self, listing: Listing) -> dict[str, Any] | None:
-        ticker = self.source.ticker(listing.symbol)
-        return None if ticker is None else spot_day_ticker(ticker)
-
-    def _mini(self, listing: Listing) -> dict[str, Any] | None:
-        full = self._day_ticker(listing)
-        return None if full is None else {name: full[name] for name in _MINI + _COUNTS}
-
 
 SpotRest.routes = {
     "/api/v3/ping": Rest.ping,
@@ -87,13 +81,21 @@ SpotRest.routes = {
 SpotRest.klines = dict.fromkeys(("/api/v3/klines", "/api/v3/uiKlines"), Rest.of_symbol)
 
 
-def spot_day_ticker(ticker: Ticker) -> dict[str, Any]:
-    """Give the body of /api/v3/ticker/24hr for one symbol; the book is one step around the last price."""
-    text = ticker_texts(ticker, bare_zero=False)
-    shared = day_ticker(ticker) | {"volume": text["volume"], "quoteVolume": text["quote"]}
-    book = {f"{side}{what}": text["last"] for side in ("bid", "ask") for what in ("Price", "Qty")}
-    book |= {"bidQty": text["quantity"], "askQty": text["quantity"]}
-    return shared | {"prevClosePrice": text["open"], **book}
+def spot_price(traded: Traded) -> dict[str, Any]:
+    """Give the body of /api/v3/ticker/price for one symbol."""
+    return {"symbol": traded.symbol, "price": traded.price}
+
+
+def spot_day_ticker(day: DayTexts) -> dict[str, Any]:
+    """Give the body of /api/v3/ticker/24hr for one symbol."""
+    book = {} if day.book is None else dict(zip(_BOOK, day.book, strict=True))
+    return day_ticker(day) | book
+
+
+def spot_mini(day: DayTexts) -> dict[str, Any]:
+    """Give the same with `type=MINI`."""
+    full = day_ticker(day)
+    return {name: full[name] for name in _MINI + _COUNTS}
 
 
 def spot_info(listings: list[Listing] | Any, now: int, weight_limit: int) -> dict[str, Any]:  # noqa: ANN401

@@ -14,10 +14,10 @@ from typing import Final
 import numpy as np
 
 from klinehub.dialect.rest import Wanted
-from klinehub.dialect.source import Mark, Ticker, Trade
 from klinehub.domain.clock import Clock
 from klinehub.domain.kline import CLOSED, ROW, ROW_WORDS, Exact, Scale
 from klinehub.domain.listing import Listing
+from klinehub.domain.texts import DayTexts, MarkTexts, MiniTexts, Traded
 from klinehub.domain.timeframe import Timeframe
 from klinehub.errors import DataError
 from klinehub.hub import Hub
@@ -104,16 +104,36 @@ class HubSource:
         words = words[:limit] if first is not None else words[-limit:]
         return Exact(np.ascontiguousarray(words).view(ROW).reshape(-1), closed.scale)
 
-    def ticker(self, symbol: str) -> Ticker | None:  # noqa: ARG002 - not kept
+    def ticker(self, symbol: str) -> DayTexts | None:  # noqa: ARG002 - not kept
         """Give the last 24 hours of a symbol."""
         return None
 
-    def last_trade(self, symbol: str) -> Trade | None:  # noqa: ARG002 - not kept
-        """Give the last trade of a symbol."""
+    def tickers(self) -> Sequence[DayTexts]:
+        """Give the last 24 hours of all that trade."""
+        return ()
+
+    def mini(self, symbol: str) -> MiniTexts | None:  # noqa: ARG002 - not kept
+        """Give the last 24 hours of a symbol in short."""
         return None
 
-    def mark(self, symbol: str) -> Mark | None:  # noqa: ARG002 - not kept
+    def last_trade(self, symbol: str) -> Traded | None:  # noqa: ARG002 - not kept
+        """Give the last price of a symbol."""
+        return None
+
+    def last_trades(self) -> Sequence[Traded]:
+        """Give the last prices of all that trade."""
+        return ()
+
+    def mark(self, symbol: str) -> MarkTexts | None:  # noqa: ARG002 - not kept
         """Give mark price and funding of a symbol."""
+        return None
+
+    def marks(self) -> Sequence[MarkTexts]:
+        """Give mark prices and funding of all that trade."""
+        return ()
+
+    def funding_hours(self, symbol: str) -> int | None:  # noqa: ARG002 - not kept
+        """Give the hours between two fundings of a symbol."""
         return None
 
     def open_interest(self, symbol: str) -> str:

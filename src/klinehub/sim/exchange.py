@@ -1,6 +1,7 @@
 """The simulated exchange: a market, a clock, the dialect, and what it does on its own as time goes by."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,21 +11,22 @@ from aiohttp import web
 from klinehub.dialect.board import Board
 from klinehub.dialect.frames import IDS_PER_MINUTE
 from klinehub.dialect.manner import FUTURES, SPOT
-from klinehub.dialect.render import rows_json, volume_text
-from klinehub.dialect.rest import Rest
-from klinehub.dialect.source import Mark, Ticker, Trade
+from klinehub.dialect.render import price_text, rows_json, volume_text
+from klinehub.dialect.rest import Rest, Told
 from klinehub.dialect.spot import SpotRest
 from klinehub.dialect.stream import SPOT_RULES, Rules, Streams
 from klinehub.dialect.tally import Tally
 from klinehub.domain.clock import Clock
 from klinehub.domain.kline import ROW, Exact, Scale
 from klinehub.domain.listing import Listing
+from klinehub.domain.texts import DayTexts, MarkTexts, MiniTexts, Traded
 from klinehub.domain.timeframe import MINUTE, Timeframe, timeframe
 from klinehub.errors import DefinitionError
 from klinehub.sim import funding
 from klinehub.sim.market import Market
 from klinehub.sim.pacing import Pacer
 from klinehub.sim.tellers import Tellers, contract_event
+from klinehub.sim.texts import Day, Mark, day_texts, mark_texts
 from klinehub.sim.truth import OPEN_TIME, TRADES, exact
 
 # Kline updates come every quarter of a real second, whatever the speed of market time.
@@ -45,7 +47,7 @@ class MarketSource:
         self._listings: tuple[Listing, ...] = ()
         self._by_symbol: dict[str, Listing] = {}
         self._as_of = -1
-        self._tickers: dict[str, Ticker] = {}
+        self._days: dict[str, tuple[Day, DayTexts]] = {}
 
     def listings(self) -> tuple[Listing, ...]:
         """Give everything listed now, in the order of exchangeInfo."""
@@ -68,17 +70,31 @@ class MarketSource:
             return Exact(np.empty(0, ROW), Scale(0, 0, 0))
         return self.market.stretch(i, timeframe, first, last, limit, self.clock.now())
 
-    def ticker(self, symbol: str) -> Ticker | None:
+    def ticker(self, symbol: str) -> DayTexts | None:
         """Give the last 24 hours of a symbol, at most a tenth of a real second old; None without bars."""
-        told, fresh = self._tickers.get(symbol), TICKER_SECONDS * 1000 * self.clock.rate
-        if told is not None and self.clock.now() - told.close_time < fresh:
-            return told
-        ticker = self._ticker(symbol)
-        if ticker is not None:
-            self._tickers[symbol] = ticker
-        return ticker
+        told = self._day(symbol)
+        return None if told is None else told[1]
 
-    def _ticker(self, symbol: str) -> Ticker | None:
+    def tickers(self) -> list[DayTexts]:
+        """Give the last 24 hours of all that trade."""
+        return self._all(self.ticker)
+
+    def mini(self, symbol: str) -> MiniTexts | None:
+        """Give the last 24 hours of a symbol in short."""
+        return self.ticker(symbol)
+
+    def _day(self, symbol: str) -> tuple[Day, DayTexts] | None:
+        """Give the last 24 hours, at most a tenth of a real second old, in numbers and as printed."""
+        told, fresh = self._days.get(symbol), TICKER_SECONDS * 1000 * self.clock.rate
+        if told is not None and self.clock.now() - told[1].close_time < fresh:
+            return told
+        day = self._summed(symbol)
+        if day is None:
+            return None
+        self._days[symbol] = day, day_texts(day)
+        return self._days[symbol]
+
+    def _summed(self, symbol: str) -> Day | None:
         now, i, listing = self.clock.now(), self.market.index.get(symbol), self.listing(symbol)
         if i is None or listing is None:
             return None
@@ -88,9 +104,9 @@ class MarketSource:
         one = self.market.instruments[i]
         first = int(bar[OPEN_TIME]) // MINUTE * IDS_PER_MINUTE
         last = first + int(bar[TRADES]) - 1
-        return Ticker(listing, exact(bar.reshape(1, -1), one.units, one.scale), now, first, last)
+        return Day(listing, exact(bar.reshape(1, -1), one.units, one.scale), now, first, last)
 
-    def last_trade(self, symbol: str) -> Trade | None:
+    def last_trade(self, symbol: str) -> Traded | None:
         """Give the last trade of a symbol; None where there was none in 24 hours."""
         i, listing = self.market.index.get(symbol), self.listing(symbol)
         found = self.market.last_trade(i, self.clock.now()) if i is not None else None
@@ -98,30 +114,54 @@ class MarketSource:
             return None
         one = self.market.instruments[i]
         price = found[0] * one.tick / 10**one.scale.price
-        return Trade(listing, price, one.scale.price, found[1])
+        return Traded(symbol, price_text(price, one.scale.price), found[1])
 
-    def mark(self, symbol: str) -> Mark | None:
+    def last_trades(self) -> list[Traded]:
+        """Give the last trades of all that trade."""
+        return self._all(self.last_trade)
+
+    def mark(self, symbol: str) -> MarkTexts | None:
         """Give mark price and funding: the last price, and an index that lies a seeded premium below."""
-        ticker = self.ticker(symbol)
-        if ticker is None:
+        told = self._day(symbol)
+        if told is None:
             return None
-        seed, now = self.market.instruments[self.market.index[symbol]].seed, ticker.close_time
-        last = float(ticker.bar.rows[0]["close"]) * 10**8
+        day, seed = told[0], self.market.instruments[self.market.index[symbol]].seed
+        now, last = day.close_time, float(day.bar.rows[0]["close"]) * 10**8
         index = round(last / (1.0 + funding.premium(seed, now)))
-        hours = funding.hours(seed)
-        if not (ticker.listing.perpetual and ticker.listing.trading):
-            return Mark(ticker.listing, round(last), index, 0, 0, hours)
+        if not _funded(day.listing):
+            return mark_texts(Mark(symbol, round(last), index, 0, 0), self.clock.now())
         rate = round(funding.rate(seed, now) * 10**8)
-        return Mark(ticker.listing, round(last), index, rate, funding.next_funding(seed, now), hours)
+        mark = Mark(symbol, round(last), index, rate, funding.next_funding(seed, now))
+        return mark_texts(mark, self.clock.now())
+
+    def marks(self) -> list[MarkTexts]:
+        """Give mark prices and funding of all that trade."""
+        return self._all(self.mark)
+
+    def funding_hours(self, symbol: str) -> int | None:
+        """Give the hours between two fundings of a perpetual that trades."""
+        told = self._day(symbol)
+        if told is None or not _funded(told[0].listing):
+            return None
+        return funding.hours(self.market.instruments[self.market.index[symbol]].seed)
 
     def open_interest(self, symbol: str) -> str:
         """Give about a third of the last day's volume, which is what much of the real market shows."""
-        ticker = self.ticker(symbol)
-        if ticker is None:
+        told = self._day(symbol)
+        if told is None:
             return "0"
-        seed = self.market.instruments[self.market.index[symbol]].seed
-        held = funding.interest(seed, int(ticker.bar.rows[0]["volume"]), ticker.close_time)
-        return volume_text(held, ticker.bar.scale.base)
+        day, seed = told[0], self.market.instruments[self.market.index[symbol]].seed
+        held = funding.interest(seed, int(day.bar.rows[0]["volume"]), day.close_time)
+        return volume_text(held, day.bar.scale.base)
+
+    def _all(self, one: Callable[[str], Told | None]) -> list[Told]:
+        """Give what *one* gives of each symbol that trades."""
+        found = (one(listing.symbol) for listing in self.listings() if listing.trading)
+        return [told for told in found if told is not None]
+
+
+def _funded(listing: Listing) -> bool:
+    return listing.perpetual and listing.trading
 
 
 class Exchange:

@@ -6,9 +6,10 @@ from typing import Any, Final
 import msgspec
 
 from klinehub.dialect.board import Board
-from klinehub.dialect.prices import coin_margined_event, mark_event, mini_ticker_event, ticker_event
+from klinehub.dialect.prices import mark_event, mini_ticker_event, ticker_event
 from klinehub.dialect.source import Source
 from klinehub.domain.listing import Listing
+from klinehub.domain.texts import MarkTexts
 from klinehub.sim.market import Change
 
 # Beats in seconds.
@@ -31,6 +32,11 @@ def contract_event(change: Change, now: int) -> bytes:
     event = {"e": "contractInfo", "E": now, "s": one.symbol, "ps": one.pair, "ct": one.contract_type}
     times = {"dt": one.delivery_time, "ot": one.onboard_time, "cs": one.status, "st": 1}
     return msgspec.json.encode(event | times)
+
+
+def _in_coins(listing: Listing, mark: MarkTexts, now: int) -> dict[str, Any]:
+    """Give the markPriceUpdate of the contract on the same asset that is margined in it."""
+    return {**mark_event(mark, now), "s": f"{listing.base_asset}USD_PERP", "st": 2}
 
 
 class Tellers:
@@ -76,7 +82,7 @@ class Tellers:
             if mark is not None:
                 groups[listing.contract_type == "TRADIFI_PERPETUAL"].append(mark_event(mark, now))
                 if listing.symbol == _ALSO_IN_COINS:
-                    groups[0].append(coin_margined_event(mark, now))
+                    groups[0].append(_in_coins(listing, mark, now))
         return [msgspec.json.encode(group) for group in groups if group]
 
     def _single(self, name: str, now: int, pulses: int) -> None:
