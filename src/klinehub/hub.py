@@ -30,6 +30,7 @@ from klinehub.feed.base import Network
 from klinehub.feed.budget import WeightGate
 from klinehub.feed.core import GRACE, Core
 from klinehub.feed.decisions import BarClosed, Correction, Decisions, Fetch
+from klinehub.feed.listed import Listed
 from klinehub.feed.listing_changes import changes, only, wanted
 from klinehub.feed.live import Live
 from klinehub.feed.network import endpoint
@@ -98,6 +99,7 @@ class Hub(Reads, Scans):
         self.rest = RestClient(
             settings.rest_url, network, self.gate, clock, timeout=settings.timeout, venue=self._venue
         )
+        self.listed = Listed(self.rest)
         self.timing = Timing(self.rest, self.gate, clock, on_doubt=self._on_doubt)
         self.corrections: deque[Correction] = deque(maxlen=MOST_CORRECTIONS)
         self.listings: dict[str, Listing] = {}
@@ -176,15 +178,15 @@ class Hub(Reads, Scans):
             await self._open_streams()
         await self._warm_up()
         if self.settings.choose:
-            self.choosing.begin(self.tickers or await self._ask_tickers())
+            self.choosing.begin(self.tickers or await self.listed.read_days())
         if self.settings.streams:
             self.core.go_live(self.now())
             self.live.look()
             self.live.keep(self._spawn)
             self._spawn(self._deepen())
             self._spawn(self.choosing.keep())
-        elif self.live.market_data is not None:
-            await self.live.market_data.once()
+        else:
+            await self.live.once()
         if self.spot is not None and self.settings.streams:
             self._spawn(self.spot.run())
         elif self.spot is not None:
@@ -256,7 +258,7 @@ class Hub(Reads, Scans):
     async def _choose(self) -> None:
         """Read the exchange's time, listing and turnover and choose the symbols."""
         settings, venue = self.settings, self._venue
-        listings = binance.parse_listings(await self.rest.get(venue.info, {}, weight=venue.info_weight))
+        listings = await self.listed.read()
         # After the first call, so that the time is read over a connection that is already there.
         await self.timing.read()
         self.listings = {listing.symbol: listing for listing in listings}
@@ -271,7 +273,7 @@ class Hub(Reads, Scans):
                     raise UnknownName("symbol", symbol, self.listings)
             self.symbols = tuple(dict.fromkeys(settings.symbols))
             return
-        self.tickers = await self._ask_tickers()
+        self.tickers = await self.listed.read_days()
         self.turnover = {name: one.quote_volume for name, one in self.tickers.items()}
         self.symbols = universe(
             listings,
@@ -288,11 +290,6 @@ class Hub(Reads, Scans):
                 f"No trading perpetual of {settings.quote} has a turnover of {settings.min_turnover:,.0f}: "
                 "lower `min_turnover` or choose another `quote`."
             )
-
-    async def _ask_tickers(self) -> dict[str, Ticker]:
-        """Read the last 24 hours of every symbol."""
-        weight = self._venue.tickers_weight
-        return binance.parse_tickers(await self.rest.get(self._venue.tickers, {}, weight=weight))
 
     def _lay_out(self) -> None:
         """Make the ring, the core, the scanner and the live shell for the chosen symbols."""
@@ -333,6 +330,7 @@ class Hub(Reads, Scans):
             relist=self._relist,
             jitter=self._jitter,
             poll=settings.open_interest,
+            listed=self.listed if settings.tickers else None,
         )
 
     def _contracts(self) -> list[Listing]:
@@ -368,12 +366,11 @@ class Hub(Reads, Scans):
 
     async def _relist(self) -> None:
         """Read the listing: freeze what trades no more, follow what is new."""
-        settings, venue = self.settings, self._venue
-        answer = await self.rest.ask(venue.info, {}, weight=venue.info_weight, use=Use.CONTROL)
+        settings = self.settings
         fits = wanted(
             settings.quote, tradifi=settings.tradifi, symbols=settings.symbols, exclude=settings.exclude
         )
-        listings = binance.parse_listings(answer.body)
+        listings = await self.listed.read(Use.CONTROL)
         if self._choose_by is not None:
             fits = only(self._choose_by(listings))
         found = changes(self.listings, listings, self.symbols, fits)
@@ -444,7 +441,7 @@ class Hub(Reads, Scans):
             ahead=lambda name, bar: Ahead(self._panels[name], bar),
         )
         record = None if settings.record is None else Path(settings.record)
-        told = Told(self.now, self._market, self._ask_tickers)
+        told = Told(self.now, self._market, self.listed.read_days)
         self.choosing = Choosing(settings.rules, told, self.clock, record)
 
     def _note_listed(self) -> None:

@@ -102,6 +102,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     streams every timeframe; without `streams` the hub is warmed up and then left as it is. `fallback_urls`
     are tried when `stream_url` stays silent, None derives them from it. With `choose` scans look only at
     those of the symbols that `rules` choose, and the file `record` keeps who was chosen when.
+    `tickers` keeps the tickers and mark prices of all that is listed as they were told, for others.
     `marks` keeps mark price, index price and funding beside the klines; `open_interest` that of each symbol,
     asked for every so many seconds, 0 for never. `spot` follows the spot pairs of the symbols too, at
     `spot_rest_url` and `spot_stream_url`, with a budget of their own.
@@ -139,6 +140,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     rules: Rules = Rules()
     record: str | None = None
     marks: bool = False
+    tickers: bool = False
     open_interest: float = 0.0
     spot: bool = False
     store: str = "auto"

@@ -77,6 +77,7 @@ TABLES: Final[dict[str, dict[str, str]]] = {
             "tradifi",
             "spare",
             "marks",
+            "tickers",
             "open_interest",
             "spot",
         )

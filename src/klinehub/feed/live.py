@@ -15,10 +15,12 @@ from klinehub.feed.budget import WeightGate
 from klinehub.feed.core import Core
 from klinehub.feed.decisions import Decisions, Fetch, Renew, Reroute, Resubscribe
 from klinehub.feed.doorman import Doorman
+from klinehub.feed.listed import Listed
 from klinehub.feed.market_data import MarketData
 from klinehub.feed.marks import MARKS
 from klinehub.feed.rest import RestClient
 from klinehub.feed.seat import Seat
+from klinehub.feed.tickers import Tickers
 from klinehub.feed.timing import Timing
 from klinehub.feed.use import Use
 from klinehub.panel.memory import I64, U8
@@ -47,7 +49,8 @@ class Live:
     """One exchange's REST and streams, feeding one core.
 
     *sink* gets every `Decisions` that holds news, in the order they were taken. *relist* reads the listing
-    and follows what is new in it. Open interest, where it is kept, is asked for every *poll* seconds.
+    and follows what is new in it. Open interest, where it is kept, is asked for every *poll* seconds. With
+    *listed* the tickers and marks of all that is listed are kept too.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Live:
         relist: Callable[[], Awaitable[None]],
         jitter: Callable[[], float],
         poll: float = 0.0,
+        listed: Listed | None = None,
     ) -> None:
         self.core = core
         self.timing = timing
@@ -83,6 +87,7 @@ class Live:
         self._all_up = asyncio.Event()
         self._seat_of: dict[str, Seat] = {}
         beside, ring = core.ring.beside, core.ring
+        self.tickers = None if listed is None else Tickers(listed, rest, gate, clock)
         self.market_data = (
             None
             if beside is None
@@ -108,24 +113,54 @@ class Live:
             self.seats.append(seat)
             self._assign(seat, some)
             spawn(seat.run())
-        if self.market_data is not None:
-            for work in self.market_data.work(self._seat_of_marks(self.market_data, routes)):
-                spawn(work)
+        for work in self._beside(routes):
+            spawn(work)
 
-    def _seat_of_marks(self, market_data: MarketData, routes: Sequence[str]) -> Seat | None:
-        """Make the seat of the stream of marks, which is none of those that the core judges."""
-        if not market_data.hears:
-            return None
+    def _beside(self, routes: Sequence[str]) -> list[Coroutine[object, object, None]]:
+        """List what listens to the streams of the whole market: tickers and marks, on one seat for both."""
+        tickers, data = self.tickers, self.market_data
+        hears = data is not None and data.hears
+        work: list[Coroutine[object, object, None]] = []
+        seat = None
+        if tickers is not None:
+            frames = [tickers.on_frames, *([data.on_frames] if data is not None and hears else [])]
+            seat = self._market_seat(routes, tickers.names, frames, tickers.on_seat)
+            work += tickers.work(seat)
+        elif data is not None and hears:
+            seat = self._market_seat(routes, [MARKS], [data.on_frames], lambda: None)
+        if data is not None:
+            work += data.work(seat if hears else None, shared=tickers is not None)
+        return work
+
+    def _market_seat(
+        self,
+        routes: Sequence[str],
+        names: Sequence[str],
+        frames: Sequence[Callable[[int, U8, I64, int], None]],
+        changed: Callable[[], None],
+    ) -> Seat:
+        """Make a seat which is none of those that the core judges; *frames* take what comes."""
+
+        def on_batch(number: int, buf: U8, ends: I64, count: int) -> None:
+            for take in frames:
+                take(number, buf, ends, count)
+
         return Seat(
             len(self.seats),
             self._network,
             routes,
-            [MARKS],
-            on_batch=market_data.on_frames,
-            on_change=lambda _: None,
+            names,
+            on_batch=on_batch,
+            on_change=lambda _: changed(),
             jitter=self._jitter,
             doorman=self._doorman,
         )
+
+    async def once(self) -> None:
+        """Ask for what is kept beside the klines one time, for a hub without streams."""
+        for one in (self.tickers, self.market_data):
+            if one is not None:
+                await one.once()
 
     @property
     def trading(self) -> list[str]:
@@ -186,7 +221,7 @@ class Live:
         """How often a connection was lost, or could not be opened."""
         return sum(seat.reconnects for seat in self.seats)
 
-    def stats(self) -> dict[str, int | str]:
+    def stats(self) -> dict[str, int | float | str]:
         """Count what the streams and REST have brought, what was mended and what it took."""
         core, counts, now = self.core, self.core.counts, self._gate.now()
         return {
@@ -210,6 +245,7 @@ class Live:
             "rest_calls": self._gate.calls,
             "rest_weight": self._gate.spent,
             **({} if self.market_data is None else self.market_data.stats()),
+            **({} if self.tickers is None else self.tickers.stats()),
         }
 
     def _names(self, symbols: Iterable[str]) -> list[str]:

@@ -33,7 +33,9 @@ from klinehub.feed.marks import (
     parse_premiums,
 )
 from klinehub.feed.rest import RestClient
+from klinehub.feed.rows import MARK_PRICES, kind_of
 from klinehub.feed.seat import Seat
+from klinehub.feed.silence import Silence
 from klinehub.feed.use import Use
 from klinehub.panel.beside import Beside
 from klinehub.panel.memory import F64, I64, U8
@@ -43,10 +45,7 @@ MARK_FIELDS: Final = ("mark_price", "index_price", "funding_rate")
 INTEREST_FIELD: Final = "open_interest"
 # Hours that a funding rate is kept for, and those between two fundings of a symbol that has no others.
 USUAL_HOURS: Final = 8
-# The stream beats every 3 s. Real seconds of silence until its seat is stirred, and by how much the next ones
-# may be longer; seconds until REST is asked again meanwhile.
-SILENT: Final = 15.0
-LONGER: Final = 4
+# Real seconds until REST is asked again while the stream is silent, which beats every 3 s.
 ASK_AGAIN: Final = 30.0
 LOOK: Final = 1.0
 # Market ms until the funding intervals are read again; they change seldom, and at a funding.
@@ -100,7 +99,8 @@ class MarketData:
         self._clock = clock
         self._symbols = symbols
         self._every = every
-        self._heard = self._asked = float("-inf")
+        self._silence = Silence([MARKS], "mark price")
+        self._asked = float("-inf")
         self._hours_due = 0
 
     @property
@@ -113,10 +113,17 @@ class MarketData:
         """Whether open interest is kept."""
         return INTEREST_FIELD in self._beside.fields
 
-    def work(self, seat: Seat | None) -> list[Coroutine[object, object, None]]:
-        """List what is to run as long as the hub; *seat* is that of the stream of marks."""
-        self.seat, self._heard = seat, asyncio.get_running_loop().time()
-        listening = [seat.run(), self._stir(seat), self._read()] if seat is not None else []
+    def work(self, seat: Seat | None, *, shared: bool = False) -> list[Coroutine[object, object, None]]:
+        """List what is to run as long as the hub; *seat* is that of the stream of marks.
+
+        One that is *shared* is kept running, and from falling silent, by another.
+        """
+        self.seat = seat
+        self._silence.begin()
+        listening: list[Coroutine[object, object, None]] = []
+        if seat is not None:
+            own = () if shared else (seat.run(), self._silence.stir(seat))
+            listening = [*own, self._read()]
         return [*listening, *([self._poll()] if self.polls else [])]
 
     async def once(self) -> None:
@@ -138,14 +145,14 @@ class MarketData:
         begin = 0
         for end in ends[:frames].tolist():
             frame, begin = buf[begin:end].tobytes(), end
-            if MARKS.encode() not in frame[:64] and not frame.startswith(b"["):
+            if kind_of(frame) != MARK_PRICES:
                 continue
             try:
                 self._take(*parse_marks(frame))
             except FeedError:
                 self.told.unread += 1
             else:
-                self._heard = asyncio.get_running_loop().time()
+                self._silence.heard(MARKS)
 
     def stats(self, fresh: float = 10.0) -> dict[str, int | str]:
         """Count what was told, and of how many symbols a mark in the last *fresh* seconds of market time."""
@@ -193,23 +200,6 @@ class MarketData:
             fields, rows[near], times[near], np.ascontiguousarray(values[:, near])
         )
 
-    async def _stir(self, seat: Seat) -> None:
-        """Ask a silent stream's name anew, then change its socket, then its route, waiting ever longer."""
-        stirred = 0
-        while True:
-            await asyncio.sleep(SILENT * min(2**stirred, LONGER))
-            if asyncio.get_running_loop().time() - self._heard < SILENT or not seat.up:
-                stirred = 0
-                continue
-            reason = f"no mark price came for {SILENT:g} s"
-            if stirred == 0:
-                seat.resubscribe([MARKS])
-            elif stirred == 1:
-                seat.renew(reason, overlap=False)
-            else:
-                seat.reroute(reason)
-            stirred += 1
-
     async def _read(self) -> None:
         """Read the funding intervals when they are due, and marks at the start and while none are heard."""
         loop = asyncio.get_running_loop()
@@ -218,7 +208,7 @@ class MarketData:
                 done = await self._try(self._read_hours())
                 self._hours_due = self._gate.now() + (HOURS_EVERY if done else HOURS_AGAIN)
             now = loop.time()
-            if now - self._asked >= ASK_AGAIN and (self._asked < 0 or now - self._heard >= SILENT):
+            if now - self._asked >= ASK_AGAIN and (self._asked < 0 or self._silence.silent()):
                 self._asked = now
                 await self._try(self._read_marks())
             await asyncio.sleep(LOOK)

@@ -1,14 +1,14 @@
 """Mark prices, funding and open interest, as Binance USDⓈ-M tells them in frames and in REST bodies."""
 
 import sys
-from collections.abc import Callable, Iterable
 from math import nan
-from typing import Annotated, Final, Literal, NamedTuple, TypeVar
+from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
 
 from klinehub.errors import FeedError
 from klinehub.feed.binance import MOST_TIME
+from klinehub.feed.rows import UNREADABLE, each, rows_of_body, rows_of_frame
 
 MARKS: Final = "!markPrice@arr"
 PREMIUM_INDEX: Final = "/fapi/v1/premiumIndex"
@@ -24,8 +24,6 @@ Time = Annotated[int, msgspec.Meta(ge=0, le=MOST_TIME)] | float
 Size = Annotated[float, msgspec.Meta(ge=0, le=sys.float_info.max)]
 # No contract pays a hundred times its worth; nothing is written where there is no funding.
 Rate = Annotated[float, msgspec.Meta(ge=-100, le=100)] | Literal[""]
-Row = TypeVar("Row", bound=msgspec.Struct)
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Mark(NamedTuple):
@@ -82,27 +80,10 @@ class _Hours(msgspec.Struct, rename="camel"):
     funding_interval_hours: Annotated[int, msgspec.Meta(ge=1, le=168)]
 
 
-class _Frame(msgspec.Struct):
-    data: list[msgspec.Raw]
-
-
-_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_frame = msgspec.json.Decoder(_Frame).decode
 _event = msgspec.json.Decoder(_Event, strict=False).decode
 _premium = msgspec.json.Decoder(_Premium, strict=False).decode
 _interest = msgspec.json.Decoder(_Interest, strict=False).decode
 _hours = msgspec.json.Decoder(_Hours).decode
-
-
-def _each(raws: Iterable[msgspec.Raw], read: Callable[[msgspec.Raw], Row]) -> tuple[list[Row], int]:
-    """Read every row by itself, so that one that cannot be read costs no other; gives how many there were."""
-    rows, unread = [], 0
-    for raw in raws:
-        try:
-            rows.append(read(raw))
-        except _UNREADABLE:
-            unread += 1
-    return rows, unread
 
 
 def _mark(symbol: str, time: float, mark: float, index: float, rate: float | str, funding: float) -> Mark:
@@ -116,18 +97,14 @@ def parse_marks(frame: bytes) -> tuple[list[Mark], int]:
 
     Raises FeedError when it is none. What is margined in coins is left out.
     """
-    try:
-        raws = _raws(frame) if frame.lstrip()[:1] == b"[" else _frame(frame).data
-    except _UNREADABLE as exc:
-        raise FeedError(f"A frame of mark prices could not be read ({exc}).") from exc
-    rows, unread = _each(raws, _event)
+    rows, unread = each(rows_of_frame(frame, "mark prices"), _event)
     told = [_mark(row.s, row.E, row.p, row.i, row.r, row.T) for row in rows if row.st != COIN_MARGINED]
     return told, unread
 
 
 def parse_premiums(body: bytes) -> tuple[list[Mark], int]:
     """Read a premiumIndex body of all symbols; gives them and how many rows could not be read."""
-    rows, unread = _each(_listed(body, "mark prices"), _premium)
+    rows, unread = each(rows_of_body(body, "mark prices"), _premium)
     return [_mark(*msgspec.structs.astuple(row)) for row in rows], unread
 
 
@@ -135,19 +112,12 @@ def parse_open_interest(body: bytes) -> tuple[int, float]:
     """Read an openInterest body: its time (ms) and the contracts, in units of the base asset."""
     try:
         told = _interest(body)
-    except _UNREADABLE as exc:
+    except UNREADABLE as exc:
         raise FeedError(f"The open interest could not be read ({exc}). Check `exchange.rest_url`.") from exc
     return int(told.time), told.open_interest
 
 
 def parse_funding_hours(body: bytes) -> dict[str, int]:
     """Read a fundingInfo body: the hours between two fundings of the symbols that it names."""
-    rows, _ = _each(_listed(body, "funding intervals"), _hours)
+    rows, _ = each(rows_of_body(body, "funding intervals"), _hours)
     return {row.symbol: row.funding_interval_hours for row in rows}
-
-
-def _listed(body: bytes, what: str) -> list[msgspec.Raw]:
-    try:
-        return _raws(body)
-    except _UNREADABLE as exc:
-        raise FeedError(f"The {what} could not be read ({exc}). Check `exchange.rest_url`.") from exc

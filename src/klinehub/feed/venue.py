@@ -12,7 +12,7 @@ class Venue(NamedTuple):
 
     *klines_weights* are the most rows of a klines request and what that weighs, ascending. *prices* is where
     REST tells when each symbol last traded, of all symbols at once, and *news* the stream that tells of
-    listings; None where there is none.
+    listings; None where there is none. *days* is the stream of all tickers, *marks* that of all mark prices.
     """
 
     name: str
@@ -30,6 +30,8 @@ class Venue(NamedTuple):
     prices: str | None
     prices_weight: int
     news: str | None
+    days: str
+    marks: str | None
     patience: Patience
 
     @property
@@ -58,6 +60,8 @@ USDM: Final = Venue(
     prices=binance.PRICES,
     prices_weight=binance.PRICES_WEIGHT,
     news=binance.CONTRACT_INFO,
+    days="!ticker@arr",
+    marks="!markPrice@arr@1s",
     patience=BY_PRICES,
 )
 # Spot tells no time of the last trade but in tickers of weight 80. It tells the end of every minute, of one
@@ -78,6 +82,9 @@ SPOT: Final = Venue(
     prices=None,
     prices_weight=0,
     news=None,
+    # `!ticker@arr` was retired on spot in 2026.
+    days="!miniTicker@arr",
+    marks=None,
     patience=Patience(65_000, 75_000, 65_000, tells_within=3_500, by_klines=True),
 )
 VENUES: Final = {venue.name: venue for venue in (USDM, SPOT)}
