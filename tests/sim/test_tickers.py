@@ -1,7 +1,7 @@
 """Tickers and marks of the unmodified hub on virtual time: as the exchange prints them, whatever happens."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -85,12 +85,12 @@ def ages(made: World) -> list[int]:
     return [now - as_of for as_of in (kept.days_as_of, kept.minis_as_of, kept.marks_as_of)]
 
 
-def noted(asked: list[tuple[float, str]], loop: Any) -> Any:
+def noted(asked: list[tuple[float, str]], seconds: Callable[[], float]) -> Any:
     """Note from now on when each path was asked for."""
 
     def note(path: str, answer: Any) -> Any:
         def noting(*given: Any) -> Any:
-            asked.append((loop.time(), path))
+            asked.append((seconds(), path))
             return answer(*given)
 
         return noting
@@ -144,24 +144,28 @@ def test_frames_are_passed_on_as_the_exchange_parts_them() -> None:
     play(act, place=Place(symbols=40), tickers=True, symbols=("BTCUSDT",))
 
 
-def test_both_are_asked_for_once_and_heard_on_one_seat_with_the_marks_beside_klines() -> None:
-    asked: list[tuple[float, str]] = []
+@pytest.mark.parametrize(("settings", "asked"), [({}, 1), ({"marks": True}, 2)], ids=["alone", "marks too"])
+def test_one_seat_hears_all_and_the_reading_that_chose_the_universe_does(
+    settings: dict[str, Any], asked: int
+) -> None:
+    paths: list[tuple[float, str]] = []
 
     async def act(made: World) -> None:
-        with noted(asked, made.loop):
-            await asyncio.sleep(60)
-        assert len(made.streams) == 2
-        assert made.hub.get_stats()["fresh_marks"] == SYMBOLS
-        assert made.hub.get_stats()["mark_reconnects"] == 0
+        await asyncio.sleep(60)
         seat = tickers(made).seat
         assert seat is not None
         assert set(seat.names) == {"!ticker@arr", "!markPrice@arr@1s"}
-        assert made.hub.live.market_data is not None
-        assert made.hub.live.market_data.seat is seat
+        assert len(made.streams) == 2
+        if settings:
+            assert made.hub.get_stats()["fresh_marks"] == SYMBOLS
+            assert made.hub.live.market_data is not None
+            assert made.hub.live.market_data.seat is seat
+        assert max(ages(made)) < 1_100
 
-    play(act, tickers=True, marks=True)
-    # The universe was chosen by what the tickers begin with; each asks for the marks on its own.
-    assert [path for _, path in asked] in ([], [MARKS], [MARKS, MARKS])
+    with noted(paths, lambda: 0.0):
+        play(act, tickers=True, **settings)
+    # What is kept beside klines reads its own.
+    assert [path for _, path in paths] == [DAYS, *[MARKS] * asked]
 
 
 @pytest.mark.parametrize("fault", ["reset", "cut"])
@@ -172,7 +176,7 @@ def test_what_changed_while_a_stream_was_lost_is_asked_for(fault: str) -> None:
         kept = tickers(made)
         await asyncio.sleep(40)
         before = kept.days_as_of
-        with noted(asked, made.loop):
+        with noted(asked, made.loop.time):
             lost = made.loop.time()
             getattr(made.streams[-1], fault)()
             await asyncio.sleep(0.3)
@@ -195,7 +199,7 @@ def test_silence_is_noticed_said_and_healed() -> None:
         exchange: Any = made.served.exchange
         await asyncio.sleep(40)
         silent = made.streams[-1]
-        with patch.object(exchange._tellers, "tell", lambda *_: None), noted(asked, made.loop):
+        with patch.object(exchange._tellers, "tell", lambda *_: None), noted(asked, made.loop.time):
             for _ in range(14):
                 await asyncio.sleep(10)
                 assert max(ages(made)) < (SILENT + ASK_AGAIN + 5) * 1000
@@ -223,7 +227,7 @@ def test_a_stream_that_is_replaced_leaves_no_hole() -> None:
         kept = tickers(made)
         assert kept.seat is not None
         await asyncio.sleep(40)
-        with noted(asked, made.loop):
+        with noted(asked, made.loop.time):
             kept.seat.renew("it is due", overlap=True)
             for _ in range(30):
                 await asyncio.sleep(1)

@@ -198,8 +198,12 @@ class Tickers:
             course.hole, course.asked = _now(), _now() - ASK_AGAIN
         answer, days = self._listed.days, self._days
         if answer is not None and self._gate.now() - answer.asked <= RECENT * self._pace:
-            self._take_body(days, answer.body, answer.asked)
-            days.asked, days.hole = _now(), None
+            try:
+                self._take_body(days, answer.body, answer.asked)
+            except FeedError as exc:
+                self._note(exc)
+            else:
+                days.asked, days.hole = _now(), None
 
     def _hear(self, frame: bytes, course: _Course[Any]) -> None:
         """Take one frame; raises FeedError when it is none. One of which nothing can be read is not heard."""
@@ -268,11 +272,13 @@ class Tickers:
             answer = await self._rest.ask(course.path, {}, weight=course.weight, use=Use.CONTROL)
             self._take_body(course, answer.body, answer.asked)
         except FeedError as exc:
-            self.failures += 1
-            self.last_failure = str(exc)
-            return
-        if healing and course.hole == hole:
-            course.hole = None
+            self._note(exc)
+        else:
+            course.hole = None if healing and course.hole == hole else course.hole
+
+    def _note(self, failure: FeedError) -> None:
+        self.failures += 1
+        self.last_failure = str(failure)
 
 
 def _now() -> float:
