@@ -12,7 +12,6 @@ from tests.sim.worlds import SYMBOLS, Place, World, play
 
 from klinehub.dialect import rest as dialect
 from klinehub.dialect.prices import day_ticker, mark_event, mark_price, mini_ticker_event, ticker_event
-from klinehub.dialect.spot import spot_day_ticker
 from klinehub.domain.texts import DayTexts, MarkTexts, MiniTexts
 from klinehub.feed.silence import SILENT
 from klinehub.feed.tickers import ASK_AGAIN, NEVER, Tickers
@@ -290,7 +289,7 @@ def test_spot_is_told_in_short_and_read_in_full() -> None:
         assert kept.days_as_of == read < kept.minis_as_of
         day = kept.table.day("BTCUSDT")
         assert isinstance(day, DayTexts)
-        assert list(spot_day_ticker(day)) == list(told(made, path, symbol="BTCUSDT"))
+        assert list(day_ticker(day)) == list(told(made, path, symbol="BTCUSDT"))
         assert (kept.table.marks(), kept.marks_as_of) == ([], NEVER)
         assert set(kept.names) == {"!miniTicker@arr"}
 

@@ -6,17 +6,21 @@ from klinehub.domain.texts import DayTexts, MarkTexts, MiniTexts, Traded
 
 # The kind of margin that futures' streams tell since the two markets were merged: this one is in dollars.
 _IN_DOLLARS: Final = 1
+_BOOK: Final = ("bidPrice", "bidQty", "askPrice", "askQty")
 
 
 def day_ticker(day: DayTexts) -> dict[str, Any]:
-    """Give the body of /fapi/v1/ticker/24hr for one symbol."""
+    """Give the body of ticker/24hr for one symbol; only spot prints a book."""
+    book = day.book
     return {
         "symbol": day.symbol,
         "priceChange": day.change,
         "priceChangePercent": day.percent,
         "weightedAvgPrice": day.average,
+        **({} if book is None else {"prevClosePrice": book.previous_close}),
         "lastPrice": day.last,
         "lastQty": day.quantity,
+        **({} if book is None else dict(zip(_BOOK, book[1:], strict=True))),
         "openPrice": day.open,
         "highPrice": day.high,
         "lowPrice": day.low,
@@ -83,7 +87,8 @@ def mini_ticker_event(mini: MiniTexts, now: int) -> dict[str, Any]:
 
 
 def ticker_event(day: DayTexts, now: int) -> dict[str, Any]:
-    """Give a 24hrTicker event."""
+    """Give a 24hrTicker event; only spot prints a book."""
+    book = day.book
     return {
         "e": "24hrTicker",
         "E": now,
@@ -91,8 +96,10 @@ def ticker_event(day: DayTexts, now: int) -> dict[str, Any]:
         "p": day.change,
         "P": day.percent,
         "w": day.average,
+        **({} if book is None else {"x": book.previous_close}),
         "c": day.last,
         "Q": day.quantity,
+        **({} if book is None else dict(zip("bBaA", book[1:], strict=True))),
         "o": day.open,
         "h": day.high,
         "l": day.low,

@@ -15,7 +15,6 @@ from klinehub.domain.texts import DayTexts, Traded
 _ORDER_TYPES: Final = ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"]
 _MINI: Final = ("symbol", "openPrice", "highPrice", "lowPrice", "lastPrice", "volume", "quoteVolume")
 _COUNTS: Final = ("openTime", "closeTime", "firstId", "lastId", "count")
-_BOOK: Final = ("prevClosePrice", "bidPrice", "bidQty", "askPrice", "askQty")
 _names = msgspec.json.Decoder(list[str]).decode
 
 
@@ -38,7 +37,7 @@ class SpotRest(Rest):
         kind = query.get("type", "FULL")
         if kind not in {"FULL", "MINI"}:
             raise Rejected(-1139, "Invalid ticker type.")
-        body = spot_mini if kind == "MINI" else spot_day_ticker
+        body = spot_mini if kind == "MINI" else day_ticker
         return self._several(query, self.source.ticker, self.source.tickers, body)
 
     def _several(
@@ -86,14 +85,8 @@ def spot_price(traded: Traded) -> dict[str, Any]:
     return {"symbol": traded.symbol, "price": traded.price}
 
 
-def spot_day_ticker(day: DayTexts) -> dict[str, Any]:
-    """Give the body of /api/v3/ticker/24hr for one symbol."""
-    book = {} if day.book is None else dict(zip(_BOOK, day.book, strict=True))
-    return day_ticker(day) | book
-
-
 def spot_mini(day: DayTexts) -> dict[str, Any]:
-    """Give the same with `type=MINI`."""
+    """Give the body of /api/v3/ticker/24hr with `type=MINI` for one symbol."""
     full = day_ticker(day)
     return {name: full[name] for name in _MINI + _COUNTS}
 

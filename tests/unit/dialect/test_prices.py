@@ -14,7 +14,7 @@ from klinehub.dialect.prices import (
     price_ticker,
     ticker_event,
 )
-from klinehub.dialect.spot import spot_day_ticker, spot_mini, spot_price
+from klinehub.dialect.spot import spot_mini, spot_price
 from klinehub.domain.texts import Book, DayTexts, MarkTexts, Traded
 
 TIME: Final = 1_795_252_512_345
@@ -93,24 +93,27 @@ def test_spot_tells_neither_pair_nor_margin() -> None:
     assert printed(ticker_event(spot, TIME)).endswith('"n":515006}')
 
 
-def test_a_day_of_spot_over_rest() -> None:
+def test_a_day_of_spot_has_its_book_where_the_exchange_prints_it() -> None:
     book = Book("0.0350800", "0.0350000", "1", "0.0350200", "2")
-    told = spot_day_ticker(msgspec.structs.replace(DAY, pair="", book=book))
+    spot = msgspec.structs.replace(DAY, pair="", book=book)
+    full = (
+        '{"symbol":"龙虾USDT","priceChange":"-0.0000600","priceChangePercent":"-0.171",'
+        '"weightedAvgPrice":"0.0355000","prevClosePrice":"0.0350800","lastPrice":"0.0350100","lastQty":"250",'
+        f'"bidPrice":"0.0350000","bidQty":"1","askPrice":"0.0350200","askQty":"2",{TAIL}}}'
+    )
+    event = (
+        '"w":"0.0355000","x":"0.0350800","c":"0.0350100","Q":"250","b":"0.0350000","B":"1",'
+        '"a":"0.0350200","A":"2","o":"0.0350700"'
+    )
     mini = (
         '{"symbol":"龙虾USDT","openPrice":"0.0350700","highPrice":"0.0370200","lowPrice":"0.0341800",'
         '"lastPrice":"0.0350100","volume":"0","quoteVolume":"1331523861.6042360","openTime":1795166112345,'
         '"closeTime":1795252512340,"firstId":-1,"lastId":2991944115005,"count":515006}'
     )
 
-    assert day_ticker(DAY).items() <= told.items()
-    assert tuple(told[name] for name in ("prevClosePrice", "bidPrice", "bidQty", "askPrice", "askQty")) == (
-        "0.0350800",
-        "0.0350000",
-        "1",
-        "0.0350200",
-        "2",
-    )
-    assert mini == printed(spot_mini(DAY))
+    assert full == printed(day_ticker(spot))
+    assert event in printed(ticker_event(spot, TIME))
+    assert mini == printed(spot_mini(spot))
 
 
 def test_a_last_price() -> None:
