@@ -11,10 +11,14 @@ from tests.sim.test_market_data import without
 from tests.sim.worlds import SYMBOLS, Place, World, play
 
 from klinehub.dialect import rest as dialect
+from klinehub.dialect.params import Rejected
 from klinehub.dialect.prices import day_ticker, mark_event, mark_price, mini_ticker_event, ticker_event
+from klinehub.dialect.rest import Rest
+from klinehub.dialect.tally import Tally
 from klinehub.domain.texts import DayTexts, MarkTexts, MiniTexts
 from klinehub.feed.silence import SILENT
 from klinehub.feed.tickers import ASK_AGAIN, NEVER, Tickers
+from klinehub.serve.source import HubSource
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -319,3 +323,30 @@ def test_what_is_delisted_is_not_given_any_more() -> None:
         assert "BTCUSDT" not in {one.symbol for one in (*table.marks(), *marks)}
 
     play(act, tickers=True)
+
+
+def test_the_drop_in_prints_what_the_exchange_prints() -> None:
+    async def act(made: World) -> None:
+        rest: Any = Rest(HubSource(made.hub), Tally(limits=False))
+        await asyncio.sleep(10.3)
+        rows = await next_tickers(made)
+        for row in rows:
+            query = {"symbol": row.symbol}
+            assert rest.routes[DAYS](rest, query) == made.served.exchange.rest.routes[DAYS](
+                made.served.exchange.rest, query
+            )
+        assert timeless(msgspec.json.decode(rest.routes[MARKS](rest, {}))) == timeless(told(made, MARKS))
+        assert timeless(msgspec.json.decode(rest.routes[PRICES](rest, {}))) == timeless(told(made, PRICES))
+        with pytest.raises(Rejected, match="Invalid symbol"):
+            rest.routes[DAYS](rest, {"symbol": "NOBODY"})
+
+    play(act, tickers=True)
+
+
+def test_the_drop_in_has_nothing_to_say_where_nothing_is_kept() -> None:
+    async def act(made: World) -> None:
+        source = HubSource(made.hub)
+        assert (source.tickers(), source.marks(), source.last_trades()) == ([], [], [])
+        assert [source.ticker("BTCUSDT"), source.mini("BTCUSDT"), source.mark("BTCUSDT")] == [None] * 3
+
+    play(act)

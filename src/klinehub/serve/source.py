@@ -20,9 +20,11 @@ from klinehub.domain.listing import Listing
 from klinehub.domain.texts import DayTexts, MarkTexts, MiniTexts, Traded
 from klinehub.domain.timeframe import Timeframe
 from klinehub.errors import DataError
+from klinehub.feed.ticker_table import TickerTable
 from klinehub.hub import Hub
 from klinehub.panel.memory import CLOSE, HIGH, I64, LOW, OPEN, OPEN_TIME
 
+_UNTOLD: Final = TickerTable(dict)
 _NOTHING: Final = Exact(np.empty(0, ROW), Scale(0, 0, 0))
 
 
@@ -104,33 +106,39 @@ class HubSource:
         words = words[:limit] if first is not None else words[-limit:]
         return Exact(np.ascontiguousarray(words).view(ROW).reshape(-1), closed.scale)
 
-    def ticker(self, symbol: str) -> DayTexts | None:  # noqa: ARG002 - not kept
+    @property
+    def told(self) -> TickerTable:
+        """What was told of tickers and marks; an empty table where these are not kept."""
+        tickers = self.hub.live.tickers
+        return _UNTOLD if tickers is None else tickers.table
+
+    def ticker(self, symbol: str) -> DayTexts | None:
         """Give the last 24 hours of a symbol."""
-        return None
+        return self.told.day(symbol)
 
     def tickers(self) -> Sequence[DayTexts]:
         """Give the last 24 hours of all that trade."""
-        return ()
+        return self.told.days()
 
-    def mini(self, symbol: str) -> MiniTexts | None:  # noqa: ARG002 - not kept
+    def mini(self, symbol: str) -> MiniTexts | None:
         """Give the last 24 hours of a symbol in short."""
-        return None
+        return self.told.mini(symbol)
 
-    def last_trade(self, symbol: str) -> Traded | None:  # noqa: ARG002 - not kept
-        """Give the last price of a symbol."""
-        return None
+    def last_trade(self, symbol: str) -> Traded | None:
+        """Give the last price of a symbol, with the time at which it was told."""
+        return self.told.last_trade(symbol)
 
     def last_trades(self) -> Sequence[Traded]:
         """Give the last prices of all that trade."""
-        return ()
+        return self.told.last_trades()
 
-    def mark(self, symbol: str) -> MarkTexts | None:  # noqa: ARG002 - not kept
+    def mark(self, symbol: str) -> MarkTexts | None:
         """Give mark price and funding of a symbol."""
-        return None
+        return self.told.mark(symbol)
 
     def marks(self) -> Sequence[MarkTexts]:
         """Give mark prices and funding of all that trade."""
-        return ()
+        return self.told.marks()
 
     def funding_hours(self, symbol: str) -> int | None:  # noqa: ARG002 - not kept
         """Give the hours between two fundings of a symbol."""
