@@ -257,5 +257,5 @@ def test_a_hub_of_which_nothing_is_asked_asks_nothing() -> None:
 
     with patch.dict(dialect.Rest.routes, routes):
         play(act)
-    assert "/fapi/v1/klines" in asked
+    assert "/fapi/v1/exchangeInfo" in asked
     assert not {path for path in asked if path.endswith(("premiumIndex", "openInterest", "fundingInfo"))}
