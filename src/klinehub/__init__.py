@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from klinehub.app.library import Hub
     from klinehub.app.market import simulated
+    from klinehub.app.sharing import attach
     from klinehub.app.stored import open
-    from klinehub.domain.kline import Klines
     from klinehub.errors import DataError, DefinitionError, FeedError, KlinehubError
     from klinehub.factors.define import Window, factor
     from klinehub.scan.scanner import compute
@@ -19,9 +19,9 @@ __all__ = [
     "FeedError",
     "Hub",
     "KlinehubError",
-    "Klines",
     "Screen",
     "Window",
+    "attach",
     "compute",
     "factor",
     "open",
@@ -31,9 +31,9 @@ __all__ = [
 # Loaded when first asked for, so that `klinehub --help` does not wait for numba.
 _HOME = {
     "Hub": "klinehub.app.library",
-    "Klines": "klinehub.domain.kline",
     "Screen": "klinehub.scan.screen",
     "Window": "klinehub.factors.define",
+    "attach": "klinehub.app.sharing",
     "compute": "klinehub.scan.scanner",
     "factor": "klinehub.factors.define",
     "open": "klinehub.app.stored",

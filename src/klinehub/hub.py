@@ -79,6 +79,7 @@ class Hub(Reads, Scans):
         on_news: Callable[[Decisions], None] = lambda _: None,
         choose: Choose | None = None,
         open_store: Callable[[], Stores | None] = lambda: None,
+        make_ring: Callable[..., Ring] = Ring,
     ) -> None:
         self.settings = settings
         self.streams = settings.streams
@@ -113,7 +114,7 @@ class Hub(Reads, Scans):
         self._account = account
         self._jitter = jitter
         self._choose_by = choose
-        self._open_store = open_store
+        self._open_store, self._make_ring = open_store, make_ring
         self.shelf: Shelf
         self._on_news = on_news
         self._on_plan = on_plan
@@ -295,7 +296,7 @@ class Hub(Reads, Scans):
         """Make the ring, the core, the scanner and the live shell for the chosen symbols."""
         settings = self.settings
         rows = max(rows_needed(self.timeframes, settings.bars, self._venue).values())
-        self.ring = Ring(
+        self.ring = self._make_ring(
             self.timeframes,
             rows=len(self.symbols) + settings.spare,
             bars=rows + SLACK,

@@ -106,6 +106,8 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     `marks` keeps mark price, index price and funding beside the klines; `open_interest` that of each symbol,
     asked for every so many seconds, 0 for never. `spot` follows the spot pairs of the symbols too, at
     `spot_rest_url` and `spot_stream_url`, with a budget of their own.
+    `panel_file` is where other programs read the panel, "off" for nowhere; without one `klinehub run` takes
+    the file that `klinehub.attach` looks for, and a hub in a program shares nothing.
     """
 
     exchange: str = USDM.name
@@ -146,6 +148,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     store: str = "auto"
     store_days: int = 3
     history: bool = True
+    panel_file: str = ""
     spot_rest_url: str = ""
     spot_stream_url: str = ""
 

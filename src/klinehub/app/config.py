@@ -80,6 +80,7 @@ TABLES: Final[dict[str, dict[str, str]]] = {
             "tickers",
             "open_interest",
             "spot",
+            "panel_file",
         )
     },
     "scan": {

@@ -13,6 +13,7 @@ import msgspec
 
 from klinehub import compiled
 from klinehub.app.compat import MIN_SCORE, KnownHub
+from klinehub.app.sharing import beat, machine_seconds, ring_in
 from klinehub.app.stored import HISTORY, HOT
 from klinehub.domain.clock import Clock
 from klinehub.errors import DefinitionError, StoreError, UnknownName
@@ -32,13 +33,7 @@ from klinehub.store.sqlite import SqliteTables
 
 def system_clock(epoch: int | None = None, rate: float = 1.0) -> Clock:
     """Give a clock that starts at *epoch* (ms UTC, by default now) and runs *rate* times real time."""
-    return Clock(int(time.time() * 1000) if epoch is None else epoch, rate, _seconds)
-
-
-def _seconds() -> float:
-    """Count seconds that go by while the machine sleeps too, where the system has such a clock."""
-    boot = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boot is None else time.clock_gettime(boot)
+    return Clock(int(time.time() * 1000) if epoch is None else epoch, rate, machine_seconds)
 
 
 def system_network(proxy: str | None = None) -> RealNetwork:
@@ -145,12 +140,18 @@ class Hub(KnownHub):
             on_plan=on_plan,
             on_progress=on_progress,
             open_store=lambda: system_store(wanted),
+            make_ring=ring_in(wanted.panel_file),
         )
 
     async def _start(self) -> None:
         """Have the kernels compiled beside this process before anything has to be on time."""
         await compiled.ensure(self._on_compile)
         await super()._start()
+
+    def _lay_out(self) -> None:
+        """Let other programs see from the first moment that this hub lives."""
+        super()._lay_out()
+        self._spawn(beat(self.ring, self.now, self.clock.rate))
 
 
 async def run_optimized_scan(

@@ -15,6 +15,7 @@ from klinehub.app.config import Config
 from klinehub.app.library import Hub
 from klinehub.app.market import Announcement, simulated
 from klinehub.app.own import own_frames
+from klinehub.app.sharing import panel_file
 from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import timeframe
 from klinehub.errors import DefinitionError
@@ -62,7 +63,7 @@ async def live_hub(config: Config) -> AsyncIterator[Hub]:
     await _alone()
     async with _listening(config) as site:
         with show.steps("warm-up") as progress:
-            hub = open_hub(config, progress)
+            hub = open_hub(_shared(config), progress)
             async with hub, _opened(hub, config, site, config.exchange):
                 progress.close()
                 yield hub
@@ -76,6 +77,12 @@ async def _listening(config: Config) -> AsyncIterator[Site | None]:
         return
     async with Site(config.serve) as site:
         yield site
+
+
+def _shared(config: Config) -> Config:
+    """Let other programs read the panel, in the usual file where no other is named."""
+    path = config.hub.panel_file or str(panel_file())
+    return msgspec.structs.replace(config, hub=msgspec.structs.replace(config.hub, panel_file=path))
 
 
 async def _alone() -> None:
@@ -118,7 +125,7 @@ async def demo(given: Mapping[str, Any]) -> None:
         config = _demo_config(base, given, market)
         clock = market.clock()
         with show.steps("warm-up") as progress:
-            hub = open_hub(config, progress, clock=clock)
+            hub = open_hub(config if once else _shared(config), progress, clock=clock)
             async with hub:
                 progress.close()
                 if once:

@@ -14,6 +14,7 @@ from klinehub.panel.memory import (
     kernel,
 )
 from klinehub.panel.merge import advance
+from klinehub.panel.sequence import close_row, open_row
 
 
 @kernel
@@ -46,10 +47,11 @@ def put_bar(mem: Memory, t: int, index: int, rows: I64, states: I64, words: I64,
         most_quote = max(words[i, QUOTE], words[i, TAKER_QUOTE])
         if most_base > MANTISSA_MAX // factors[i, 0] or most_quote > MANTISSA_MAX // factors[i, 1]:
             continue
+        if index <= mem.newest[t, row] and mem.state[t, row, slot] >= CLOSED:
+            continue
+        open_row(mem.sequence, t, row)
         if index > mem.newest[t, row]:
             advance(mem, t, row, index)
-        if mem.state[t, row, slot] >= CLOSED:
-            continue
         cell = mem.cells[t, row, slot]
         for word in range(ROW_WORDS):
             cell[word] = words[i, word]
@@ -58,5 +60,6 @@ def put_bar(mem: Memory, t: int, index: int, rows: I64, states: I64, words: I64,
         cell[QUOTE] *= factors[i, 1]
         cell[TAKER_QUOTE] *= factors[i, 1]
         mem.state[t, row, slot] = states[i]
+        close_row(mem.sequence, t, row)
         written += 1
     return written

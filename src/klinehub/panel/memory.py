@@ -83,18 +83,23 @@ def size(timeframes: int, rows: int, bars: int) -> int:
     return words * 8 + timeframes * rows * bars
 
 
-def carve(buffer: U8, timeframes: Sequence[Timeframe], rows: int, bars: int) -> Memory:
-    """Lay the ring's arrays over *buffer* (uint8, at least `size()` bytes) and mark all bars empty."""
+def lay(buffer: U8, timeframes: int, rows: int, bars: int) -> Memory:
+    """Lay the ring's arrays over *buffer* (uint8, at least `size()` bytes) and leave what is in them."""
     views: dict[str, npt.NDArray[np.int64] | npt.NDArray[np.float64] | npt.NDArray[np.uint8]] = {}
     at = 0
-    for name, shape in _shapes(len(timeframes), rows, bars).items():
+    for name, shape in _shapes(timeframes, rows, bars).items():
         end = at + int(np.prod(shape)) * 8
         views[name] = buffer[at:end].view(np.int64).reshape(shape)
         at = end
-    state = buffer[at : at + len(timeframes) * rows * bars].reshape(len(timeframes), rows, bars)
+    state = buffer[at : at + timeframes * rows * bars].reshape(timeframes, rows, bars)
     views["floats"] = views["cells"].view(np.float64)
     views["parts_f"] = views["parts"].view(np.float64)
-    memory = Memory(**views, state=state)  # type: ignore[arg-type]
+    return Memory(**views, state=state)  # type: ignore[arg-type]
+
+
+def carve(buffer: U8, timeframes: Sequence[Timeframe], rows: int, bars: int) -> Memory:
+    """Lay the ring's arrays over *buffer* (uint8, at least `size()` bytes) and mark all bars empty."""
+    memory = lay(buffer, len(timeframes), rows, bars)
     memory.state[:] = 0
     for unset in (memory.newest, memory.first, memory.parts_next):
         unset[:] = -1

@@ -24,6 +24,7 @@ from klinehub.panel.memory import (
     is_closed,
     kernel,
 )
+from klinehub.panel.sequence import close_row, open_row
 
 # What a write meant; flags add up.
 QUIET: Final = 0
@@ -49,7 +50,7 @@ def proven(frame: Timeframe, exact: Exact, asked: int) -> Exact:
 
 @kernel
 def advance(mem: Memory, t: int, row: int, index: int) -> int:
-    """Move a row's newest bar to *index*; say what the bars in between lack."""
+    """Move an open row's newest bar to *index*; say what the bars in between lack."""
     bars = mem.state.shape[2]
     newest = mem.newest[t, row]
     flags = QUIET
@@ -67,17 +68,23 @@ def advance(mem: Memory, t: int, row: int, index: int) -> int:
 
 
 @kernel
-def put(mem: Memory, t: int, row: int, index: int, words: I64, state: int) -> None:
-    """Copy a bar's ten words into its slot; readers see an odd sequence meanwhile."""
+def write(mem: Memory, t: int, row: int, index: int, words: I64, state: int) -> None:
+    """Copy a bar's ten words into its slot, of a row that is open."""
     slot = index % mem.state.shape[2]
-    mem.sequence[t, row] += 1
     if state >= CLOSED and (index < mem.newest[t, row] or mem.state[t, row, slot] >= CLOSED):
         mem.changes[t, row] += 1
     if state >= CLOSED:
         mem.writes[t, slot] += 1
     copy_words(mem.cells[t, row, slot], words)
     mem.state[t, row, slot] = state
-    mem.sequence[t, row] += 1
+
+
+@kernel
+def put(mem: Memory, t: int, row: int, index: int, words: I64, state: int) -> None:
+    """Copy a bar's ten words into its slot; readers see an odd sequence meanwhile."""
+    open_row(mem.sequence, t, row)
+    write(mem, t, row, index, words, state)
+    close_row(mem.sequence, t, row)
 
 
 @kernel
@@ -88,14 +95,16 @@ def merge_closed(mem: Memory, t: int, row: int, words: I64) -> int:
     newest = mem.newest[t, row]
     if newest >= 0 and index <= newest - bars:
         return OLD
-    flags = advance(mem, t, row, index) if index > newest else QUIET
     slot = index % bars
-    if mem.state[t, row, slot] >= CLOSED:
+    if index <= newest and mem.state[t, row, slot] >= CLOSED:
         for w in range(ROW_WORDS):
             if mem.cells[t, row, slot, w] != words[w]:
-                return flags | CONFLICT
-        return flags
-    put(mem, t, row, index, words, CLOSED)
+                return CONFLICT
+        return QUIET
+    open_row(mem.sequence, t, row)
+    flags = advance(mem, t, row, index) if index > newest else QUIET
+    write(mem, t, row, index, words, CLOSED)
+    close_row(mem.sequence, t, row)
     return flags | CLOSED_NOW
 
 
@@ -112,12 +121,16 @@ def merge_forming(mem: Memory, t: int, row: int, words: I64, event: int) -> int:
     newest = mem.newest[t, row]
     if index < newest:
         return OLD
-    flags = advance(mem, t, row, index) if index > newest else QUIET
     slot = index % mem.state.shape[2]
-    if mem.state[t, row, slot] >= CLOSED or event < mem.event[t, row] or _behind(mem, t, row, slot, words):
-        return flags | OLD
+    if index == newest and (
+        mem.state[t, row, slot] >= CLOSED or event < mem.event[t, row] or _behind(mem, t, row, slot, words)
+    ):
+        return OLD
+    open_row(mem.sequence, t, row)
+    flags = advance(mem, t, row, index) if index > newest else QUIET
     mem.event[t, row] = event
-    put(mem, t, row, index, words, FORMING)
+    write(mem, t, row, index, words, FORMING)
+    close_row(mem.sequence, t, row)
     return flags
 
 
@@ -157,5 +170,7 @@ def verify_bar(mem: Memory, t: int, row: int, words: I64) -> int:
     for w in range(ROW_WORDS):
         if mem.cells[t, row, slot, w] != words[w]:
             return 0
+    open_row(mem.sequence, t, row)
     mem.state[t, row, slot] = VERIFIED
+    close_row(mem.sequence, t, row)
     return 1

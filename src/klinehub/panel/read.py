@@ -30,9 +30,14 @@ from klinehub.panel.memory import (
 @kernel
 def newest_closed(mem: Memory, t: int, row: int) -> int:
     """Give the absolute index of a row's newest closed bar, -1 when there is none."""
-    newest = mem.newest[t, row]
-    for index in range(newest, max(newest - mem.state.shape[2], -1), -1):
-        if is_closed(mem, t, row, index):
+    return _closed_upto(mem, t, row, mem.newest[t, row])
+
+
+@kernel
+def _closed_upto(mem: Memory, t: int, row: int, newest: int) -> int:
+    bars = mem.state.shape[2]
+    for index in range(newest, max(newest - bars, -1), -1):
+        if mem.state[t, row, index % bars] >= CLOSED:
             return index
     return -1
 
@@ -44,8 +49,10 @@ def copy_klines(mem: Memory, t: int, row: int, limit: int, forming: int, out: I6
     With *forming* the open bar follows them. Bars that are not there, or were passed without a close, are
     left out; returns how many were written, at the end of *out*.
     """
-    last = newest_closed(mem, t, row)
+    # Where another process writes this row meanwhile, what is read twice may differ: the newest bar is read
+    # once, and no more is written than there is room for.
     newest = mem.newest[t, row]
+    last = _closed_upto(mem, t, row, newest)
     oldest = max(newest - mem.state.shape[2] + 1, last - limit + 1)
     if forming:
         last = newest
@@ -59,6 +66,8 @@ def copy_klines(mem: Memory, t: int, row: int, limit: int, forming: int, out: I6
         state = mem.state[t, row, slot]
         if state < CLOSED and (state == EMPTY or index != newest):
             continue
+        if at == 0:
+            break
         at -= 1
         cell, cell_f = mem.cells[t, row, slot], mem.floats[t, row, slot]
         out[at, 0] = cell[OPEN_TIME]
@@ -137,11 +146,15 @@ def complete_from(mem: Memory, t: int, out: I64) -> None:
 
     That is its oldest closed bar; where that is the first bar that exists at all, it is 0.
     """
-    bars = mem.state.shape[2]
     for row in range(out.shape[0]):
-        newest = mem.newest[t, row]
-        out[row] = newest + 1
-        for index in range(max(newest - bars + 1, 0), newest + 1):
-            if is_closed(mem, t, row, index):
-                out[row] = 0 if mem.first[t, row] >= index else index
-                break
+        out[row] = row_complete_from(mem, t, row)
+
+
+@kernel
+def row_complete_from(mem: Memory, t: int, row: int) -> int:
+    """Give the index from which on everything of a row is known."""
+    bars, newest = mem.state.shape[2], mem.newest[t, row]
+    for index in range(max(newest - bars + 1, 0), newest + 1):
+        if is_closed(mem, t, row, index):
+            return 0 if mem.first[t, row] >= index else index
+    return int(newest + 1)

@@ -31,7 +31,8 @@ from klinehub.panel.memory import (
     is_closed,
     kernel,
 )
-from klinehub.panel.merge import CLOSED_NOW, CONFLICT, GAP, QUIET, advance, merge_closed, put
+from klinehub.panel.merge import CLOSED_NOW, CONFLICT, GAP, QUIET, advance, merge_closed, put, write
+from klinehub.panel.sequence import close_row, open_row
 
 
 @kernel
@@ -132,26 +133,27 @@ def show_forming(mem: Memory, t: int, row: int) -> None:
         return
     part, part_f = mem.cells[p, row, newest % bars], mem.floats[p, row, newest % bars]
     index = bar_index(bar_open(newest, mem.grid[p, 0], mem.grid[p, 1]), mem.grid[t, 0], mem.grid[t, 1])
-    if index > mem.newest[t, row]:
-        advance(mem, t, row, index)
-    slot = index % bars
-    if index < mem.newest[t, row] or mem.state[t, row, slot] >= CLOSED:
+    slot, held = index % bars, mem.newest[t, row]
+    if index < held or (index == held and mem.state[t, row, slot] >= CLOSED):
         return
     state = mem.state[p, row, newest % bars]
     before = newest if state == FORMING else newest + 1
-    if state == EMPTY or not (_summed(mem, t, row, index, before) or gather(mem, t, row, index, before)):
+    whole = state != EMPTY and (_summed(mem, t, row, index, before) or gather(mem, t, row, index, before))
+    open_row(mem.sequence, t, row)
+    if index > held:
+        advance(mem, t, row, index)
+    if not whole:
         mem.state[t, row, slot] = EMPTY
-        return
-    put(mem, t, row, index, mem.parts[t, row], FORMING)
-    if state == FORMING:
-        mem.sequence[t, row] += 1
+    else:
+        write(mem, t, row, index, mem.parts[t, row], FORMING)
+    if whole and state == FORMING:
         cell, cell_f = mem.cells[t, row, slot], mem.floats[t, row, slot]
         if cell[OPEN_TIME] == 0:
             copy_words(cell, part)
             cell[OPEN_TIME] = bar_open(index, mem.grid[t, 0], mem.grid[t, 1])
         else:
             fold(cell, cell_f, part, part_f)
-        mem.sequence[t, row] += 1
+    close_row(mem.sequence, t, row)
 
 
 @kernel

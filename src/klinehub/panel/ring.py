@@ -24,6 +24,7 @@ from klinehub.panel.merge import PROOF, load_rows, put, verify_bar
 from klinehub.panel.panel import Panel
 from klinehub.panel.read import mark_closed
 from klinehub.panel.resample import lift, rebuild, show_forming
+from klinehub.panel.sequence import close_row, open_row
 
 # 10**18 is the largest power of ten that a mantissa can be of.
 MOST_DECIMALS = 18
@@ -211,10 +212,14 @@ class Ring:
             for word, part in SCALE_OF:
                 if wider[part] > MOST_DECIMALS or int(cells[..., word].max()) > MANTISSA_MAX // factors[part]:
                     raise self._too_wide(row, wider[part])
+        for t in range(len(self.timeframes)):
+            open_row(memory.sequence, t, row)
         for cells in kept:
             for word, part in SCALE_OF:
                 cells[..., word] *= factors[part]
         memory.decimals[row] = wider
+        for t in range(len(self.timeframes)):
+            close_row(memory.sequence, t, row)
 
     def _too_wide(self, row: int, decimals: int) -> DataError:
         return DataError(f"{self.symbols[row]}: a volume with {decimals} decimals does not fit 64 bits.")

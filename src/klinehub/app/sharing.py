@@ -1,0 +1,91 @@
+"""Sharing with other programs of this machine: the hub's panel in a file, and reading it from there.
+
+The file lies beside the hub's door, in XDG_RUNTIME_DIR, which is memory on most systems. On a disk the pages
+are written out every few seconds, which costs the disk's time and none of the hub's. /dev/shm is left alone:
+in a container it has 64 MB, and a panel of 550 symbols 95.
+"""
+
+import asyncio
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from klinehub.app.options import door
+from klinehub.domain.timeframe import Timeframe
+from klinehub.panel.attached import Attached
+from klinehub.panel.ring import Ring
+from klinehub.panel.shared import SharedRing
+
+PAUSE: Final = 0.0005
+BEAT_EVERY: Final = 0.5
+
+
+def machine_seconds() -> float:
+    """Count seconds that go by while the machine sleeps too, where the system has such a clock."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
+
+
+def panel_file() -> Path:
+    """Give the file in which a running hub shares its panel."""
+    return door().with_name("panel")
+
+
+def attach(path: str | Path | None = None) -> Attached:
+    """Attach to the panel of the hub that runs on this machine: `attach()["5m"].klines("BTCUSDT", 300)`.
+
+    *path* is the hub's `panel_file` where that is not the usual one. Raises NoHub when none is running, and
+    DataError for a file that is not to be read.
+    """
+    return Attached(
+        panel_file() if path is None else Path(path).expanduser(), machine_seconds, lambda: time.sleep(PAUSE)
+    )
+
+
+def ring_in(path: str) -> Callable[..., Ring]:
+    """Give what makes a hub's ring: in the file *path*, or in private memory where that is "" or "off".
+
+    Where the file cannot be made a warning says so, and the hub does without.
+    """
+
+    def shared(
+        timeframes: Sequence[Timeframe],
+        *,
+        rows: int,
+        bars: int,
+        native: Sequence[Timeframe],
+        beside: Sequence[str],
+    ) -> Ring:
+        try:
+            return SharedRing(
+                timeframes,
+                path=Path(path).expanduser(),
+                generation=time.time_ns(),
+                rows=rows,
+                bars=bars,
+                native=native,
+                beside=beside,
+            )
+        except OSError as exc:
+            warnings.warn(
+                f"Other programs cannot read this hub's panel ({path}: {exc.strerror or exc}): set "
+                "XDG_RUNTIME_DIR, or `market.panel_file`, to where there is room.",
+                stacklevel=2,
+            )
+            return Ring(timeframes, rows=rows, bars=bars, native=native, beside=beside)
+
+    return Ring if path in {"", "off"} else shared
+
+
+async def beat(ring: Ring, now: Callable[[], int], rate: float) -> None:
+    """Tell readers twice a second that the hub is alive, and at the end that it is not."""
+    if not isinstance(ring, SharedRing):
+        return
+    try:
+        while True:
+            ring.beat(machine_seconds(), now(), rate)
+            await asyncio.sleep(BEAT_EVERY)
+    finally:
+        ring.end()
