@@ -25,7 +25,8 @@ LAYOUT: Final = 1
 MAGIC: Final = int.from_bytes(b"KLINEHUB", "little")
 # Its bytes in the file are 8 7 6 5 4 3 2 1: who reads another number has the other byte order.
 ORDER: Final = 0x0102030405060708
-ARRAYS: Final = tuple(name for name in Memory._fields if name not in {"floats", "parts_f"})
+# In the order of the buffer; two of the ring's arrays are second views of the same bytes.
+ARRAYS: Final = (*(name for name in Memory._fields if name not in {"floats", "parts_f", "state"}), "state")
 WORDS: Final = (
     *("magic", "order", "layout", "bytes", "generation", "state", "beat", "time", "rate"),
     *("timeframes", "rows", "bars", "symbols", "names", "symbol_table"),
