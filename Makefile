@@ -8,7 +8,7 @@ BIN := .venv/bin
 # More for pytest, for example: make test ARGS="-k readme"
 ARGS ?=
 
-.PHONY: demo test lint bench soak mutants fuzz lock clean
+.PHONY: demo test lint bench soak mutants fuzz differential lock clean
 
 demo: .venv/.installed
 	$(BIN)/klinehub demo
@@ -48,6 +48,10 @@ fuzz: .venv/.installed
 lock:
 	$(UV) pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-annotate --output-file requirements.lock
+
+# The hub against the exchange: so many random requests, valid and not, put to both.
+differential: .venv/.installed
+	DIFFERENTIAL=$(or $(REQUESTS),10000) $(BIN)/pytest -q tests/sim/test_differential.py
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

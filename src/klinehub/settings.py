@@ -166,7 +166,18 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def of_spot(self) -> "HubSettings":
         """The settings of the hub that follows the spot pairs of this one's symbols."""
-        fields = ("timeframes", "native", "quote", "spare", "batch", "share", "audit", "streams", "timeout")
+        fields = (
+            "timeframes",
+            "native",
+            "quote",
+            "spare",
+            "batch",
+            "share",
+            "audit",
+            "streams",
+            "timeout",
+            "tickers",
+        )
         same = {name: getattr(self, name) for name in (*fields, "forwarded", "streams_per_socket")}
         return HubSettings(
             exchange=SPOT.name,

@@ -1,7 +1,8 @@
 """Random requests, valid and not, put to the hub and to the exchange at the same moment: the same answers.
 
-What is documented to differ (docs/bots.md) is left out here and nowhere else: when something was told (`time`
-of ticker/price and premiumIndex, `serverTime`); and what is refused before it reaches the exchange, since a
+What is documented to differ (docs/bots.md) is left out here and nowhere else: tickers and marks are those of
+the last whole second, so that they are asked for right after one, without the times that they bear and the
+index prices that move meanwhile; and what is refused before it reaches the exchange, since a
 firewall might take offence, or an account be meant. `make differential` asks 10,000, here are a part of them.
 """
 
@@ -19,8 +20,6 @@ from klinehub.domain.timeframe import TIMEFRAMES
 
 pytestmark = pytest.mark.timeout(900)
 COUNT: Final = int(os.environ.get("DIFFERENTIAL", "600"))
-# Asked for between two pulses; the clock goes on while answers come.
-BATCH: Final = 8
 KLINES: Final = ("/fapi/v1/klines", "/fapi/v1/continuousKlines")
 OTHERS: Final = (
     *("/fapi/v1/ping", "/fapi/v1/time", "/fapi/v1/exchangeInfo", "/fapi/v1/ticker/24hr"),
@@ -57,7 +56,8 @@ ODD_NUMBERS: Final = (
     "999999999999999999999",
     "١٢",
 )
-TOLD_WHEN: Final = ("time", "serverTime")
+TOLD_EACH_SECOND: Final = ("/ticker/", "/premiumIndex")
+TOLD_WHEN: Final = ("time", "serverTime", "openTime", "closeTime", "indexPrice", "estimatedSettlePrice")
 
 
 class Asking:
@@ -137,21 +137,18 @@ def test_the_hub_answers_as_the_exchange_does(seed: int) -> None:
         asking = Asking(seed, [*listed, *world.hub.symbols])
         different = []
         await counter.until(90)
-        for _ in range(-(-COUNT // BATCH)):
-            requests = [asking.request(world.clock.now()) for _ in range(BATCH)]
-            await asyncio.sleep((350 - world.clock.now() % 250) / 1000)
-            for path, params in requests:
-                if world.clock.now() % 250 > 200:
-                    await asyncio.sleep(0.15)
-                exchange, hub = await asyncio.gather(
-                    counter.ask(world.served.rest_url, path, params),
-                    counter.ask(counter.hub_url, path, params),
-                )
-                if path not in KLINES and refused(hub):
-                    continue
-                if (exchange[0], plain(exchange[1])) != (hub[0], plain(hub[1])):
-                    different.append((path, params, exchange[0], exchange[1][-300:], hub[0], hub[1][-300:]))
+        for _ in range(COUNT):
+            path, params = asking.request(world.clock.now())
+            await counter.after_a_beat(1_000 if any(part in path for part in TOLD_EACH_SECOND) else 250)
+            urls = (world.served.rest_url, counter.hub_url)
+            exchange, hub = await asyncio.gather(*(counter.ask(url, path, params) for url in urls))
+            if path not in KLINES and refused(hub):
+                continue
+            if (exchange[0], plain(exchange[1])) != (hub[0], plain(hub[1])):
+                different.append((path, params, exchange[0], exchange[1][-300:], hub[0], hub[1][-300:]))
 
         assert different == []
 
-    at_counter(test, place=Place(symbols=12, limit=1_000_000, churn_hours=24), start=HOUR, seed=seed)
+    at_counter(
+        test, tickers=True, place=Place(symbols=12, limit=1_000_000, churn_hours=24), start=HOUR, seed=seed
+    )

@@ -36,14 +36,17 @@ class Counter(NamedTuple):
             return answer.status, await answer.read()
 
     async def both(self, path: str, params: Mapping[str, Any]) -> tuple[tuple[int, bytes], tuple[int, bytes]]:
-        """Ask the exchange and the hub at one moment; gives status and body of each.
-
-        It lies a tenth of a second after a pulse: then both know the same of the open bar.
-        """
-        await asyncio.sleep((350 - self.world.clock.now() % 250) / 1000)
+        """Ask the exchange and the hub at one moment; gives status and body of each."""
+        await self.after_a_beat(250)
         exchange = self.ask(self.world.served.rest_url, path, params)
         first, second = await asyncio.gather(exchange, self.ask(self.hub_url, path, params))
         return first, second
+
+    async def after_a_beat(self, every: int) -> None:
+        """Wait until some 100 ms after one of the beats of so many ms: then both know the same."""
+        phase = self.world.clock.now() % every
+        if not 60 < phase < 160:
+            await asyncio.sleep((every + 100 - phase) / 1000)
 
     async def until(self, second: float) -> None:
         """Wait until so many seconds after the start's minute, market time."""

@@ -63,7 +63,7 @@ async def live_hub(config: Config) -> AsyncIterator[Hub]:
     await _alone()
     async with _listening(config) as site:
         with show.steps("warm-up") as progress:
-            hub = open_hub(_shared(config), progress)
+            hub = open_hub(_lending(config), progress)
             async with hub, _opened(hub, config, site, config.exchange):
                 progress.close()
                 yield hub
@@ -79,10 +79,12 @@ async def _listening(config: Config) -> AsyncIterator[Site | None]:
         yield site
 
 
-def _shared(config: Config) -> Config:
-    """Let other programs read the panel, in the usual file where no other is named."""
+def _lending(config: Config) -> Config:
+    """Share the panel, in the usual file where no other is named, and keep what is served beside it."""
     path = config.hub.panel_file or str(panel_file())
-    return msgspec.structs.replace(config, hub=msgspec.structs.replace(config.hub, panel_file=path))
+    tickers = config.hub.tickers or config.serve.on
+    lending = msgspec.structs.replace(config.hub, panel_file=path, tickers=tickers)
+    return msgspec.structs.replace(config, hub=lending)
 
 
 async def _alone() -> None:
@@ -125,7 +127,7 @@ async def demo(given: Mapping[str, Any]) -> None:
         config = _demo_config(base, given, market)
         clock = market.clock()
         with show.steps("warm-up") as progress:
-            hub = open_hub(config if once else _shared(config), progress, clock=clock)
+            hub = open_hub(config if once else _lending(config), progress, clock=clock)
             async with hub:
                 progress.close()
                 if once:

@@ -25,7 +25,7 @@ class SpotRest(Rest):
 
     def info(self, query: Mapping[str, str]) -> bytes:
         """List everything that is listed, or what is named."""
-        listed = self._named(query) or self.source.listings()
+        listed = self.named(query) or self.source.listings()
         return msgspec.json.encode(spot_info(listed, self.source.clock.now(), self.tally.limit))
 
     def prices(self, query: Mapping[str, str]) -> bytes:
@@ -47,13 +47,13 @@ class SpotRest(Rest):
         everything: Callable[[], Iterable[Told]],
         body: Callable[[Told], dict[str, Any]],
     ) -> bytes:
-        named = self._named(query)
+        named = self.named(query)
         if named is None or "symbol" in query:
             return self.each(query, one, everything, body)
         found = (one(listing.symbol) for listing in named)
         return msgspec.json.encode([body(told) for told in found if told is not None])
 
-    def _named(self, query: Mapping[str, str]) -> list[Listing] | None:
+    def named(self, query: Mapping[str, str]) -> list[Listing] | None:
         """Give the listings that `symbol` or `symbols` names; None when neither is there."""
         if "symbol" in query:
             return [self.known(query)]

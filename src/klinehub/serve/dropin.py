@@ -15,6 +15,7 @@ from klinehub.dialect.rest import Query, Reply, Rest, Wanted
 from klinehub.domain.kline import Exact
 from klinehub.errors import KlinehubError
 from klinehub.serve.source import HubSource, Standing
+from klinehub.serve.tellings import Tellings
 from klinehub.settings import ServeSettings
 from klinehub.store.joining import joined
 
@@ -26,13 +27,8 @@ UNAVAILABLE: Final = 503
 # The exchange's own code for an answer that it cannot give now.
 _DISCONNECTED: Final = -1001
 
-# What is answered from what is kept, beside klines.
-KEPT: Final = frozenset(
-    {"/fapi/v1/ping", "/fapi/v1/time", "/fapi/v1/exchangeInfo"}
-    | {"/api/v3/ping", "/api/v3/time", "/api/v3/exchangeInfo"}
-)
-
-_KLINES_PARAMS: Final = (
+# What the exchange reads of a request for klines.
+_READ: Final = (
     "symbol",
     "pair",
     "contractType",
@@ -56,12 +52,13 @@ class DropIn:
         self.rest = rest
         self.held = 0
         self._source = source
+        self._tellings = Tellings(source)
         self._settings = settings
         self._forward = forward
 
-    def keeps(self, method: str, path: str) -> bool:
-        """Whether what is asked for at this path is kept here, at least as a rule."""
-        return method == "GET" and (path in self.rest.klines or path in KEPT)
+    def keeps(self, method: str, path: str, query: Query) -> bool:
+        """Whether this is answered here; klines are, at least as a rule."""
+        return method == "GET" and (path in self.rest.klines or self._tellings.tell(path, query))
 
     async def answer(self, client: str, method: str, path: str, query: Query) -> Reply:
         """Answer one request of a client."""
@@ -145,7 +142,7 @@ class DropIn:
         if self._forward is None:
             text = f"{path} is not kept here and nothing is forwarded: set `serve.forward` to change that."
             raise Rejected(_DISCONNECTED, text, UNAVAILABLE)
-        known = {name: value for name, value in query.items() if name in _KLINES_PARAMS}
+        known = {name: value for name, value in query.items() if name in _READ}
         got = await self._forward(client, method, path, known)
         return Reply(got.status, got.body, {**headers, **got.headers})
 

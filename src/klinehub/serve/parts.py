@@ -6,8 +6,6 @@ from typing import Final
 
 from aiohttp import web
 
-from klinehub.dialect.rest import Rest
-from klinehub.dialect.spot import SpotRest
 from klinehub.dialect.tally import Tally
 from klinehub.feed.venue import SPOT
 from klinehub.hub import Hub
@@ -17,6 +15,7 @@ from klinehub.serve.forwarding import asking, broker_of, forwarding
 from klinehub.serve.guard import Caller
 from klinehub.serve.site import Part, Site
 from klinehub.serve.source import HubSource
+from klinehub.serve.tellings import HubRest, HubSpotRest
 from klinehub.settings import ServeSettings
 
 _SPOT_PATHS: Final = "/api/v3/"
@@ -52,13 +51,13 @@ def in_dialect(hub: Hub, settings: ServeSettings, broker: Broker) -> Mapping[str
 def _market(hub: Hub, settings: ServeSettings, broker: Broker) -> Part:
     """Make the part that answers for one market: from what is kept, else from the exchange."""
     source = HubSource(hub)
-    kind = SpotRest if hub.settings.exchange == SPOT.name else Rest
+    kind = HubSpotRest if hub.settings.exchange == SPOT.name else HubRest
     rest = kind(source, Tally(limits=True, limit=settings.client_weight))
     dropin = DropIn(rest, source, settings, asking(broker) if settings.forward else None)
     elsewhere = forwarding(broker, rest)
 
     async def answer(request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
-        if not dropin.keeps(request.method, caller.path):
+        if not dropin.keeps(request.method, caller.path, request.query):
             return await elsewhere(request, caller)
         reply = await dropin.answer(caller.name, request.method, caller.path, request.query)
         return reply.response(zipped="gzip" in request.headers.get("Accept-Encoding", ""))
