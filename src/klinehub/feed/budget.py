@@ -67,6 +67,8 @@ class Budget:
         self.calls = 0
         self.spent = 0
         self.used = 0
+        # All that was spent for each use since the start.
+        self.for_use: Counter[Use] = Counter()
         self._by_use: Counter[Use] = Counter()
         self._flying: Counter[Use] = Counter()
         self._minute = 0
@@ -152,6 +154,7 @@ class Budget:
         self.calls += calls
         self.spent += weight
         self.used += weight
+        self.for_use[use] += weight
         self._by_use[use] += weight
         self._flying[use] += weight
 
@@ -186,6 +189,7 @@ class WeightGate:
         self._offset = 0
         self._lines: dict[Use, OrderedDict[asyncio.Future[int], int]] = {use: OrderedDict() for use in Use}
         self._timer: asyncio.TimerHandle | None = None
+        self.bans = 0
         if (record := self._read()) is not None:
             self._offset = record.offset
             self._adopt(record, self.now())
@@ -218,6 +222,11 @@ class WeightGate:
         if (record := self._read()) is not None:
             self._adopt(record, now)
         return self._budget.used
+
+    @property
+    def spent_by_use(self) -> dict[Use, int]:
+        """The weight of all REST calls let through since the start, by what they were for."""
+        return {use: self._budget.for_use[use] for use in Use}
 
     @property
     def waiting(self) -> int:
@@ -329,6 +338,7 @@ class WeightGate:
     def banned(self, until: int) -> None:
         """Let nothing through before exchange time *until* (ms); waiting calls fail at once."""
         now = self.now()
+        self.bans += not self._budget.barred(now)
         self._budget.ban(min(until, now + BAN - BAN_MARGIN))
         if self._account is not None:
             self._account.ban(self._host, self._budget.banned_until)

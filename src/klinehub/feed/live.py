@@ -221,6 +221,11 @@ class Live:
         """How often a connection was lost, or could not be opened."""
         return sum(seat.reconnects for seat in self.seats)
 
+    @property
+    def queued(self) -> dict[Use, int]:
+        """How many requests wait for a worker, by what they are for."""
+        return {use: queue.qsize() for use, queue in self._queues.items()}
+
     def stats(self) -> dict[str, int | float | str]:
         """Count what the streams and REST have brought, what was mended and what it took."""
         core, counts, now = self.core, self.core.counts, self._gate.now()

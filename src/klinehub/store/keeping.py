@@ -52,7 +52,7 @@ class Keeping:
     """Keeps what a ring holds in a store; *absent* gives the bars that the exchange does not have.
 
     *on_kept* is told of each slice (timeframe, bar) once it is on disk. `durable` is False from a commit that
-    failed to the next that does not, and `fault` says why.
+    failed to the next that does not, and `fault` says why. `commits` have taken `seconds` real ones.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class Keeping:
         self.durable = True
         self.fault = ""
         self.commits = 0
+        self.seconds = 0.0
         self.restored = Restored(0, frozenset())
         self._ring = ring
         self._absent = absent
@@ -149,11 +150,14 @@ class Keeping:
             firsts, records = self._new_firsts(), list(self._records)
             if not (slices or firsts or records or slots):
                 return
+            loop = asyncio.get_running_loop()
+            began = loop.time()
             try:
                 await self._committed(slices, firsts, records)
             except StoreError as exc:
                 self.durable, self.fault = False, str(exc)
                 return
+            self.seconds += loop.time() - began
             for t, slot in slots:
                 self._saved[t, slot] = seen[t, slot]
             self._settle(slices, firsts, records)
