@@ -8,7 +8,7 @@ BIN := .venv/bin
 # More for pytest, for example: make test ARGS="-k readme"
 ARGS ?=
 
-.PHONY: demo test lint bench soak mutants fuzz differential lock clean
+.PHONY: demo test lint bench soak mutants fuzz differential api lock clean
 
 demo: .venv/.installed
 	$(BIN)/klinehub demo
@@ -35,6 +35,10 @@ mutants: .venv/.installed
 # Ten million inputs for the wire decoders, about eight minutes on two cores; make fuzz INPUTS=200000 SEED=7
 fuzz: .venv/.installed
 	$(BIN)/python -m tests.fuzz.run --inputs $(or $(INPUTS),10000000) --seed $(or $(SEED),1)
+
+# What the OpenAPI document promises, put to a served hub: 5,000 cases, about a minute.
+api: .venv/.installed
+	$(BIN)/python -m tests.sim.api_cases --cases $(or $(CASES),5000) --seed $(or $(SEED),1)
 
 # A stamp, so that the environment is only made anew when what it is made from has changed.
 .venv/.installed: requirements.lock pyproject.toml

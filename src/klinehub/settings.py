@@ -1,7 +1,8 @@
 """What a hub keeps and how it asks for it."""
 
 from collections.abc import Collection, Mapping
-from typing import Final
+from typing import Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -15,6 +16,7 @@ DEFAULT_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h")
 # Seconds between two askings of a symbol's open interest, where a screen needs it and nothing was said.
 USUAL_POLL: Final = 300.0
 
+_SHORTEST_SECRET: Final = 16
 # A weight limit that was not set: the exchange's own.
 _OWN: Final = -(2**62)
 EXCHANGES: Final = tuple(VENUES)
@@ -85,6 +87,53 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
                 )
         if self.stale not in STALE_CHOICES:
             raise UnknownName("choice of `serve.stale`", self.stale, STALE_CHOICES)
+
+
+Format = Literal["klinehub", "freqtrade"]
+
+
+class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table `[webhooks.NAME]`: where alerts are posted, each signed with the `secret`.
+
+    Of the user's own `screens` those named, all of them without any. `format` is "klinehub", or "freqtrade"
+    for flat objects in the words of freqtrade's own webhooks; there a hit needs a side, and `side` is that
+    of hits that have none. With `allow_private` the target may be in a private network, and plain http.
+    """
+
+    url: str
+    secret: str
+    screens: tuple[str, ...] = ()
+    format: Format = "klinehub"
+    side: Literal["long", "short"] | None = None
+    allow_private: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be posted to, without showing the address: it may hold a secret."""
+        try:
+            parts = urlsplit(self.url)
+            fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            raise DefinitionError(
+                "The `url` of a webhook is none: write it like https://host/path."
+            ) from None
+        if not fits or parts.username is not None:
+            raise DefinitionError(
+                "The `url` of a webhook has to be like https://host/path, without a user name in it."
+            )
+        if parts.scheme == "http" and not self.allow_private:
+            raise DefinitionError(
+                f"A webhook to {parts.hostname} has to be https; http is for a network of your own, with "
+                "`allow_private = true`."
+            )
+        if len(self.secret) < _SHORTEST_SECRET:
+            raise DefinitionError(
+                f"The `secret` of a webhook has to have at least {_SHORTEST_SECRET} characters."
+            )
+
+    @property
+    def host(self) -> str:
+        """The host that alerts go to, which is all of the address that is shown."""
+        return urlsplit(self.url).hostname or ""
 
 
 class HubSettings(msgspec.Struct, frozen=True, kw_only=True):

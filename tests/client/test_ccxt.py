@@ -40,6 +40,8 @@ async def test_ccxt_fetches_markets_klines_and_tickers(served: Served) -> None:
         markets = await client.load_markets()
         listings = served.exchange.source.listings()
         assert {market["id"] for market in markets.values()} == {one.symbol for one in listings}
+        # The names that signals and the pairlist give.
+        assert {market["symbol"] for market in markets.values()} == {one.unified for one in listings}
         assert markets["BTC/USDT:USDT"]["precision"]["price"] == 0.1
         rows = await client.fetch_ohlcv("BTC/USDT:USDT", "5m", limit=50)
         assert len(rows) == 50

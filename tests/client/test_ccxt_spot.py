@@ -38,6 +38,7 @@ async def test_ccxt_fetches_markets_klines_and_tickers(served: Served) -> None:
         markets = await client.load_markets()
         listings = served.exchange.source.listings()
         assert {market["id"] for market in markets.values()} == {one.symbol for one in listings}
+        assert {market["symbol"] for market in markets.values()} == {one.unified for one in listings}
         assert (markets["BTC/USDT"]["precision"]["price"], markets["PEPE/USDT"]["spot"]) == (0.01, True)
         rows = await client.fetch_ohlcv("PEPE/USDT", "5m", limit=1000)
         assert len(rows) == 1000

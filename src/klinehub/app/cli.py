@@ -96,6 +96,7 @@ def scan(**given: object) -> None:
     "--horizons", default="1,4,16,96", show_default=True, help="After how many bars, for the journal."
 )
 @click.option("--timeframe", metavar="TF", help="Look at the closed bars of this timeframe.")
+@click.option("--jsonl", is_flag=True, help="Print each hit as one flat JSON object a line, with its pair.")
 @options.reach_options
 def watch(**given: object) -> None:
     """Held symbols and screens of klinehub.toml, at each close: a line for each hit."""

@@ -12,7 +12,7 @@ from klinehub.app.screens import ScreenText, WatchText
 from klinehub.domain.universe_rules import Rules
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed.archive import FILES_URL, LISTING_URL
-from klinehub.settings import HubSettings, ServeSettings
+from klinehub.settings import HubSettings, ServeSettings, WebhookSettings
 
 FILE: Final = "klinehub.toml"
 PREFIX: Final = "KLINEHUB_"
@@ -23,7 +23,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     `tz` is an IANA zone such as Europe/Berlin. Without `archive_listing_url` the exchange's archive is listed
     where it lists it, another one at its own `archive_url`.
-    `screens` and `watch` are tables by name, in the file alone.
+    `screens`, `watch` and `webhooks` are tables by name, in the file alone.
     """
 
     hub: HubSettings = HubSettings()
@@ -35,6 +35,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     tz: str = "UTC"
     screens: Mapping[str, ScreenText] = {}
     watch: Mapping[str, WatchText] = {}
+    webhooks: Mapping[str, WebhookSettings] = {}
 
     @property
     def exchange(self) -> str:
@@ -108,7 +109,7 @@ _PARTS: Final = ("rules", "serve")
 # Settings that are values by name.
 _BY_NAME: Final[dict[str, type]] = {"weights": dict[str, float], "clients": dict[str, str]}
 # Tables of tables, whose names are the user's.
-_NAMED: Final = ("screens", "watch")
+_NAMED: Final = ("screens", "watch", "webhooks")
 
 
 def defaults() -> dict[str, object]:

@@ -1,6 +1,5 @@
 """`factors`: the catalogue of factors on the terminal."""
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ from rich.table import Table
 
 from klinehub.app import show
 from klinehub.errors import UnknownName
+from klinehub.factors.catalogue import described
 from klinehub.factors.define import Factor
 from klinehub.factors.stock import STOCK, stock_factor
 
@@ -32,23 +32,6 @@ def factors(given: Mapping[str, Any]) -> None:
         bars = described(one)["bars"]
         table.add_row(one.name, one.family, one.title, one.span, "" if bars is None else str(bars))
     show.out.print(table)
-
-
-def described(one: Factor) -> dict[str, Any]:
-    """Give everything that is known of a factor; `bars` are those before the first value that counts."""
-    options = tuple(one.options.values())
-    return {
-        "name": one.name,
-        "family": one.family,
-        "title": one.title,
-        "options": dict(one.options),
-        "formula": one.formula,
-        "unit": one.unit,
-        "range": one.span,
-        "bars": None if one.kind == "expression" else one.lookback(options),
-        "source": one.source,
-        "text": inspect.getdoc(one.function) or "",
-    }
 
 
 def _one(one: Factor, *, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """`demo` and `run`: a hub with its live ranking."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, nullcontext
 from typing import Any, Final
 
@@ -12,9 +12,9 @@ from rich.table import Table
 from klinehub import compiled
 from klinehub.app import options, show
 from klinehub.app.config import Config
+from klinehub.app.following import keeping, own_screens, signals_of
 from klinehub.app.library import Hub
 from klinehub.app.market import Announcement, simulated
-from klinehub.app.own import own_frames
 from klinehub.app.sharing import panel_file
 from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import timeframe
@@ -48,23 +48,21 @@ def open_hub(config: Config, progress: show.Steps, *, clock: Clock | None = None
 async def run(given: Mapping[str, Any], screen: Screen | None = None) -> None:
     """Warm up, go live, answer other commands and show the ranking, or a screen's, until stopped."""
     config = options.settings(given)
-    if screen is not None:
-        frames = own_frames(config.hub.timeframes, screen)
-        hub_settings = msgspec.structs.replace(config.hub.keeping(screen.beside), timeframes=frames)
-        config = msgspec.structs.replace(config, hub=hub_settings)
-    async with live_hub(config) as hub:
+    own = own_screens(config)
+    config = keeping(config, own if screen is None else [*own, screen])
+    async with live_hub(config, own) as hub:
         as_json, every = given["as_json"], given["every"]
         await watch(hub, config, config.exchange, as_json=as_json, screen=screen, every=every)
 
 
 @asynccontextmanager
-async def live_hub(config: Config) -> AsyncIterator[Hub]:
-    """Warm a hub up and keep it live, the only one here, and let other commands ask it."""
+async def live_hub(config: Config, screens: Sequence[Screen]) -> AsyncIterator[Hub]:
+    """Warm a hub up and keep it live, the only one here, let others ask it, and pass on what it finds."""
     await _alone()
     async with _listening(config) as site:
         with show.steps("warm-up") as progress:
             hub = open_hub(_lending(config), progress)
-            async with hub, _opened(hub, config, site, config.exchange):
+            async with hub, _opened(hub, config, site, config.exchange, screens):
                 progress.close()
                 yield hub
 
@@ -94,11 +92,15 @@ async def _alone() -> None:
 
 
 @asynccontextmanager
-async def _opened(hub: Hub, config: Config, site: Site | None, exchange: str) -> AsyncIterator[None]:
+async def _opened(
+    hub: Hub, config: Config, site: Site | None, exchange: str, screens: Sequence[Screen]
+) -> AsyncIterator[None]:
     """Serve this hub, and let other commands ask it; where these cannot, say so and go on."""
     async with AsyncExitStack() as stack:
+        signals = signals_of(hub, config, exchange, screens)
+        await stack.enter_async_context(signals.following())
         if site is not None:
-            await stack.enter_async_context(lent(hub, config.serve, site))
+            await stack.enter_async_context(lent(hub, config.serve, site, signals))
             show.err.print(f"serving: {site.rest_url} and {site.ws_url} (docs/bots.md)")
         try:
             await stack.enter_async_context(LocalDoor(hub, options.door(), exchange))
@@ -133,7 +135,7 @@ async def demo(given: Mapping[str, Any]) -> None:
                 if once:
                     await _once(hub, config, given)
                 else:
-                    async with _opened(hub, config, site, DEMO):
+                    async with _opened(hub, config, site, DEMO, own_screens(config)):
                         await watch(hub, config, DEMO, as_json=given["as_json"], every=given["every"])
 
 

@@ -9,16 +9,17 @@ import numpy as np
 
 from klinehub.app import options, show
 from klinehub.app.config import Config
+from klinehub.app.following import base_screen, keeping, own_screens
 from klinehub.app.library import Hub
-from klinehub.app.own import own_frames
 from klinehub.app.run import live_hub
 from klinehub.app.screens import WatchText
 from klinehub.errors import DefinitionError
 from klinehub.panel.view import PLANES
+from klinehub.scan.alerts import New, alerts
 from klinehub.scan.journal import Entry, Journal, latest
 from klinehub.scan.lines import append_lines, read_lines
 from klinehub.scan.running import Scan
-from klinehub.scan.scanner import Hit, default_screen
+from klinehub.scan.scanner import Hit
 from klinehub.scan.screen import Screen
 
 _CLOSE: Final = PLANES.index("close")
@@ -38,19 +39,16 @@ async def watch(given: Mapping[str, Any]) -> None:
     """Follow the screens and rules of the settings and the command line, and print each hit as it comes."""
     config = options.settings({**given, "symbols": None})
     screens = _screens(config, given)
-    for screen in screens:
-        frames = own_frames(config.hub.timeframes, screen)
-        hub_settings = msgspec.structs.replace(config.hub.keeping(screen.beside), timeframes=frames)
-        config = msgspec.structs.replace(config, hub=hub_settings)
+    config = keeping(config, screens)
     file = given["journal"]
     journal = None if file is None else Journal.of(latest(read_lines(file, Entry)), _horizons(given))
-    async with live_hub(config) as hub:
+    async with live_hub(config, screens) as hub:
         show.err.print(f"watching {', '.join(screen.name for screen in screens)}; Ctrl-C ends it")
         told = New()
         async for scan in _scans(hub, screens):
             for line in told.failures(scan):
                 show.err.print(line, style="yellow")
-            _print(told.hits(scan), scan, config, as_json=given["as_json"])
+            _print(told.hits(scan), scan, config, hub, given)
             if journal is not None:
                 append_lines(file, _written(journal, scan, hub))
 
@@ -65,12 +63,7 @@ async def _scans(hub: Hub, screens: Sequence[Screen]) -> AsyncIterator[Scan]:
 
 def _screens(config: Config, given: Mapping[str, Any]) -> list[Screen]:
     """Give what is to be followed."""
-    hub = config.hub
-    base = default_screen(
-        hub.timeframes, hub.scan_timeframe, weights=hub.weights, unavailable=hub.unavailable
-    )
-    found = [text.screen(name, base, config.top) for name, text in config.screens.items()]
-    found += [text.screen(name, base) for name, text in config.watch.items()]
+    found = own_screens(config)
     if given["held"]:
         text = WatchText(
             symbols=tuple(symbol.upper() for symbol in given["held"]),
@@ -80,7 +73,7 @@ def _screens(config: Config, given: Mapping[str, Any]) -> list[Screen]:
             ranges=given["ranges"],
             every_bar=given["every_bar"],
         )
-        found.append(text.screen("watch", base))
+        found.append(text.screen("watch", base_screen(config)))
     if not found:
         raise DefinitionError(
             "Nothing to watch: write `klinehub watch BTCUSDT --when 'rsi > 70'`, or a table [watch.NAME] or "
@@ -89,35 +82,15 @@ def _screens(config: Config, given: Mapping[str, Any]) -> list[Screen]:
     return found
 
 
-class New:
-    """Knows what was printed, so that a bar that is scanned again tells only what is new."""
-
-    def __init__(self) -> None:
-        self._hits: dict[str, tuple[int, set[str]]] = {}
-        self._failed: set[str] = set()
-
-    def hits(self, scan: Scan) -> list[Hit]:
-        """Give the hits of a scan that were not given for the same bar before."""
-        result = scan.result
-        bar, known = self._hits.get(result.screen, (-1, set()))
-        known = known if bar == result.bar else set()
-        new = [hit for hit in result.results if hit.symbol not in known]
-        self._hits[result.screen] = (result.bar, known | {hit.symbol for hit in new})
-        return new
-
-    def failures(self, scan: Scan) -> list[str]:
-        """Give why screens were given up, each once."""
-        new = [f"{name} is given up: {why}" for name, why in scan.failed.items() if name not in self._failed]
-        self._failed.update(scan.failed)
-        return new
-
-
-def _print(hits: Sequence[Hit], scan: Scan, config: Config, *, as_json: bool) -> None:
+def _print(hits: Sequence[Hit], scan: Scan, config: Config, hub: Hub, given: Mapping[str, Any]) -> None:
     """Print hits, a line each."""
-    tz = show.zone(config.tz)
+    tz, result = show.zone(config.tz), scan.result
+    if given["jsonl"]:
+        for alert in alerts(hits, scan, hub.pair):
+            show.document(alert)
+        return
     for hit in hits:
-        if as_json:
-            result = scan.result
+        if given["as_json"]:
             show.document(Told(result.screen, result.timeframe, result.bar_open_time, scan.revision, hit))
         else:
             show.out.print(line(hit, scan, tz), highlight=False, soft_wrap=True)

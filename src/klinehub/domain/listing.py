@@ -1,5 +1,6 @@
 """Listings: what trades on an exchange, in which steps, since and until when."""
 
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -40,6 +41,18 @@ class Listing(msgspec.Struct, frozen=True):
     def trading(self) -> bool:
         """Whether orders are matched now, so that klines move."""
         return self.status == "TRADING"
+
+    @property
+    def unified(self) -> str:
+        """The name that ccxt and freqtrade know it by, for example BTC/USDT:USDT; spot has no settlement."""
+        pair = f"{self.base_asset}/{self.quote_asset}"
+        if self.contract_type == SPOT:
+            return pair
+        # One that is about to be delisted has a date too, and is no dated contract for that.
+        if self.contract_type == "PERPETUAL" or self.delivery_time == NO_DELIVERY:
+            return f"{pair}:{self.quote_asset}"
+        ends = datetime.fromtimestamp(self.delivery_time / 1000, UTC)
+        return f"{pair}:{self.quote_asset}-{ends:%y%m%d}"
 
     def fits(self, quote: str, *, tradifi: bool) -> bool:
         """Whether this is a perpetual, or a pair, of the *quote* asset; on stocks only with *tradifi*."""

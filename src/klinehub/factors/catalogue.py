@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from itertools import groupby
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
 from klinehub.domain.timeframe import TIMEFRAMES
 from klinehub.factors.define import Factor
@@ -134,6 +134,23 @@ def warm_up(expr: Expr) -> int:
         return 0
     own: int = expr.params[0] if expr.op == "lag" else 0
     return own + max((warm_up(arg) for arg in expr.args), default=0)
+
+
+def described(one: Factor) -> dict[str, Any]:
+    """Give everything that is known of a factor; `bars` are those before the first value that counts."""
+    options = tuple(one.options.values())
+    return {
+        "name": one.name,
+        "family": one.family,
+        "title": one.title,
+        "options": dict(one.options),
+        "formula": one.formula,
+        "unit": one.unit,
+        "range": one.span,
+        "bars": None if one.kind == "expression" else one.lookback(options),
+        "source": one.source,
+        "text": inspect.getdoc(one.function) or "",
+    }
 
 
 def _line(cells: Iterable[str]) -> str:

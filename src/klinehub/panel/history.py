@@ -1,6 +1,6 @@
 """Recorded bars: a panel that does not change, for notebooks, replays and tests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from klinehub.domain.timeframe import Timeframe
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.panel.memory import F64, I64
-from klinehub.panel.view import BESIDE, PLANES, WIDE
+from klinehub.panel.view import BESIDE, PLANES, WIDE, PanelView
 
 _CLOSE: Final = PLANES.index("close")
 
@@ -46,6 +46,8 @@ class History:
         self.planes = planes
         self.told = dict(beside or {})
         self.changes: I64 = np.zeros(len(symbols), np.int64)
+        # What another panel knew of these bars, where they were copied from one.
+        self.known_from: I64 | None = None
 
     def __repr__(self) -> str:
         """Show the timeframe, the symbols and the bars."""
@@ -64,7 +66,7 @@ class History:
     @property
     def complete_from(self) -> I64:
         """From which absolute index on each row [symbols] is known: a bar that lacks since then is a hole."""
-        return np.full(len(self.symbols), self.first)
+        return np.full(len(self.symbols), self.first) if self.known_from is None else self.known_from
 
     @property
     def beside(self) -> tuple[str, ...]:
@@ -104,6 +106,16 @@ class History:
         """Give the same bars from absolute index *bar* on."""
         skip = max(0, min(self.bars, bar - self.first))
         return self._part(self.first + skip, slice(skip, None))
+
+    @classmethod
+    def copied(cls, panel: PanelView, bar: int, length: int, beside: Collection[str] = ()) -> "History":
+        """Copy the *length* bars of a panel that end at index *bar*, to be read in another thread."""
+        fields = [name for name in panel.beside if name in beside]
+        cube = panel.cube(bar, length, beside=fields)
+        told = {name: cube[WIDE.index(name)] for name in fields}
+        made = cls(panel.timeframe, panel.symbols, bar - length + 1, cube[: len(PLANES)], told)
+        made.known_from = panel.complete_from
+        return made
 
     def _part(self, first: int, kept: slice) -> "History":
         told = {name: values[:, kept] for name, values in self.told.items()}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from klinehub.dialect.render import twelve_fields
 from klinehub.domain.kline import CLOSED, Klines
+from klinehub.domain.listing import Listing
 from klinehub.domain.stale import Reason, Stale
 from klinehub.domain.timeframe import Timeframe
 from klinehub.errors import DefinitionError, UnknownName
@@ -30,6 +31,7 @@ class Reads:
     # Without streams a hub shows one moment.
     streams = True
     symbols: tuple[str, ...]
+    listings: dict[str, Listing]
     timeframes: tuple[Timeframe, ...]
     ring: Ring
     shelf: Shelf
@@ -39,6 +41,11 @@ class Reads:
     def now(self) -> int:
         """Give the exchange time in ms UTC."""
         raise NotImplementedError
+
+    def pair(self, symbol: str) -> str:
+        """Name a symbol as ccxt and freqtrade do; by its own name where it is not listed any more."""
+        listing = self.listings.get(symbol)
+        return symbol if listing is None else listing.unified
 
     def panel(self, timeframe: str) -> Panel:
         """Give the read side of one timeframe; raises UnknownName for one that is not kept."""

@@ -9,13 +9,19 @@ from aiohttp import web
 from klinehub.dialect.tally import Tally
 from klinehub.feed.venue import SPOT
 from klinehub.hub import Hub
+from klinehub.serve.api import Api
 from klinehub.serve.broker import Broker
 from klinehub.serve.dropin import DropIn
+from klinehub.serve.events import EVENTS, Events
+from klinehub.serve.figures import Source
 from klinehub.serve.forwarding import asking, broker_of, forwarding
 from klinehub.serve.guard import Caller
+from klinehub.serve.metrics import METRICS, Metrics
+from klinehub.serve.signals import Signals
 from klinehub.serve.site import Part, Site
 from klinehub.serve.source import HubSource
 from klinehub.serve.tellings import HubRest, HubSpotRest
+from klinehub.serve.visits import Visits
 from klinehub.settings import ServeSettings
 
 _SPOT_PATHS: Final = "/api/v3/"
@@ -23,15 +29,26 @@ _FUTURES_PATHS: Final = ("/fapi/", "/futures/data/")
 
 
 @asynccontextmanager
-async def lent(hub: Hub, settings: ServeSettings, site: Site) -> AsyncIterator[None]:
-    """Lend *hub* to others at *site* while the block runs."""
-    broker = broker_of(hub, settings)
-    site.open(in_dialect(hub, settings, broker))
+async def lent(
+    hub: Hub, settings: ServeSettings, site: Site, signals: Signals | None = None
+) -> AsyncIterator[None]:
+    """Lend *hub* to others at *site* while the block runs; without *signals* nothing is passed on."""
+    broker, visits = broker_of(hub, settings), Visits(hub.clock.monotonic)
+    own = in_own(Source(hub, signals or Signals(hub, hub.settings.exchange), visits, broker))
+    parts = {**in_dialect(hub, settings, broker), **own}
+    site.open({prefix: visits.counting(prefix.strip("/"), part) for prefix, part in parts.items()})
     try:
         yield
     finally:
         site.open({})
         broker.close()
+
+
+def in_own(source: Source) -> Mapping[str, Part]:
+    """Give the parts that answer in klinehub's own way: the API, events, pairs for freqtrade and metrics."""
+    api = Api(source.signals).answer
+    own = dict.fromkeys(("/api/v1/", "/freqtrade/", "/healthz", "/readyz"), api)
+    return {**own, EVENTS: Events(source.signals).answer, METRICS: Metrics(source).answer}
 
 
 def in_dialect(hub: Hub, settings: ServeSettings, broker: Broker) -> Mapping[str, Part]:

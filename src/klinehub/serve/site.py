@@ -14,6 +14,7 @@ from aiohttp import web
 
 from klinehub.errors import DefinitionError
 from klinehub.serve.guard import Caller, Guard
+from klinehub.serve.readiness import warming
 from klinehub.settings import ServeSettings
 
 # Answers one request of a caller.
@@ -77,7 +78,7 @@ class Site:
         if isinstance(caller, web.Response):
             return caller
         if not self._parts:
-            return web.Response(status=503, text="The hub is warming up.", headers={"Retry-After": "1"})
+            return warming(caller.path)
         for prefix, part in self._parts:
             if caller.path.startswith(prefix):
                 return await part(request, caller)

@@ -125,3 +125,19 @@ def test_an_unknown_name_knows_what_it_was() -> None:
     assert (error.kind, error.name) == ("factor", "rsj")
     assert str(error) == "Unknown factor 'rsj'. Did you mean 'rsi'?"
     assert str(UnknownName("symbol", "ZZZZ", [f"A{n}" for n in range(20)])).endswith("A14, A15, ….")
+
+
+def test_webhooks_are_tables_by_name_and_no_secret_is_in_what_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "klinehub.toml"
+    fits = '[webhooks.desk]\nurl = "https://hooks.example.com/canary"\nsecret = "canary-canary-canary"\n'
+    path.write_text(fits + 'screens = ["dips"]\nformat = "freqtrade"\nside = "long"\n')
+    hook = load(path, {}).webhooks["desk"]
+
+    assert (hook.host, hook.screens, hook.format, hook.side) == (
+        "hooks.example.com", ("dips",), "freqtrade", "long",
+    )  # fmt: skip
+    for wrong in ('format = "xml"', 'sceens = ["dips"]', "secret = 5", "allow_private = 3"):
+        path.write_text(fits.replace("secret", "# ") + wrong if "secret" in wrong else fits + wrong)
+        with pytest.raises(DefinitionError) as refused:
+            load(path, {})
+        assert "canary" not in str(refused.value)

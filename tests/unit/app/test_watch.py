@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from klinehub.app.journal import journal, outcomes
-from klinehub.app.watch import New, line
+from klinehub.app.watch import line
 from klinehub.domain.stale import Stale
 from klinehub.errors import DefinitionError
+from klinehub.scan.alerts import New, alerts
 from klinehub.scan.journal import Entry, Journal, latest
 from klinehub.scan.lines import append_lines
 from klinehub.scan.running import Scan
@@ -41,6 +42,20 @@ def test_a_line_says_when_which_who_at_what_price_and_why() -> None:
 
     assert lines[0] == "2023-11-14 22:15:00 15m  mine  BTCUSDT  97123.5  rsi=71.25  long +51.2"
     assert lines[1].endswith("  long +51.2  stale: its stream is silent")
+
+
+def test_a_line_of_json_is_flat_names_the_pair_and_stays_as_it_is() -> None:
+    one = scan(1, "BTCUSDT", "ETHUSDT", revision=2)
+    told = alerts(
+        one.result.results, one, {"BTCUSDT": "BTC/USDT:USDT", "ETHUSDT": "ETH/USDT:USDT"}.__getitem__
+    )
+
+    assert msgspec.json.encode(told[0]).decode() == (
+        '{"screen":"mine","symbol":"BTCUSDT","pair":"BTC/USDT:USDT","timeframe":"15m",'
+        '"bar_open_time":1700000100000,"side":"long","score":51.25,"price":97123.5,"revision":2,'
+        '"stale":null,"contributions":{},"columns":{"rsi":71.25,"new":null}}'
+    )
+    assert told[1].stale == "its stream is silent"
 
 
 def entry(bar: int, symbol: str, side: str, **returns: float | None) -> Entry:

@@ -326,3 +326,19 @@ async def test_where_no_screen_can_be_had_it_is_an_error_at_once(market: Market)
         await anext(market.scanning.scans([paid, dear]))
     with pytest.raises(UnknownName, match="4h"):
         await anext(market.scanning.scans([Screen(name="far", timeframe="4h")]))
+
+
+@pytest.mark.parametrize("screen", [None, CHEAP, HOURLY, Screen(name="deep", where=CLOSE.lag(7) < CLOSE)])
+async def test_a_scan_beside_the_loop_is_the_same_to_the_bit(market: Market, screen: Screen | None) -> None:
+    wanted = market.scanning.base() if screen is None else screen
+    beside = await market.scanning.beside(wanted)
+
+    assert beside.result == market.scanning.screened(wanted).result
+    assert market.scanning.count == 2
+
+
+async def test_a_scan_beside_the_loop_refuses_what_the_others_refuse(market: Market) -> None:
+    with pytest.raises(DefinitionError, match="are kept"):
+        await market.scanning.beside(Screen(name="deep", where=CLOSE.lag(900) > 0))
+    with pytest.raises(UnknownName, match="timeframe"):
+        await market.scanning.beside(Screen(name="other", timeframe="3m", where=CLOSE > 0))

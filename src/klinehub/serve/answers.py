@@ -1,0 +1,73 @@
+"""What the own API answers with: its documents."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Time = Annotated[int, Meta(description="ms UTC of exchange time")]
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """What went wrong, and what to do about it."""
+
+    error: str
+    message: str
+
+
+class Hook(msgspec.Struct, frozen=True):
+    """A webhook: of its address only the host is shown."""
+
+    name: str
+    host: str
+    delivered: int
+    retried: int
+    dead: int
+    pending: int
+    last_failure: str
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """What the hub follows, whether it can be relied on, and what it counts."""
+
+    exchange: str
+    time: Time
+    ready: bool
+    reasons: tuple[str, ...]
+    timeframes: tuple[str, ...]
+    symbols: int
+    universe_time: Time
+    universe_failure: str
+    webhooks: tuple[Hook, ...]
+    counts: Mapping[str, bool | int | float | str]
+
+
+class Close(msgspec.Struct, frozen=True):
+    """An event: a bar of a timeframe is final, for all live symbols or for all but the missing ones."""
+
+    timeframe: str
+    bar: int
+    open_time: Time
+    complete: bool
+    missing: tuple[str, ...]
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The process is alive."""
+
+    status: str = "ok"
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Whether the hub can be relied on now, and why not."""
+
+    ready: bool
+    reasons: tuple[str, ...] = ()
+
+
+class Pairlist(msgspec.Struct, frozen=True):
+    """What freqtrade's RemotePairList reads: pairs, and the least seconds between two askings."""
+
+    pairs: list[str]
+    refresh_period: int

@@ -1,0 +1,76 @@
+"""A hub of a simulated world, served with its signals, to be asked over HTTP on virtual time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
+
+import aiohttp
+import msgspec
+from tests.sim.worlds import HOUR, World, play
+
+from klinehub.scan.screen import Screen
+from klinehub.serve.parts import lent
+from klinehub.serve.signals import Signals
+from klinehub.serve.site import Site
+from klinehub.serve.webhook import Webhook
+from klinehub.settings import ServeSettings
+from klinehub.sim.loop import SimNetwork
+
+
+class Answer(NamedTuple):
+    """What was answered."""
+
+    status: int
+    headers: Any
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return msgspec.json.decode(self.body)
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode()
+
+
+class Lent(NamedTuple):
+    """A served hub, its signals, and somebody who asks."""
+
+    world: World
+    signals: Signals
+    session: aiohttp.ClientSession
+    url: str
+
+    async def ask(self, path: str, method: str = "GET", **params: Any) -> Answer:
+        """Ask for something."""
+        async with self.session.request(method, self.url + path, params=params) as answer:
+            return Answer(answer.status, answer.headers, await answer.read())
+
+    async def until(self, second: float) -> None:
+        """Wait until so many seconds after the start's minute, market time."""
+        await asyncio.sleep(max(0.0, (HOUR + second * 1000 - self.world.clock.now()) / 1000))
+
+
+def lend(
+    test: Callable[[Lent], Awaitable[None]],
+    *,
+    screens: Sequence[Screen] = (),
+    hooks: Callable[[World], Sequence[Webhook]] = lambda _: (),
+    **settings: Any,
+) -> None:
+    """Run *test* on a served hub in a world of its own."""
+
+    async def act(world: World) -> None:
+        serve = ServeSettings(port=0, ws_port=0)
+        signals = Signals(world.hub, "binance-usdm", screens, hooks(world))
+        async with (
+            Site(serve) as site,
+            SimNetwork().session(site.rest_url, timeout=30.0) as session,
+            signals.following(),
+            lent(world.hub, serve, site, signals),
+        ):
+            await test(Lent(world, signals, session, site.rest_url))
+
+    play(act, **settings)
