@@ -136,15 +136,15 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "an older frame replaces a newer one",
         "panel/merge.py",
-        "or event < mem.event[t, row] or _behind(mem, t, row, slot, words):",
-        ":",
+        " or event < mem.event[t, row] or _behind(mem, t, row, slot, words)\n    ):",
+        "\n    ):",
         ("disorder",),
     ),
     Mutant(
         "a late close overwrites a closed bar",
         "panel/merge.py",
-        "                return flags | CONFLICT\n",
-        "                put(mem, t, row, index, words, CLOSED)\n                return flags\n",
+        "                return CONFLICT\n",
+        "                put(mem, t, row, index, words, CLOSED)\n                return QUIET\n",
         ("correction", "late_close", "stale_replica"),
     ),
     Mutant(
