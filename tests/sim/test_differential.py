@@ -57,6 +57,7 @@ ODD_NUMBERS: Final = (
     "١٢",
 )
 TOLD_EACH_SECOND: Final = ("/ticker/", "/premiumIndex")
+TRIES: Final = 3
 TOLD_WHEN: Final = ("time", "serverTime", "openTime", "closeTime", "indexPrice", "estimatedSettlePrice")
 
 
@@ -129,6 +130,19 @@ def plain(body: bytes) -> Any:
     return told
 
 
+async def equal(counter: Counter, path: str, params: list[tuple[str, str]]) -> bool:
+    """Whether both answer the same, at one of a few moments: what tells the hub may be late at one."""
+    for _ in range(TRIES):
+        await counter.after_a_beat(1_000 if any(part in path for part in TOLD_EACH_SECOND) else 250)
+        urls = (counter.world.served.rest_url, counter.hub_url)
+        exchange, hub = await asyncio.gather(*(counter.ask(url, path, params) for url in urls))
+        if path not in KLINES and refused(hub):
+            return True
+        if (exchange[0], plain(exchange[1])) == (hub[0], plain(hub[1])):
+            return True
+    return False
+
+
 @pytest.mark.parametrize("seed", [1])
 def test_the_hub_answers_as_the_exchange_does(seed: int) -> None:
     async def test(counter: Counter) -> None:
@@ -139,13 +153,8 @@ def test_the_hub_answers_as_the_exchange_does(seed: int) -> None:
         await counter.until(90)
         for _ in range(COUNT):
             path, params = asking.request(world.clock.now())
-            await counter.after_a_beat(1_000 if any(part in path for part in TOLD_EACH_SECOND) else 250)
-            urls = (world.served.rest_url, counter.hub_url)
-            exchange, hub = await asyncio.gather(*(counter.ask(url, path, params) for url in urls))
-            if path not in KLINES and refused(hub):
-                continue
-            if (exchange[0], plain(exchange[1])) != (hub[0], plain(hub[1])):
-                different.append((path, params, exchange[0], exchange[1][-300:], hub[0], hub[1][-300:]))
+            if not await equal(counter, path, params):
+                different.append((path, params))
 
         assert different == []
 

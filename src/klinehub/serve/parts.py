@@ -55,12 +55,18 @@ def in_dialect(hub: Hub, settings: ServeSettings, broker: Broker) -> Mapping[str
     """Give the parts that speak as the exchange does: its futures, and its spot market."""
     alone = hub.settings.exchange == SPOT.name
     own = _market(hub, settings, broker)
+    beside: dict[Hub, Part] = {}
 
     async def spot(request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
-        beside = None if hub.spot is None else hub.spot.market
-        # Some clients of the futures say hello to spot first; without spot they are answered all the same.
-        part = _market(beside, settings, broker) if isinstance(beside, Hub) else own
-        return await part(request, caller)
+        market = None if hub.spot is None else hub.spot.market
+        if not isinstance(market, Hub):
+            # Some clients of the futures say hello to spot first; without spot they are answered all the same.
+            return await own(request, caller)
+        if market not in beside:
+            # Spot that was lost is opened as another hub.
+            beside.clear()
+            beside[market] = _market(market, settings, broker)
+        return await beside[market](request, caller)
 
     return {**dict.fromkeys(_FUTURES_PATHS, own), _SPOT_PATHS: own if alone else spot}
 
