@@ -60,7 +60,7 @@ def in_dialect(hub: Hub, settings: ServeSettings, broker: Broker) -> Mapping[str
     async def spot(request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
         market = None if hub.spot is None else hub.spot.market
         if not isinstance(market, Hub):
-            # Some clients of the futures say hello to spot first; without spot they are answered all the same.
+            # Some clients of the futures say hello to spot first: they are answered without spot too.
             return await own(request, caller)
         if market not in beside:
             # Spot that was lost is opened as another hub.
