@@ -1,0 +1,72 @@
+"""Webhooks over TLS and real sockets: the certificate is that of the name, the way that of the address."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+import aiohttp
+import pytest
+import trustme
+from aiohttp import web
+from tests.unit.serve.test_webhook import NOW, SECRET, alert
+
+from klinehub.feed.network import http_session
+from klinehub.serve.webhook import Kept, Way, Webhook
+from klinehub.settings import WebhookSettings
+
+HOST: Final = "hooks.test"
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[tuple[int, trustme.CA, list[bytes]]]:
+    ca, got = trustme.CA(), list[bytes]()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.issue_cert(HOST).configure_cert(context)
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        got.append(await request.read())
+        return web.Response()
+
+    runner = web.ServerRunner(web.Server(answer), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    yield runner.addresses[0][1], ca, got
+    await runner.cleanup()
+
+
+async def posted(host: str, port: int, trusted: trustme.CA) -> Webhook:
+    """Post one alert; gives the webhook as it is after the first attempt."""
+
+    async def resolve(_host: str, _port: int) -> Sequence[str]:
+        return ("127.0.0.1",)
+
+    def open_trusting(resolver: aiohttp.abc.AbstractResolver) -> aiohttp.ClientSession:
+        context = ssl.create_default_context()
+        trusted.configure_trust(context)
+        return http_session(aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, ssl=context), 5.0)
+
+    settings = WebhookSettings(url=f"https://{host}:{port}/x", secret=SECRET, allow_private=True)
+    way = Way(resolve, open_trusting, lambda: 0.5)
+    hook = Webhook("mine", settings, way, now=lambda: NOW, listing=lambda _: None, exchange="binance-usdm")
+    hook.offer(Kept(1, NOW, alert()))
+    work = asyncio.create_task(hook.run())
+    async with asyncio.timeout(10):
+        while not (hook.delivered or hook.last_failure):  # noqa: ASYNC110 - as any reader of its counts does
+            await asyncio.sleep(0.01)
+    work.cancel()
+    return hook
+
+
+async def test_the_certificate_has_to_be_that_of_the_name(
+    receiver: tuple[int, trustme.CA, list[bytes]],
+) -> None:
+    port, ca, got = receiver
+
+    assert (await posted(HOST, port, ca)).delivered == 1
+    assert len(got) == 1
+    other = await posted("other.test", port, ca)
+    assert (other.delivered, other.last_failure) == (0, "no answer (ClientConnectorCertificateError)")
+    unknown = await posted(HOST, port, trustme.CA())
+    assert (unknown.delivered, unknown.last_failure) == (0, "no answer (ClientConnectorCertificateError)")
+    assert len(got) == 1
