@@ -240,6 +240,26 @@ def test_watching_begins_and_ends_cleanly_and_says_what_is_wrong_before_anything
     assert "watch" in run("journal", "hits.jsonl").out
 
 
+def test_watching_prints_lines_of_json_for_other_programs(at: list[str], tmp_path: Path) -> None:
+    command = [*KLINEHUB, "watch", "BTCUSDT", "--when", "close > 0", "--every-bar", "--timeframe", "1m", *at]
+    with subprocess.Popen(
+        [*command, "--jsonl"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=environment(tmp_path),
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+
+    hit = json.loads(line)
+    assert (process.returncode, hit["pair"], hit["screen"]) == (130, "BTC/USDT:USDT", "watch")
+    assert (hit["timeframe"], hit["side"], hit["revision"]) == ("1m", "flat", 0)
+
+
 def test_help_needs_neither_numba_nor_the_hub() -> None:
     code = "import sys, klinehub.app.cli; print({'numba', 'numpy', 'klinehub.hub'} & set(sys.modules))"
 
