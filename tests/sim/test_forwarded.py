@@ -29,7 +29,7 @@ def test_each_market_is_asked_through_its_own_gate() -> None:
         return found
 
     # Futures are live before spot is.
-    assert play(act, place=Place(spot=True)) == [404, (200, "BTCUSDT"), (200, "BTCUSDT"), {"a": 3}]
+    assert play(act, place=Place(spot=True)) == [400, (200, "BTCUSDT"), (200, "BTCUSDT"), {"a": 3}]
 
 
 def test_bots_that_ask_all_they_can_take_no_more_than_their_part_of_a_live_hubs_budget() -> None:
