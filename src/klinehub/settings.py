@@ -9,6 +9,7 @@ import msgspec
 from klinehub.domain.universe_rules import Rules
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed.market_data import INTEREST_FIELD, MARK_FIELDS
+from klinehub.feed.network import redact
 from klinehub.feed.venue import SPOT, USDM, VENUES, venue_of
 from klinehub.panel.pairs import PAIR_FIELDS
 
@@ -49,19 +50,45 @@ _SERVE_LIMITS: Final[dict[str, tuple[float, float]]] = {
     "ws_port": (0, 65_535),
     "hold": (0, 60),
     "client_weight": (1, 10_000_000),
+    "connections": (16, 65_536),
 }
 
 
-class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
+# Settings that are secrets, or mappings to secrets.
+_SECRET: Final = frozenset({"token", "clients", "secret", "webhook_secret"})
+
+
+class Discreet(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings that show no secret, and no address with a password, where they are printed."""
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({shown})"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [(name, _shown(name, getattr(self, name))) for name in self.__struct_fields__]
+
+
+def _shown(name: str, value: object) -> object:
+    if name in _SECRET and value:
+        return dict.fromkeys(value, "***") if isinstance(value, Mapping) else "***"
+    if isinstance(value, str):
+        return redact(value)
+    return tuple(_shown("", one) for one in value) if isinstance(value, tuple) else value
+
+
+class ServeSettings(Discreet, frozen=True, kw_only=True):
     """How a hub is lent to other programs.
 
     REST is at `host` and `port`, streams at `ws_port`, 0 for any free one. `token` is the secret of who may
-    use it, `clients` gives further ones by the client's name; where there is any, all have to show theirs.
+    use it, or in the file `token_file`, and `clients` gives further ones by the client's name; where there is
+    any, all have to show theirs.
     `allowed_hosts` are names under which the hub is reached beside those of this machine. A request for a bar
     that has just ended is held for at most `hold` seconds of market time until it is proved. A series that is
     not proved fresh is asked of the exchange ("ask", and refused where that cannot be), refused ("refuse"),
     or given with a header that says so ("header"). With `forward` what is not kept is asked of the exchange
-    too, and with `orders` signed requests as well. Each client may use `client_weight` a minute.
+    too, and with `orders` signed requests as well. Each client may use `client_weight` a minute; at most
+    `connections` are open at a time.
     """
 
     on: bool = True
@@ -69,6 +96,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8787
     ws_port: int = 8788
     token: str = ""
+    token_file: str = ""
     clients: Mapping[str, str] = {}
     allowed_hosts: tuple[str, ...] = ()
     hold: float = 3.0
@@ -76,6 +104,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
     forward: bool = True
     orders: bool = False
     client_weight: int = 2_400
+    connections: int = 2_048
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be served with."""
@@ -92,7 +121,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
 Format = Literal["klinehub", "freqtrade"]
 
 
-class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WebhookSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table `[webhooks.NAME]`: where alerts are posted, each signed with the `secret`.
 
     Of the user's own `screens` those named, all of them without any. `format` is "klinehub", or "freqtrade"
@@ -136,7 +165,7 @@ class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         return urlsplit(self.url).hostname or ""
 
 
-class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
+class HubSettings(Discreet, frozen=True, kw_only=True):
     """What a hub keeps and how it asks for it; every field has a config key of the same name.
 
     `exchange` is one of EXCHANGES; without `rest_url`, `stream_url` and `weight_limit` its own are used.

@@ -12,13 +12,13 @@ from klinehub.app.screens import ScreenText, WatchText
 from klinehub.domain.universe_rules import Rules
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed.archive import FILES_URL, LISTING_URL
-from klinehub.settings import HubSettings, ServeSettings, WebhookSettings
+from klinehub.settings import Discreet, HubSettings, ServeSettings, WebhookSettings
 
 FILE: Final = "klinehub.toml"
 PREFIX: Final = "KLINEHUB_"
 
 
-class Config(msgspec.Struct, frozen=True, kw_only=True):
+class Config(Discreet, frozen=True, kw_only=True):
     """All settings of a command; `hub` are those of the hub, `serve` those of what it lends to others.
 
     `tz` is an IANA zone such as Europe/Berlin. Without `archive_listing_url` the exchange's archive is listed

@@ -21,8 +21,9 @@ from klinehub.scan.running import Scan
 from klinehub.scan.scanner import DEFAULT, Hit, ScanResult
 from klinehub.store.keeping import Keeping
 
-err = Console(stderr=True, highlight=False)
-out = Console(highlight=False)
+# What an exchange calls its symbols is text, and no markup.
+err = Console(stderr=True, highlight=False, markup=False)
+out = Console(highlight=False, markup=False)
 # Contributions shown, by the width of the terminal.
 WIDTHS = ((98, 3), (82, 2), (0, 1))
 

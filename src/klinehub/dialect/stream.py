@@ -20,6 +20,9 @@ _METHODS: Final = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPER
 _MOST_ID: Final = 2**64
 _LONGEST_ID: Final = 36
 _POLICY: Final = 1008
+# What a page calls the protocol when it has to name one.
+SUBPROTOCOL: Final = "klinehub"
+MOST_MESSAGE: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,9 @@ class Streams:
         turned_away = None if self.tap is None else self.tap.admit(request)
         if turned_away is not None:
             return turned_away
-        socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=2**20)
+        socket = web.WebSocketResponse(
+            autoping=False, compress=False, max_msg_size=MOST_MESSAGE, protocols=(SUBPROTOCOL,)
+        )
         await socket.prepare(request)
         transport = request.transport
         if transport is None:

@@ -12,6 +12,8 @@ _PATIENCE: Final = 10
 _FIRST_BAN: Final = 2 * MINUTE
 _LONGEST_BAN: Final = 3 * DAY
 _MANY: Final = 1000
+# More are never remembered: the one that came first is counted anew.
+_MOST: Final = 50_000
 
 
 @dataclass(slots=True)
@@ -38,12 +40,13 @@ class Tally:
     """The weight counters of all addresses; without *limits* it only counts.
 
     An address that keeps asking after a 429 is banned for 2 minutes, doubled with each further ban up
-    to 3 days. Addresses that were never banned are forgotten when there are many and their minute is over.
+    to 3 days. Where there are many, addresses are forgotten whose minute is over, and their longest ban.
     """
 
     limits: bool = True
     limit: int = LIMIT_PER_MINUTE
     accounts: dict[str, Account] = field(default_factory=dict)
+    _swept: int = -1
 
     def spend(self, address: str, weight: int, now: int) -> Account:
         """Count a request at exchange time *now* (ms); raises Refused where it goes over the limit."""
@@ -56,16 +59,21 @@ class Tally:
     def account(self, address: str, now: int) -> Account:
         """Give the account of an address as it is in the minute of *now*."""
         if address not in self.accounts and len(self.accounts) >= _MANY:
-            self._forget(now // MINUTE)
+            self._forget(now)
         account = self.accounts.setdefault(address, Account())
         if account.minute != now // MINUTE:
             account.minute, account.used, account.refused = now // MINUTE, 0, 0
         return account
 
-    def _forget(self, minute: int) -> None:
-        old = [name for name, one in self.accounts.items() if one.minute < minute and not one.bans]
-        for name in old:
-            del self.accounts[name]
+    def _forget(self, now: int) -> None:
+        """Forget who is not needed any more, at most once a minute: looking at all of them takes time."""
+        if self._swept != now // MINUTE:
+            self._swept = now // MINUTE
+            old = [name for name, one in self.accounts.items() if _is_past(one, now)]
+            for name in old:
+                del self.accounts[name]
+        while len(self.accounts) >= _MOST:
+            del self.accounts[next(iter(self.accounts))]
 
     def _check(self, account: Account, address: str, now: int) -> None:
         if now < account.banned_until:
@@ -84,6 +92,11 @@ class Tally:
             "Please use WebSocket Streams for live updates to avoid polling the API.",
             wait,
         )
+
+
+def _is_past(account: Account, now: int) -> bool:
+    forgiven = account.banned_until + _LONGEST_BAN if account.bans else 0
+    return account.minute < now // MINUTE and forgiven <= now
 
 
 def _ban(account: Account, address: str, now: int) -> Refused:

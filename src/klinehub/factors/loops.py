@@ -13,6 +13,7 @@ and so does a listing; what lies before the bars that are held is neither.
 
 import hashlib
 import os
+import stat
 import sys
 import tempfile
 import textwrap
@@ -303,7 +304,9 @@ def _written(name: str, source: str) -> str:
     for folder in (beside, home, Path(tempfile.gettempdir()) / f"klinehub-{os.getuid()}"):
         path = folder / f"{name}.py"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not _is_private(folder):
+                continue
             if not path.exists():
                 part = path.with_suffix(f".{os.getpid()}")
                 part.write_text(source, "utf-8")
@@ -312,6 +315,12 @@ def _written(name: str, source: str) -> str:
             continue
         return str(path)
     return f"<{name}>"
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether nobody else writes here: numba executes what it finds beside a module."""
+    found = folder.stat()
+    return found.st_uid in {0, os.geteuid()} and not found.st_mode & stat.S_IWOTH
 
 
 def fingerprint(function: Callable[..., Any]) -> bytes:

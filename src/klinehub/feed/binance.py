@@ -135,10 +135,18 @@ def _listing(raw: _Symbol) -> Listing:
     )
 
 
+def _is_printable(raw: _Symbol) -> bool:
+    texts = (raw.symbol, raw.pair, raw.base_asset, raw.quote_asset, raw.status, raw.contract_type)
+    return all(text.isprintable() for text in (*texts, raw.underlying_type))
+
+
 def parse_listings(body: bytes) -> list[Listing]:
-    """Read an exchangeInfo body; raises FeedError when it is none."""
+    """Read an exchangeInfo body; raises FeedError when it is none.
+
+    What cannot be printed, as a symbol with a line's end in it, is left out: names go to terminals and logs.
+    """
     try:
-        return [_listing(raw) for raw in _info(body).symbols]
+        return [_listing(raw) for raw in _info(body).symbols if _is_printable(raw)]
     except _UNREADABLE as exc:
         raise FeedError(
             f"The exchange's listing could not be read ({exc}). Check `exchange.rest_url`."

@@ -2,8 +2,9 @@
 
 1. The ports are taken before the hub starts, so that a port in use costs no warm-up; until `open` everybody
    is told to come again.
-2. The guard says who asks, and under which path.
-3. The part with the longest prefix of that path answers.
+2. What is too large or too slow is cut off (limits.py), and the guard says who asks, and under which path.
+3. The part with the longest prefix of that path answers. Beside the exchange's own paths there is nothing
+   that changes anything, so that there only GET and HEAD are answered.
 Both ports answer everything: that there are two is for clients that want one for REST and one for streams.
 """
 
@@ -14,12 +15,15 @@ from aiohttp import web
 
 from klinehub.errors import DefinitionError
 from klinehub.serve.guard import Caller, Guard
+from klinehub.serve.limits import Door, oversize
 from klinehub.serve.readiness import warming
 from klinehub.settings import ServeSettings
 
 # Answers one request of a caller.
 Part = Callable[[web.BaseRequest, Caller], Awaitable[web.StreamResponse]]
 SHUTDOWN_WITHIN: Final = 1.0
+# Here a method is for the exchange to judge.
+_OF_EXCHANGE: Final = ("/fapi/", "/futures/", "/api/v3/", "/sapi/", "/dapi/")
 
 
 class Site:
@@ -33,12 +37,8 @@ class Site:
         self._settings = settings
         self._guard = Guard(settings)
         self._parts: list[tuple[str, Part]] = []
-        self._runner = web.ServerRunner(
-            # What nobody waits for any more is given up, above all an order that has not left yet.
-            web.Server(self._answer, handler_cancellation=True),
-            access_log=None,
-            shutdown_timeout=SHUTDOWN_WITHIN,
-        )
+        self.door = Door(self._answer, settings.connections)
+        self._runner = web.ServerRunner(self.door, shutdown_timeout=SHUTDOWN_WITHIN)
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
@@ -48,7 +48,8 @@ class Site:
         except BaseException:
             await self._runner.cleanup()
             raise
-        host = self._settings.host
+        self._guard.ports |= {rest, streams}
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
         self.rest_url, self.ws_url = f"http://{host}:{rest}", f"ws://{host}:{streams}"
         return self
 
@@ -77,6 +78,11 @@ class Site:
         caller = self._guard.admit(request)
         if isinstance(caller, web.Response):
             return caller
+        if request.method not in {"GET", "HEAD"} and not caller.path.startswith(_OF_EXCHANGE):
+            return web.Response(status=405, headers={"Allow": "GET, HEAD"})
+        refusal = await oversize(request)
+        if refusal is not None:
+            return refusal
         if not self._parts:
             return warming(caller.path)
         for prefix, part in self._parts:

@@ -32,7 +32,9 @@ def growing(path: Path) -> Iterator[BinaryIO]:
     """Write a file piece by piece; it is there, on disk, when the block ends, and not where that fails."""
     hidden = path.with_name(f".{path.name}{_UNFINISHED}")
     try:
-        with hidden.open("wb") as file:
+        # A link that somebody put there would lead the bytes elsewhere.
+        hidden.unlink(missing_ok=True)
+        with hidden.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -51,8 +53,8 @@ def make(folder: Path) -> None:
     """Make a folder and those above it, on disk when this returns."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for each in missing:
+        for each in reversed(missing):
+            each.mkdir(mode=0o700, exist_ok=True)
             settle(each.parent)
     except OSError as exc:
         raise StoreError(f"{folder} can not be made ({exc}): choose a folder that can be written.") from exc
@@ -88,7 +90,8 @@ def alone(folder: Path) -> Iterator[None]:
         yield
         return
     try:
-        fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+        fd = os.open(folder / LOCK, flags, 0o600)
     except OSError as exc:
         raise StoreError(f"{folder} can not be written ({exc}).") from exc
     try:
