@@ -15,7 +15,6 @@ from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -38,6 +37,7 @@ _HOST: Final = re.compile(
     r"(?P<name>[a-z0-9](?:[a-z0-9_.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?",
     re.IGNORECASE | re.ASCII,
 )
+_PORTS: Final = {"http": 80, "https": 443}
 _OPEN_TO_OTHERS: Final = 0o077
 
 
@@ -116,16 +116,13 @@ class Guard:
 
     def _is_own(self, origin: str, host: str) -> bool:
         """Whether an origin is a page of the hub: at the Host itself, or at its other port."""
-        try:
-            parts = urlsplit(origin)
-            port = parts.port
-        except ValueError:
+        scheme, _, place = origin.partition("://")
+        match = _HOST.fullmatch(place)
+        if scheme not in _PORTS or match is None:
             return False
-        if parts.scheme not in {"http", "https"} or _HOST.fullmatch(parts.netloc) is None:
-            return False
-        if parts.netloc.lower() == host.lower():
+        if place.lower() == host.lower():
             return True
-        return _bare(parts.hostname or "") in self._names and port in self.ports
+        return _bare(match["name"]) in self._names and int(match["port"] or _PORTS[scheme]) in self.ports
 
 
 def is_loopback(host: str) -> bool:

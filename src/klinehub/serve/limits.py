@@ -52,7 +52,16 @@ FOR_BROWSERS: Final[Mapping[str, str]] = {
     # Not which versions of what.
     "Server": "klinehub",
 }
-_FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_FULL: Final = "\r\n".join(
+    (
+        "HTTP/1.1 503 Service Unavailable",
+        "Connection: close",
+        "Content-Length: 0",
+        "Retry-After: 1",
+        *(f"{name}: {value}" for name, value in FOR_BROWSERS.items()),
+        "\r\n",
+    )
+).encode()
 _log: Final = logging.getLogger("klinehub.serve")
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
