@@ -23,7 +23,7 @@ from klinehub.sim.wire import between
 
 TOKEN: Final = "q7Rf-2sXw_81LmNcVb03TzKd"
 OTHER: Final = "ZZ9k-Plq_77aWeRtYuIoPaSd"
-LOCAL: Final = {"port": 0, "ws_port": 0}
+LOCAL: Final[dict[str, Any]] = {"port": 0, "ws_port": 0}
 
 
 class Said(NamedTuple):
