@@ -55,7 +55,7 @@ _SERVE_LIMITS: Final[dict[str, tuple[float, float]]] = {
 
 
 # Settings that are secrets, or mappings to secrets.
-_SECRET: Final = frozenset({"token", "clients", "secret", "webhook_secret"})
+_SECRET: Final = frozenset({"token", "clients", "secret", "url"})
 
 
 class Discreet(msgspec.Struct, frozen=True, kw_only=True):

@@ -57,11 +57,11 @@ class Place(NamedTuple):
             writer.write(request)
             return await answer(reader, bare=request.startswith(b"HEAD"))
 
-    async def ask(self, path: str = "/x", method: str = "GET", body: bytes = b"", **headers: str) -> Said:
+    async def ask(self, path: str = "/x", method: str = "GET", body: bytes = b"", /, **headers: str) -> Said:
         """Ask as a program would; the names of headers have `_` for `-`."""
         return await self.raw(request(path, method, body, Host=f"127.0.0.1:{self.port}", **headers))
 
-    async def knock(self, path: str = "/ws", **headers: str) -> Said:
+    async def knock(self, path: str = "/ws", /, **headers: str) -> Said:
         """Ask for a WebSocket."""
         return await self.ask(path, **WEBSOCKET, **headers)
 
@@ -74,7 +74,7 @@ WEBSOCKET: Final = {
 }
 
 
-def request(path: str, method: str = "GET", body: bytes = b"", **headers: str) -> bytes:
+def request(path: str, method: str = "GET", body: bytes = b"", /, **headers: str) -> bytes:
     """Write a request."""
     told = {name.replace("_", "-"): value for name, value in headers.items()}
     if body and not {"Content-Length", "Transfer-Encoding"} & told.keys():

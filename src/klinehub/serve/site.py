@@ -79,7 +79,8 @@ class Site:
         if isinstance(caller, web.Response):
             return caller
         if request.method not in {"GET", "HEAD"} and not caller.path.startswith(_OF_EXCHANGE):
-            return web.Response(status=405, headers={"Allow": "GET, HEAD"})
+            said = {"error": "MethodNotAllowed", "message": f"{request.method} does nothing here: use GET."}
+            return web.json_response(said, status=405, headers={"Allow": "GET, HEAD"})
         refusal = await oversize(request)
         if refusal is not None:
             return refusal
