@@ -8,7 +8,7 @@ BIN := .venv/bin
 # More for pytest, for example: make test ARGS="-k readme"
 ARGS ?=
 
-.PHONY: demo test lint bench soak mutants fuzz differential api lock clean
+.PHONY: demo test lint bench soak mutants fuzz differential api audit lint-deploy lock clean
 
 demo: .venv/.installed
 	$(BIN)/klinehub demo
@@ -40,11 +40,24 @@ fuzz: .venv/.installed
 api: .venv/.installed
 	$(BIN)/python -m tests.sim.api_cases --cases $(or $(CASES),5000) --seed $(or $(SEED),1)
 
+# Asks a service of known vulnerabilities about every locked package; red where one was not answered for, and
+# where there is no such service. Writes build/sbom.cdx.json.
+audit: .venv/.installed .venv/.tools
+	$(BIN)/python -m tests.audit --with .venv/tools/bin/pip-audit
+
+lint-deploy: .venv/.installed .venv/.tools
+	$(BIN)/python -m tests.lint_deploy --with .venv/tools/bin
+
+.venv/.tools: .venv/.installed .ci/tools.lock
+	$(BIN)/python -m venv .venv/tools
+	.venv/tools/bin/python -m pip install --require-hashes --only-binary :all: -r .ci/tools.lock
+	@touch $@
+
 # A stamp, so that the environment is only made anew when what it is made from has changed.
 .venv/.installed: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "klinehub needs Python 3.11 or newer: install it, or say where it is: make PYTHON=..."; exit 1; }
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --require-hashes --only-binary :all: -r requirements.lock
 	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -52,6 +65,11 @@ api: .venv/.installed
 lock:
 	$(UV) pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-annotate --output-file requirements.lock
+	$(UV) pip compile pyproject.toml --all-extras --group build --universal --python-version 3.11 \
+	    --generate-hashes --no-header --no-annotate --constraint requirements.lock \
+	    --output-file deploy/requirements.lock
+	$(UV) pip compile .ci/tools.in --universal --python-version 3.11 \
+	    --generate-hashes --no-header --no-annotate --output-file .ci/tools.lock
 
 # The hub against the exchange: so many random requests, valid and not, put to both.
 differential: .venv/.installed
