@@ -1,4 +1,7 @@
-"""Ends with 0 when the hub of this container answers /healthz; reads the hub's own settings for port and secret."""
+"""Ends with 0 when the hub of this container answers /healthz.
+
+Port and secret are read from the hub's own settings.
+"""
 
 import os
 import sys
@@ -15,7 +18,7 @@ def main() -> int:
     clients = serve.get("clients", {})
     token = os.environ.get("KLINEHUB_SERVE_TOKEN") or serve.get("token") or next(iter(clients.values()), "")
     port = os.environ.get("KLINEHUB_SERVE_PORT") or serve.get("port", 8787)
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/healthz")  # noqa: S310 - this machine's own
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/healthz")
     if token:
         request.add_header("Authorization", f"Bearer {token}")
     try:

@@ -24,7 +24,7 @@ def hub(tokens: dict[str, str]) -> str:
 
 
 def exchange(token: str) -> dict[str, Any]:
-    """Give freqtrade's addresses; a header would be sent to the exchange as well, so the secret is in the path.
+    """Give freqtrade's addresses: a header would be sent to the exchange too, so the secret is in the path.
 
     Orders and everything else that is signed goes to the exchange itself: those addresses are not changed.
     """

@@ -1,8 +1,8 @@
 """What klinehub is made of, and whether a service of known vulnerabilities has answered for all of it.
 
 `make audit`: every package of the lock files is asked about; one that was skipped, or not answered for, is a
-failure like one that is vulnerable, and so is a service that cannot be reached. The list of packages is written
-as build/sbom.cdx.json (CycloneDX).
+failure like one that is vulnerable, and so is a service that cannot be reached. The list of packages is
+written as build/sbom.cdx.json (CycloneDX).
 """
 
 import argparse

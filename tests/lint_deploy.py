@@ -1,7 +1,7 @@
 """The files of deploy/, each given to the program that knows best whether it is right.
 
-`make lint-deploy`: hadolint and check-jsonschema are installed for it, systemd-analyze and promtool are of the
-system. A program that is not there checks nothing, and that is said, and is a failure with --all.
+`make lint-deploy`: hadolint and check-jsonschema are installed for it, systemd-analyze and promtool are of
+the system. A program that is not there checks nothing, and that is said, and is a failure with --all.
 """
 
 import argparse

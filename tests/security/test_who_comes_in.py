@@ -12,11 +12,12 @@ from typing import Any, Final
 from unittest.mock import patch
 
 import pytest
+from aiohttp import web
 from tests.security.door import LOCAL, OTHER, TOKEN, WEBSOCKET, Place, Said, at_door, request, secret
 from tests.sim.worlds import World, play
 
 from klinehub.errors import DefinitionError
-from klinehub.serve.guard import Guard
+from klinehub.serve.guard import Caller, Guard
 from klinehub.serve.parts import parts_of
 from klinehub.serve.site import Site
 from klinehub.settings import ServeSettings
@@ -358,6 +359,35 @@ def test_row_05_the_exchanges_own_paths_answer_other_methods_as_it_does() -> Non
                 assert (await place.ask("/fapi/v1/klines", method)).status >= 400
 
     play(act)
+
+
+def test_row_10_every_answer_tells_browsers_what_they_may() -> None:
+    async def test(place: Place) -> None:
+        # Each is held to that where it is read (tests/security/door.py): here are all kinds of answers.
+        found = [
+            await place.ask(),
+            await place.ask("/x", "HEAD"),
+            await place.ask("/x", "POST"),
+            await place.knock(),
+            await place.ask(Origin="http://evil.example"),
+            await place.raw(_of("evil.example", "/x")),
+            await place.raw(b"nonsense\r\n\r\n"),
+            await place.ask("/fapi/x", "POST", b"x", Content_Length="100000"),
+            await place.ask("/ws/x", Upgrade="nothing"),
+            await place.ask("/fails"),
+        ]
+        assert [said.status for said in found] == [200, 200, 405, 101, 403, 421, 400, 413, 400, 500]
+        policy = found[0].headers["content-security-policy"]
+        assert "default-src 'self'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert found[0].headers["x-content-type-options"] == "nosniff"
+        assert "aiohttp" not in str(found[0].headers)
+
+    async def fails(_: web.BaseRequest, __: Caller) -> web.StreamResponse:
+        raise RuntimeError
+
+    at_door(test, fails=fails)
 
 
 STRAY_PATHS: Final = (

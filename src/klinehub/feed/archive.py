@@ -178,11 +178,12 @@ def digest_of(told: bytes, name: str) -> str:
 def parse_listing(body: bytes, where: str) -> _Page:
     """Read a page of an S3 listing; raises FeedError when it is none."""
     stranger = f"{where} answered with no listing: check `exchange.archive_listing_url` and any proxy"
-    # No listing declares entities; those of an enemy could unfold to gigabytes.
-    if b"<!DOCTYPE" in body:
-        raise FeedError(f"{stranger}.")
     try:
-        return _page(ET.fromstring(body))  # noqa: S314 - see above
+        text = body.decode()
+        # No listing declares entities; those of an enemy could unfold to gigabytes, in other encodings too.
+        if "<!DOCTYPE" in text:
+            raise FeedError(f"{stranger}.")
+        return _page(ET.fromstring(text))  # noqa: S314 - see above
     except (ET.ParseError, ValueError) as error:
         raise FeedError(f"{stranger} ({error}).") from error
 
