@@ -1,4 +1,4 @@
-"""Ends with 0 when the hub of this container answers /healthz.
+"""Ends with 0 when the hub of this container answers /healthz, or the path that is given, such as /readyz.
 
 Port and secret are read from the hub's own settings.
 """
@@ -18,7 +18,8 @@ def main() -> int:
     clients = serve.get("clients", {})
     token = os.environ.get("KLINEHUB_SERVE_TOKEN") or serve.get("token") or next(iter(clients.values()), "")
     port = os.environ.get("KLINEHUB_SERVE_PORT") or serve.get("port", 8787)
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/healthz")
+    path = (sys.argv[1:] or ["/healthz"])[0]
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}")
     if token:
         request.add_header("Authorization", f"Bearer {token}")
     try:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple, cast
 
 from aiohttp import web
+from tests.sim.worlds import World, play
 
 from klinehub.dialect.board import Board
 from klinehub.dialect.source import Source
@@ -16,6 +17,7 @@ from klinehub.dialect.stream import SPOT_RULES, Streams
 from klinehub.domain.clock import Clock
 from klinehub.serve.guard import Caller
 from klinehub.serve.limits import FOR_BROWSERS
+from klinehub.serve.parts import lent
 from klinehub.serve.site import Part, Site
 from klinehub.settings import ServeSettings
 from klinehub.sim.loop import SimLoop, run
@@ -126,6 +128,19 @@ def at_door(
             await test(Place(site, int(site.rest_url.rsplit(":", 1)[1])))
 
     run(main, delay=between(0.001, 0.002))
+
+
+def with_hub(
+    test: Callable[[Place, World], Awaitable[None]], settings: ServeSettings | None = None, **hub: Any
+) -> None:
+    """Run *test* at a site that lends a live hub."""
+
+    async def act(world: World) -> None:
+        served = settings or ServeSettings(**LOCAL)
+        async with Site(served) as site, lent(world.hub, served, site):
+            await test(Place(site, int(site.rest_url.rsplit(":", 1)[1])), world)
+
+    play(act, **hub)
 
 
 def secret(**more: Any) -> ServeSettings:

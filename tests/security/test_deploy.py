@@ -160,9 +160,11 @@ def test_row_20_compose_and_bots_fit_together() -> None:
     assert "klinehub: { condition: service_healthy }" in service("freqtrade-a")
 
 
-@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1), (401, 1)])
+@pytest.mark.parametrize(
+    ("asked", "status", "code"), [([], 200, 0), ([], 503, 1), (["/readyz"], 200, 0), (["/readyz"], 401, 1)]
+)
 def test_row_20_the_health_check_shows_the_hubs_secret(
-    monkeypatch: pytest.MonkeyPatch, prepared: Path, status: int, code: int
+    monkeypatch: pytest.MonkeyPatch, prepared: Path, asked: list[str], status: int, code: int
 ) -> None:
     shown: list[tuple[str, str | None]] = []
 
@@ -180,13 +182,14 @@ def test_row_20_the_health_check_shows_the_hubs_secret(
     thread.start()
     monkeypatch.setenv("KLINEHUB_CONFIG", str(prepared / "klinehub.toml"))
     monkeypatch.setenv("KLINEHUB_SERVE_PORT", str(server.server_port))
+    monkeypatch.setattr("sys.argv", ["healthcheck.py", *asked])
     check = runpy.run_path(str(DEPLOY / "healthcheck.py"))["main"]
 
     assert check() == code
     thread.join()
     server.server_close()
     clients = load(prepared / "klinehub.toml", {}).serve.clients
-    assert shown == [("/healthz", f"Bearer {clients['freqtrade-a']}")]
+    assert shown == [((asked or ["/healthz"])[0], f"Bearer {clients['freqtrade-a']}")]
     assert check() == 1
 
 

@@ -12,8 +12,20 @@ from typing import Final
 import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
-from tests.security.door import LOCAL, OTHER, TOKEN, Place, Said, answer, at_door, request, secret, who
-from tests.sim.worlds import World, play
+from tests.security.door import (
+    LOCAL,
+    OTHER,
+    TOKEN,
+    Place,
+    Said,
+    answer,
+    at_door,
+    request,
+    secret,
+    who,
+    with_hub,
+)
+from tests.sim.worlds import World
 
 from klinehub.dialect.params import Rejected
 from klinehub.dialect.stream import MOST_MESSAGE
@@ -22,7 +34,6 @@ from klinehub.domain.timeframe import MINUTE
 from klinehub.errors import DefinitionError
 from klinehub.serve.guard import Caller
 from klinehub.serve.limits import BODY_WITHIN, HEAD_WITHIN, IDLE, MOST_BODY, Door, check_parser, is_compiled
-from klinehub.serve.parts import parts_of
 from klinehub.serve.site import Site
 from klinehub.settings import ServeSettings
 
@@ -333,24 +344,20 @@ async def test_row_12_there_are_so_many_connections_in_all() -> None:
 
 
 def test_row_13_who_asks_too_much_is_told_to_wait_and_others_are_not() -> None:
-    async def act(world: World) -> None:
-        settings = secret(clients={"bot": OTHER}, client_weight=20)
-        async with Site(settings) as site:
-            site.open(parts_of(world.hub, settings))
-            place = Place(site, int(site.rest_url.rsplit(":", 1)[1]))
-            flood = [await _klines(place, TOKEN) for _ in range(40)]
-            fine = [said for said in flood if said.status == 200]
-            # A request that goes over the limit is refused, and ten more make a ban.
-            assert [said.status for said in flood] == [200] * 20 + [429] * 10 + [418] * 10
-            assert [said.headers["x-mbx-used-weight-1m"] for said in fine] == [
-                str(number) for number in range(1, 21)
-            ]
-            assert all(0 < int(said.headers["retry-after"]) <= 120 for said in flood[20:])
-            assert json.loads(flood[20].body)["code"] == -1003
-            other = await _klines(place, OTHER)
-            assert (other.status, other.headers["x-mbx-used-weight-1m"]) == (200, "1")
+    async def test(place: Place, _: World) -> None:
+        flood = [await _klines(place, TOKEN) for _ in range(40)]
+        fine = [said for said in flood if said.status == 200]
+        # A request that goes over the limit is refused, and ten more make a ban.
+        assert [said.status for said in flood] == [200] * 20 + [429] * 10 + [418] * 10
+        assert [said.headers["x-mbx-used-weight-1m"] for said in fine] == [
+            str(number) for number in range(1, 21)
+        ]
+        assert all(0 < int(said.headers["retry-after"]) <= 120 for said in flood[20:])
+        assert json.loads(flood[20].body)["code"] == -1003
+        other = await _klines(place, OTHER)
+        assert (other.status, other.headers["x-mbx-used-weight-1m"]) == (200, "1")
 
-    play(act)
+    with_hub(test, secret(clients={"bot": OTHER}, client_weight=20))
 
 
 async def _klines(place: Place, token: str) -> Said:

@@ -14,15 +14,13 @@ import pytest
 from aiohttp import web
 from rich.console import Console
 from rich.traceback import Traceback
-from tests.security.door import LOCAL, OTHER, TOKEN, Place, at_door, request, secret
-from tests.sim.worlds import World, play
+from tests.security.door import LOCAL, OTHER, TOKEN, Place, at_door, request, secret, with_hub
+from tests.sim.worlds import World
 
 from klinehub import settings
 from klinehub.app import config
 from klinehub.app.config import Config, load
 from klinehub.serve.guard import Caller
-from klinehub.serve.parts import parts_of
-from klinehub.serve.site import Site
 from klinehub.settings import Discreet, HubSettings, ServeSettings
 
 pytestmark = pytest.mark.timeout(180)
@@ -32,6 +30,21 @@ DATABASE: Final = "db-Pa55w0rd-x"
 MIRROR: Final = "m1rror-Pa55w0rd"
 PLANTED: Final = (TOKEN, OTHER, API_KEY, PROXY, DATABASE, MIRROR)
 KLINES: Final = "/fapi/v1/klines?symbol=BTCUSDT&interval=1m&limit=5"
+
+
+PATHS: Final = (
+    "/api/v1/status",
+    "/api/v1/openapi.json",
+    "/api/v1/symbols",
+    "/api/v1/nothing",
+    "/metrics",
+    "/healthz",
+    "/readyz",
+    "/freqtrade/pairlist",
+    "/fapi/v1/exchangeInfo",
+    "/fapi/v1/nothing",
+    "/api/v3/ping",
+)
 
 
 def planted() -> Config:
@@ -180,26 +193,13 @@ def test_row_08_a_failure_is_told_by_its_kind_and_place(caplog: pytest.LogCaptur
 
 
 def test_row_08_a_served_hub_tells_no_secret_of_its_own(told: list[object]) -> None:
-    async def act(world: World) -> None:
-        served = secret(clients={"freqtrade": OTHER})
-        async with Site(served) as site:
-            parts = parts_of(world.hub, served)
-            site.open(parts)
-            place = Place(site, int(site.rest_url.rsplit(":", 1)[1]))
-            paths = [
-                "/api/v1/status",
-                "/api/v1/openapi.json",
-                "/api/v1/symbols",
-                "/metrics",
-                "/healthz",
-                KLINES,
-            ]
-            for path in (*paths, "/readyz", "/fapi/v1/exchangeInfo", "/fapi/v1/nothing", *parts):
-                told.append(await place.ask(f"/c/{TOKEN}{path}", "GET", b"", X_MBX_APIKEY=API_KEY))
-                told.append(await place.ask(path, "GET", b"", Authorization=f"Bearer {OTHER}"))
-            told.extend((str(world.hub.get_stats()), repr(world.hub), repr(site), repr(vars(site))))
+    async def test(place: Place, world: World) -> None:
+        for path in (*PATHS, KLINES):
+            told.append(await place.ask(f"/c/{TOKEN}{path}", "GET", b"", X_MBX_APIKEY=API_KEY))
+            told.append(await place.ask(path, "GET", b"", Authorization=f"Bearer {OTHER}"))
+        told.extend((str(world.hub.get_stats()), repr(world.hub), repr(place), repr(vars(place.site))))
 
-    play(act)
+    with_hub(test, secret(clients={"freqtrade": OTHER}))
 
 
 def test_row_08_a_secret_in_a_request_reaches_no_part_but_as_a_header() -> None:
