@@ -8,7 +8,6 @@ from klinehub.dialect.params import Rejected
 from klinehub.dialect.rest import Query, Rest
 from klinehub.dialect.rest import Reply as Answer
 from klinehub.hub import Hub
-from klinehub.serve.admission import MOST_BODY
 from klinehub.serve.broker import Broker, Upstream
 from klinehub.serve.dropin import Forward
 from klinehub.serve.guard import Caller
@@ -47,18 +46,8 @@ def forwarding(broker: Broker, rest: Rest) -> Part:
             told = rest.charge(caller.path, request.query, caller.name)
         except Rejected as error:
             return rest.refusal(error, caller.name).response(zipped=False)
-        query, body = request.rel_url.raw_query_string, await _body(request)
+        query, body = request.rel_url.raw_query_string, await request.read()
         reply = await broker.forward(caller.name, request.method, caller.path, query, request.headers, body)
         return web.Response(status=reply.status, body=reply.body, headers={**told, **reply.headers})
 
     return answer
-
-
-async def _body(request: web.BaseRequest) -> bytes:
-    """Read the body of a request, and little more than may be passed on."""
-    body = bytearray()
-    async for part in request.content.iter_any():
-        body += part
-        if len(body) > MOST_BODY:
-            break
-    return bytes(body)
