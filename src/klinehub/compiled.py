@@ -9,12 +9,16 @@ import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
 
-from klinehub.domain.kline import CLOSED, ROW_WORDS, Scale
+from klinehub.dialect.board import Board
+from klinehub.dialect.source import Source
+from klinehub.dialect.telling import warm_up
+from klinehub.domain.kline import CLOSED, ROW, ROW_WORDS, Exact, Scale
+from klinehub.domain.listing import Listing
 from klinehub.domain.timeframe import in_order
 from klinehub.feed.body import parse_klines
 from klinehub.feed.core import Core
@@ -70,9 +74,22 @@ def fill() -> None:
         pairs.join({"BTCUSDT": ("BTCUSDT", 1)})
         pairs.copy("1m")
     _carry(ring)
+    warm_up(Board(cast("Source", _OneListed())), ring, "BTCUSDT")
     panels = {tf.name: ring.panel(tf.name) for tf in frames}
     panels["1m"].klines("BTCUSDT", 2, forming=True)
     Scanner(panels, (default_screen(panels),), benchmark="BTCUSDT").warm_up()
+
+
+class _OneListed:
+    """As much of a market as streams of one symbol need."""
+
+    def listing(self, symbol: str) -> Listing:
+        """Give a listing of any symbol."""
+        return Listing(symbol, symbol, "PERPETUAL", "TRADING", "", "", 0, 1, 1)
+
+    def klines(self, *_: object) -> Exact:
+        """Give no bars."""
+        return Exact(np.empty(0, ROW), Scale(0, 0, 0))
 
 
 def _carry(ring: Ring) -> None:

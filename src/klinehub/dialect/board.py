@@ -37,12 +37,13 @@ class Board:
 
     A kline stream has a line number for ever once it was asked for; every other stream is a topic known
     by its name. Names that stand for nothing are followed too, silently, and start when a listing makes
-    them real.
+    them real. Without *ids* the source knows no trade ids, and its klines tell of none.
     """
 
-    def __init__(self, source: Source, manner: Manner = FUTURES) -> None:
+    def __init__(self, source: Source, manner: Manner = FUTURES, *, ids: bool = True) -> None:
         self.source = source
         self.manner = manner
+        self._ids = ids
         self.sheet = Sheet()
         self.lines: list[Line] = []
         self.counts = np.zeros(64, np.int64)
@@ -55,6 +56,11 @@ class Board:
     def followers(self) -> int:
         """How many connections follow at least one name."""
         return len(self._followers)
+
+    @property
+    def following(self) -> tuple[Follower, ...]:
+        """Those connections, in the order in which they came."""
+        return tuple(self._followers)
 
     def follow(self, follower: Follower, name: str) -> None:
         """Deliver *name* to a follower from now on, if and when it is a stream."""
@@ -116,9 +122,9 @@ class Board:
             return None
         scale = self.source.klines(listing.symbol, frame_, None, 0, 0).scale
         stencil = (
-            kline_stencil(listing, scale, frame_, bare_zero=self.manner.bare_zero)
+            kline_stencil(listing, scale, frame_, bare_zero=self.manner.bare_zero, ids=self._ids)
             if what == "kline"
-            else continuous_stencil(listing, scale, frame_)
+            else continuous_stencil(listing, scale, frame_, ids=self._ids)
         )
         return self._add(Line(name, listing.symbol, frame_), stencil)
 
@@ -155,9 +161,13 @@ class Board:
         if not len(events.lines):
             return
         for follower in list(self._followers):
-            data = self._envelopes.gather(events, follower.wanted, combined=follower.combined)
+            data = self.frames_for(follower, events)
             if data:
                 follower.deliver(data)
+
+    def frames_for(self, follower: Follower, events: Events) -> bytes:
+        """Give the frames that a follower gets of rendered kline events, nothing for none."""
+        return self._envelopes.gather(events, follower.wanted, combined=follower.combined)
 
     def publish(self, name: str, payloads: Iterable[bytes]) -> None:
         """Send payloads of a topic to its followers."""

@@ -33,9 +33,9 @@ I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
 EVENT_BYTES: Final = 640
-# Columns of a stream's numbers: the bounds of its three pieces, decimals, length and offset of its bars, and
-# whether a zero is printed bare.
-_A, _B, _C, _END, PRICE, BASE, MONEY, LENGTH, OFFSET, BARE, COLUMNS = range(11)
+# Columns of a stream's numbers: the bounds of its three pieces, decimals, length and offset of its bars,
+# whether a zero is printed bare, and whether there are trade ids.
+_A, _B, _C, _END, PRICE, BASE, MONEY, LENGTH, OFFSET, BARE, IDS, COLUMNS = range(12)
 
 
 def _bytes(text: str) -> U8:
@@ -48,7 +48,7 @@ _FIELDS: Final = np.array([_bytes(f',"{name}":') for name in "ochlvnxqVQ"])
 _PRICES_OUT: Final = np.array([OPEN, CLOSE, HIGH, LOW])
 _TRUE, _FALSE = _bytes("true"), _bytes("false")
 _END_OF_EVENT: Final = _bytes(',"B":"0"}}')
-# Trade ids are made from the minute, since the truth holds no single trades.
+# A simulated market's trade ids are made from the minute, since its truth holds no single trades.
 IDS_PER_MINUTE: Final = 100_000
 
 
@@ -61,12 +61,18 @@ class Stencil(NamedTuple):
     decimals: tuple[int, int, int]
     timeframe: Timeframe
     bare_zero: bool = True
+    ids: bool = True
 
 
 def kline_stencil(
-    listing: Listing, decimals: tuple[int, int, int], timeframe: Timeframe, *, bare_zero: bool = True
+    listing: Listing,
+    decimals: tuple[int, int, int],
+    timeframe: Timeframe,
+    *,
+    bare_zero: bool = True,
+    ids: bool = True,
 ) -> Stencil:
-    """Cut the event of `<symbol>@kline_<interval>`."""
+    """Cut the event of `<symbol>@kline_<interval>`; without *ids* it tells of no trade ids."""
     name = listing.symbol
     return Stencil(
         b'{"e":"kline","E":',
@@ -75,10 +81,13 @@ def kline_stencil(
         decimals,
         timeframe,
         bare_zero,
+        ids,
     )
 
 
-def continuous_stencil(listing: Listing, decimals: tuple[int, int, int], timeframe: Timeframe) -> Stencil:
+def continuous_stencil(
+    listing: Listing, decimals: tuple[int, int, int], timeframe: Timeframe, *, ids: bool = True
+) -> Stencil:
     """Cut the event of `<pair>_<contract type>@continuousKline_<interval>`, whose bar names no symbol."""
     return Stencil(
         b'{"e":"continuous_kline","E":',
@@ -86,6 +95,7 @@ def continuous_stencil(listing: Listing, decimals: tuple[int, int, int], timefra
         f',"i":"{timeframe.name}","f":'.encode(),
         decimals,
         timeframe,
+        ids=ids,
     )
 
 
@@ -110,7 +120,7 @@ class Sheet:
         self.pool[self._used : cuts[-1]] = np.frombuffer(text, np.uint8)
         frame = stencil.timeframe
         period = (frame.milliseconds, frame.offset)
-        self.numbers[self.size] = (*cuts, *stencil.decimals, *period, stencil.bare_zero)
+        self.numbers[self.size] = (*cuts, *stencil.decimals, *period, stencil.bare_zero, stencil.ids)
         self._used = int(cuts[-1])
         self.size += 1
         return self.size - 1
@@ -120,7 +130,7 @@ class Sheet:
 def _put_event(
     buffer: U8, at: int, pool: U8, spec: I64, word: I64, price: F64, event: int, closed: int
 ) -> int:
-    """Print one event; trade-less bars have -1 for both trade ids."""
+    """Print one event; trade-less bars, and all where there are no trade ids, have -1 for both."""
     at = put_bytes(buffer, at, pool[spec[_A] : spec[_B]])
     at = put_int(buffer, at, event)
     at = put_bytes(buffer, at, pool[spec[_B] : spec[_C]])
@@ -131,10 +141,10 @@ def _put_event(
     at = put_int(buffer, at, bar_open(index + 1, spec[LENGTH], spec[OFFSET]) - 1)
     at = put_bytes(buffer, at, pool[spec[_C] : spec[_END]])
     trades = word[TRADES]
-    first = opens // 60_000 * IDS_PER_MINUTE if trades > 0 else -1
+    first = opens // 60_000 * IDS_PER_MINUTE if trades > 0 and spec[IDS] == 1 else -1
     at = put_int(buffer, at, first)
     at = put_bytes(buffer, at, _LAST_ID)
-    at = put_int(buffer, at, first + trades - 1 if trades > 0 else -1)
+    at = put_int(buffer, at, first + trades - 1 if first >= 0 else -1)
     for w in range(4):
         at = put_bytes(buffer, at, _FIELDS[w])
         at = put_price(buffer, at, price[_PRICES_OUT[w]], spec[PRICE])

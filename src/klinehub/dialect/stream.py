@@ -115,7 +115,7 @@ class Streams:
         transport = request.transport
         if transport is None:
             return socket
-        connection = Connection(self, socket, transport, match["route"], combined=match["kind"] == "stream")
+        connection = self.connection(socket, transport, match["route"], combined=match["kind"] == "stream")
         self.connections.add(connection)
         try:
             await connection.run(_names(match["names"] or "", request.query.get("streams", "")))
@@ -123,6 +123,17 @@ class Streams:
             self.connections.discard(connection)
             self.board.leave(connection)
         return socket
+
+    def connection(
+        self,
+        socket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        route: str | None,
+        *,
+        combined: bool,
+    ) -> "Connection":
+        """Make the connection of a client that was let in."""
+        return Connection(self, socket, transport, route, combined=combined)
 
     async def _close_all(self, _: web.Application) -> None:
         await asyncio.gather(*(connection.close(1001, "Going away") for connection in list(self.connections)))

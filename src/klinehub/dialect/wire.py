@@ -79,6 +79,7 @@ class Envelopes:
         self._pool: U8 | None = None
         self._cuts: I64 = np.zeros(1, np.int64)
         self._longest = 0
+        self._out = np.empty(0, np.uint8)
 
     def add(self, name: str) -> None:
         """Keep the envelope of the next line."""
@@ -92,8 +93,8 @@ class Envelopes:
             self._pool = np.frombuffer(b"".join(self._names), np.uint8).copy()
             self._cuts = np.cumsum([0, *map(len, self._names)], dtype=np.int64)
         room = int(events.cuts[-1]) + len(events.lines) * (_HEAD_BYTES + self._longest + 1)
-        out = np.empty(room, np.uint8)
-        size = _gather(
-            events.lines, events.buffer, events.cuts, wanted, self._pool, self._cuts, int(combined), out
-        )
+        if room > len(self._out):
+            self._out = np.empty(room, np.uint8)
+        prefixes, cuts, out = self._pool, self._cuts, self._out
+        size = _gather(events.lines, events.buffer, events.cuts, wanted, prefixes, cuts, int(combined), out)
         return out[:size].tobytes()

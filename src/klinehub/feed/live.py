@@ -73,6 +73,9 @@ class Live:
         self.seats: list[Seat] = []
         self.repaired = 0
         self.last_loss = ""
+        # Rung at once when any series has closed a bar.
+        self.bells: list[Callable[[], None]] = []
+        self._closes = 0
         self._rest = rest
         self._gate = gate
         self._network = network
@@ -293,6 +296,10 @@ class Live:
             self._take(step)
         if decisions.news:
             self._sink(decisions)
+        if self.core.counts.closes != self._closes:
+            self._closes = self.core.counts.closes
+            for ring in self.bells:
+                ring()
 
     def _enqueue(self, fetches: Iterable[Fetch]) -> None:
         for item in fetches:
