@@ -11,6 +11,7 @@ from rich.table import Table
 from klinehub.app import show
 from klinehub.app.exits import FAILED
 from klinehub.errors import DefinitionError
+from klinehub.serve.stream_parts import streams_alone
 from klinehub.sim.campaign import Report, campaign, replay_command
 from klinehub.sim.faults import Fault
 from klinehub.sim.shrink import shrink
@@ -35,7 +36,9 @@ def run(*, seeds: str, seed: int | None, jobs: int, trace: bool, twice: bool, as
         return _traced(seed)
     chosen = [seed] if seed is not None else seeds_of(seeds)
     with _Counted(len(chosen)) as counted:
-        report = campaign(chosen, jobs=jobs, monotonic=time.monotonic, progress=counted, twice=twice)
+        report = campaign(
+            chosen, jobs=jobs, monotonic=time.monotonic, progress=counted, twice=twice, lend=streams_alone
+        )
     if as_json:
         show.document(report)
     else:
@@ -72,7 +75,7 @@ class _Counted:
 
 def _traced(seed: int) -> int:
     """Run one seed and print everything that happens; shrink its schedule when it fails."""
-    outcome = soak(seed, tell=click.echo)
+    outcome = soak(seed, tell=click.echo, lend=streams_alone)
     click.echo(f"trace {outcome.hash}")
     if not outcome.divergences:
         click.echo(f"seed {seed}: no divergence")
@@ -83,7 +86,7 @@ def _traced(seed: int) -> int:
     def fails(faults: Sequence[Fault]) -> bool:
         sys.stderr.write(".")
         sys.stderr.flush()
-        return any(one.kind == kind for one in soak(seed, faults, patience=1).divergences)
+        return any(one.kind == kind for one in soak(seed, faults, patience=1, lend=streams_alone).divergences)
 
     smallest = shrink(planned(seed), fails)
     sys.stderr.write("\n")

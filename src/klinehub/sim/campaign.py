@@ -4,11 +4,13 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from functools import partial
 from multiprocessing import get_context
 from typing import Final
 
 import msgspec
 
+from klinehub.sim.consumers import Lend
 from klinehub.sim.faults import ALL_KINDS
 from klinehub.sim.soak import Outcome, soak
 
@@ -40,7 +42,8 @@ class Report(msgspec.Struct, frozen=True):
     `availability_fault_free` is the share of fresh ones in seeds without a fault, `availability_faulty`
     that in the others while no fault was in force or just healed; None where there were none. `hashes`
     is the number of seeds whose second run gave the same trace, None when each was run once. `kept_slices`
-    were acknowledged to be on disk, `restored_bars` were there for hubs that started.
+    were acknowledged to be on disk, `restored_bars` were there for hubs that started. Clients of the streams
+    were told `told_closes`, and `clients_cut` of them were too slow.
     """
 
     seeds: int
@@ -57,6 +60,8 @@ class Report(msgspec.Struct, frozen=True):
     hashes: int | None = None
     kept_slices: int = 0
     restored_bars: int = 0
+    told_closes: int = 0
+    clients_cut: int = 0
 
 
 def campaign(
@@ -66,12 +71,16 @@ def campaign(
     monotonic: Callable[[], float],
     progress: Callable[[Outcome], None] = lambda _: None,
     twice: bool = False,
+    lend: Lend | None = None,
 ) -> Report:
-    """Run *seeds* on *jobs* processes, each *twice* to compare its traces; *progress* gets each outcome."""
+    """Run *seeds* on *jobs* processes, each *twice* to compare its traces; *progress* gets each outcome.
+
+    *lend* serves the hub's streams to clients.
+    """
     started = monotonic()
     outcomes: dict[int, Outcome] = {}
     equal: Counter[bool] = Counter()
-    for outcome in _all([*seeds, *seeds] if twice else seeds, jobs):
+    for outcome in _all([*seeds, *seeds] if twice else seeds, jobs, partial(soak, lend=lend)):
         if outcome.seed in outcomes:
             equal[outcomes[outcome.seed].hash == outcome.hash] += 1
             continue
@@ -86,19 +95,19 @@ def replay_command(seed: int) -> str:
     return f"klinehub sim soak --seed {seed} --trace"
 
 
-def _all(seeds: Iterable[int], jobs: int) -> Iterator[Outcome]:
+def _all(seeds: Iterable[int], jobs: int, play: Callable[[int], Outcome]) -> Iterator[Outcome]:
     """Give the outcomes as they come; what is still to be done is dropped when the caller stops."""
     if jobs == 1:
-        yield from map(soak, seeds)
+        yield from map(play, seeds)
         return
     left = iter(seeds)
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_ignore_interrupt)
     try:
-        running = {pool.submit(soak, seed) for _, seed in zip(range(jobs * _AHEAD), left, strict=False)}
+        running = {pool.submit(play, seed) for _, seed in zip(range(jobs * _AHEAD), left, strict=False)}
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for one in sorted(done, key=_seed):
-                running |= {pool.submit(soak, seed) for seed in _next(left)}
+                running |= {pool.submit(play, seed) for seed in _next(left)}
                 yield one.result()
     finally:
         for process in list((pool._processes or {}).values()):  # noqa: SLF001 - a pool has no way to stop at once
@@ -148,6 +157,8 @@ def _summed(found: Sequence[Outcome], seconds: float, equal: int | None) -> Repo
         hashes=equal,
         kept_slices=sum(one.kept for one in found),
         restored_bars=sum(one.restored for one in found),
+        told_closes=sum(one.told for one in found),
+        clients_cut=sum(one.cut for one in found),
     )
 
 

@@ -95,14 +95,22 @@ DISK_KINDS: Final[dict[str, Kind]] = {
         Kind("half_made", "S5", "the power fails, or the hub is killed, while a new store is made"),
     )
 }
-ALL_KINDS: Final = {**KINDS, **DISK_KINDS}
+# Faults of a hub's own clients: they come where a scene has some.
+CONSUMER_KINDS: Final[dict[str, Kind]] = {
+    kind.name: kind
+    for kind in (
+        Kind("consumer_stalls", "P2", "a client of the hub's streams stops reading for a while", 5, 180),
+        Kind("consumer_too_slow", "P2", "a client stops reading until it is cut, then hears why", 300, 900),
+        Kind("consumers_return", "P3", "all clients of the hub's streams come back at once, and more", 2, 20),
+    )
+}
+ALL_KINDS: Final = {**KINDS, **DISK_KINDS, **CONSUMER_KINDS}
 # A hub that is up shall not be impaired by these.
-UNFELT: Final = frozenset({"disk_full", "disk_errors", "read_only_disk", "second_hub"})
+UNFELT: Final = frozenset({"disk_full", "disk_errors", "read_only_disk", "second_hub", *CONSUMER_KINDS})
 _MOST_OF_DISK: Final = 8
+_MOST_OF_CONSUMERS: Final = 10
 REGISTERED: Final[dict[str, str]] = {
     "P1": "slow HTTP clients come with the served API",
-    "P2": "WebSocket clients that stop reading come with the served API",
-    "P3": "a stampede of clients comes with the served API",
     "P6": "a stop of the process is played as restart, its end in a write as kill",
 }
 
@@ -144,6 +152,12 @@ def disk_schedule(rng: np.random.Generator, start: int, end: int) -> list[Fault]
     """Draw the faults of a store in market time [start, end) ms, sorted by time; half are near a close."""
     number = int(np.exp(rng.uniform(0.0, np.log(_MOST_OF_DISK + 1))))
     names = rng.choice(list(DISK_KINDS), number)
+    return sorted((_fault(rng, str(name), start, end, bool(rng.random() < 0.5)) for name in names), key=_when)
+
+
+def consumer_schedule(rng: np.random.Generator, start: int, end: int) -> list[Fault]:
+    """Draw the faults of a hub's clients in market time [start, end) ms, sorted by time."""
+    names = rng.choice(list(CONSUMER_KINDS), int(rng.integers(1, _MOST_OF_CONSUMERS + 1)))
     return sorted((_fault(rng, str(name), start, end, bool(rng.random() < 0.5)) for name in names), key=_when)
 
 

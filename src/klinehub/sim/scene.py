@@ -55,6 +55,7 @@ class Scene:
     delay: Delay
     heavy: bool
     store: bool
+    consumers: bool
 
     @property
     def end(self) -> int:
@@ -83,6 +84,7 @@ class Scene:
             f"clock {self.skew:+d} ms",
             "heavy-tailed delays" if self.heavy else "even delays",
             "a store" if self.store else "no store",
+            *(["clients"] if self.consumers else []),
         )
         return "; ".join(parts)
 
@@ -114,6 +116,7 @@ def draw(seed: int) -> Scene:
         heavy=long_tailed,
         # Of its own dice: all else is as it was before there were stores.
         store=bool(np.random.default_rng([seed, 14]).random() < 0.5),
+        consumers=bool(np.random.default_rng([seed, 16]).random() < 1 / 8),
     )
 
 

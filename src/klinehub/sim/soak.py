@@ -18,12 +18,14 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from klinehub.domain.clock import Clock
 from klinehub.errors import KlinehubError
 from klinehub.feed.decisions import BarClosed
 from klinehub.hub import Hub
 from klinehub.sim.closes import Announced
+from klinehub.sim.consumers import Consumers, Lend
 from klinehub.sim.disk import overlooked
-from klinehub.sim.faults import UNFELT, Fault, disk_schedule, schedule
+from klinehub.sim.faults import UNFELT, Fault, consumer_schedule, disk_schedule, schedule
 from klinehub.sim.kept import Kept
 from klinehub.sim.loop import SimLoop, run
 from klinehub.sim.oracle import Divergence, Truth, Watch, is_fresh, settled
@@ -56,11 +58,13 @@ def planned(seed: int) -> list[Fault]:
     scene = draw(seed)
     begin, end = scene.start + WARM, scene.end
     faults = schedule(np.random.default_rng([seed, 12]), begin, end)
-    if not faults or not scene.store:
+    if not faults:
         return faults
-    return sorted(
-        [*faults, *disk_schedule(np.random.default_rng([seed, 15]), begin, end)], key=lambda one: one.at
-    )
+    if scene.store:
+        faults += disk_schedule(np.random.default_rng([seed, 15]), begin, end)
+    if scene.consumers:
+        faults += consumer_schedule(np.random.default_rng([seed, 17]), begin, end)
+    return sorted(faults, key=lambda one: one.at)
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -69,7 +73,8 @@ class Outcome(msgspec.Struct, frozen=True):
     `calm` counts the symbol-seconds without a fault in force or just healed, `calm_fresh` those of them in
     which the symbol was fresh. `untold` and `feed_untold` are the longest times that a symbol, and that
     everything, was silent without being told stale; `healed` is how long the quiet lasted until all was true.
-    `kept` slices were acknowledged to be on disk, `restored` bars were there for hubs that started.
+    `kept` slices were acknowledged to be on disk, `restored` bars were there for hubs that started. Clients
+    of the hub's streams were told `told` closes, and `cut` of them were too slow.
     """
 
     seed: int
@@ -86,6 +91,8 @@ class Outcome(msgspec.Struct, frozen=True):
     hash: str
     kept: int = 0
     restored: int = 0
+    told: int = 0
+    cut: int = 0
 
 
 class _Trace:
@@ -118,6 +125,7 @@ class Soak:
         folder: Path,
         *,
         tell: Callable[[str], None] | None,
+        lend: Lend | None = None,
     ) -> None:
         self.scene = draw(seed)
         self.faults = faults
@@ -129,18 +137,22 @@ class Soak:
         loop.delay = self.scene.delay
         self._trace = _Trace(loop, tell)
         self._kept = Kept() if self.scene.store else None
+        market = self.scene.market()
+        self._truth = Truth(market)
+        self._consumers = None if lend is None else self._clients(loop, lend)
         self.stage = Stage(
             loop,
             self.scene,
             folder,
+            market,
             corrected=any(fault.kind == "correction" for fault in faults),
             kept=self._kept,
             on_up=self._up,
             on_close=self._closed,
             on_news=self._trace,
+            attend=None if self._consumers is None else self._consumers.attend,
         )
         self.trouble: Trouble
-        self._truth = Truth(self.stage.market)
         self._watch: Watch | None = None
         self._announced: Announced | None = None
         self._up_since = 0
@@ -148,6 +160,20 @@ class Soak:
         self._late: dict[str, int] = {}
         self._looks = 0
         self._resting = 0
+
+    def _clients(self, loop: SimLoop, lend: Lend) -> Consumers | None:
+        """Make the clients of the hub's streams, where the scene has some."""
+        if not self.scene.consumers:
+            return None
+        return Consumers(
+            loop,
+            self._truth,
+            lend,
+            [role.symbol for role in self.scene.roles],
+            now=Clock(self.scene.start, 1.0, loop.time).now,
+            note=self._note,
+            trace=self._trace,
+        )
 
     async def play(self, patience: int) -> Outcome:
         """Play the whole run and give what came of it."""
@@ -160,6 +186,7 @@ class Soak:
             clock=self.stage.skewed,
             restart=self.stage.restart,
             kept=self._kept,
+            consumers=self._consumers,
             on=self._happened,
         )
         try:
@@ -210,7 +237,8 @@ class Soak:
             return [Divergence("O", "", "", 0, "the hub is not up", now)]
         symbols = self._truth.trading(now, since=LISTED_WITHIN)
         found = settled(hub, self._truth, symbols, now) + self._announced.untold(self._up_since, now)
-        return found + (self._kept.complete(hub, now) if self._kept is not None else [])
+        found += self._kept.complete(hub, now) if self._kept is not None else []
+        return found + (self._consumers.untold(symbols, now) if self._consumers is not None else [])
 
     def _up(self, hub: Hub) -> None:
         """Begin to watch a hub that has come up."""
@@ -254,6 +282,8 @@ class Soak:
                 if symbol in hub.ring.rows:
                     self._note(watch.read(symbol, frame, self.scene.bars, now, self.trouble.woken))
             self._note(self._ended(hub, now))
+            if self._consumers is not None:
+                self._consumers.look()
         if self._kept is not None:
             self._store(self._kept, hub, now)
         self._count(hub, symbols, now)
@@ -364,6 +394,8 @@ class Soak:
             hash=trace.hexdigest(),
             kept=self._kept.acknowledged if self._kept is not None else 0,
             restored=self._kept.restored if self._kept is not None else 0,
+            told=self._consumers.closes if self._consumers is not None else 0,
+            cut=self._consumers.cut if self._consumers is not None else 0,
         )
 
 
@@ -374,11 +406,15 @@ async def one(
     *,
     tell: Callable[[str], None] | None = None,
     patience: int = PATIENCE,
+    lend: Lend | None = None,
 ) -> Outcome:
-    """Run one seed; *faults* instead of its own, *tell* gets every line of the trace as it happens."""
+    """Run one seed; *faults* instead of its own, *tell* gets every line of the trace as it happens.
+
+    Where a scene has clients of the hub's streams, *lend* serves them; without it there are none.
+    """
     with tempfile.TemporaryDirectory() as folder, overlooked():
         chosen = planned(seed) if faults is None else faults
-        return await Soak(loop, seed, chosen, Path(folder), tell=tell).play(patience)
+        return await Soak(loop, seed, chosen, Path(folder), tell=tell, lend=lend).play(patience)
 
 
 def soak(
@@ -387,10 +423,11 @@ def soak(
     *,
     tell: Callable[[str], None] | None = None,
     patience: int = PATIENCE,
+    lend: Lend | None = None,
 ) -> Outcome:
     """Run one seed on a loop of its own; a run that cannot go on at all is a divergence too."""
     try:
-        return run(lambda loop: one(loop, seed, faults, tell=tell, patience=patience), seed=seed)
+        return run(lambda loop: one(loop, seed, faults, tell=tell, patience=patience, lend=lend), seed=seed)
     except KlinehubError as stuck:
         found = (Divergence("crash", "", "", 0, repr(stuck), 0),)
         return Outcome(seed, 0.0, {}, found, 0, 0, 0, 0, 0.0, 0.0, 0.0, "")

@@ -1,8 +1,8 @@
 """The stage of a soak: a simulated exchange, and a hub as a user runs it, started and started again."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ from klinehub.sim.exchange import Exchange, Served, serve
 from klinehub.sim.kept import Kept
 from klinehub.sim.line_trouble import with_names
 from klinehub.sim.loop import SimLoop
+from klinehub.sim.oracle import Remembering
 from klinehub.sim.scene import Scene
 from klinehub.sim.skew import Skewed
 from klinehub.sim.spending import Spending, WatchedNetwork
@@ -32,6 +33,7 @@ class Stage:
     *corrected* says that bars are corrected in this run, so that the audit has more to do than usually.
     *kept* is the hub's store.
     *on_up* is told each hub once it is up, *on_close* each bar it announces, *on_news* what happens to it.
+    *attend* is done beside each hub that is up.
     """
 
     def __init__(
@@ -39,16 +41,18 @@ class Stage:
         loop: SimLoop,
         scene: Scene,
         folder: Path,
+        market: Remembering,
         *,
         corrected: bool,
         kept: Kept | None,
         on_up: Callable[[Hub], None],
         on_close: Callable[[BarClosed], None],
         on_news: Callable[[str], None],
+        attend: Callable[[Hub], Coroutine[object, object, None]] | None = None,
     ) -> None:
         self.scene = scene
         self.clock = Clock(scene.start, 1.0, loop.time)
-        self.market = scene.market()
+        self.market = market
         self.cap = int(scene.limit * scene.share)
         self.spending = Spending(scene.limit, self.cap)
         self.skewed = Skewed(loop.time)
@@ -62,6 +66,7 @@ class Stage:
         self._on_up = on_up
         self._on_close = on_close
         self._on_news = on_news
+        self._attend = attend
         self._starts = 0
         self._life: asyncio.Task[None] | None = None
         self._between = asyncio.Lock()
@@ -111,7 +116,7 @@ class Stage:
         while True:
             hub, was_up = self._hub(), False
             try:
-                async with hub, aclosing(hub.closes()) as closes:
+                async with hub, self._attended(hub), aclosing(hub.closes()) as closes:
                     was_up = True
                     self.hub = hub
                     self._on_news("the hub is up")
@@ -132,6 +137,21 @@ class Stage:
                 self._up.set()
                 return
             await asyncio.sleep(START_AGAIN)
+
+    @asynccontextmanager
+    async def _attended(self, hub: Hub) -> AsyncIterator[None]:
+        """Do beside a hub what is done beside hubs, if anything."""
+        if self._attend is None:
+            yield
+            return
+        beside = asyncio.create_task(self._attend(hub), name="beside the hub")
+        try:
+            yield
+        finally:
+            beside.cancel()
+            await asyncio.wait([beside])
+        if not beside.cancelled():
+            beside.result()
 
     def _hub(self) -> Hub:
         """Make a hub as it would be in a new process; only the account's file and the store are left."""

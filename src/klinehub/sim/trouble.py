@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 
+from klinehub.sim.consumers import Consumers
 from klinehub.sim.disk_trouble import DiskTrouble
 from klinehub.sim.exchange import Served
 from klinehub.sim.faults import ALL_KINDS, UNFELT, Fault
@@ -30,8 +31,8 @@ class Trouble:
     """Lets faults happen to a served exchange whose market is `Amended`, and to the hub that follows it.
 
     *clock* is the hub's source of time, *restart* ends the hub, does something and starts it again, and
-    *kept* is its store; without them the faults that need them do not fire. *on* is told of each fault as it
-    begins (True) and is healed (False).
+    *kept* is its store, *consumers* are the clients of its streams; without them the faults that need them do
+    not fire. *on* is told of each fault as it begins (True) and is healed (False).
     `fired` counts the faults of each kind that hit something, `missed` those that found nothing to hit.
     `last_healed` is the market time (ms) at which the last fault was over that may be felt, `woken` that at
     which the machine woke up last, and `corrected` what was changed in the past.
@@ -46,6 +47,7 @@ class Trouble:
         clock: Skewed | None = None,
         restart: Callable[[Callable[[], None]], Awaitable[None]] | None = None,
         kept: Kept | None = None,
+        consumers: Consumers | None = None,
         on: Callable[[Fault, bool], None] = lambda _, __: None,
     ) -> None:
         self.fired: Counter[str] = Counter()
@@ -69,6 +71,8 @@ class Trouble:
         self._deeds |= self._market.deeds | self._own()
         if kept is not None and restart is not None:
             self._deeds |= DiskTrouble(kept, dice, self._market_clock, restart).deeds
+        if consumers is not None:
+            self._deeds |= consumers.deeds
 
     @property
     def active(self) -> tuple[Fault, ...]:
@@ -96,7 +100,8 @@ class Trouble:
         clock = self._market_clock
         await asyncio.sleep(clock.seconds_until(fault.at))
         self._active[number] = fault
-        cure = self._deeds[fault.kind](fault)
+        deed = self._deeds.get(fault.kind, _nothing_to_hit)
+        cure = deed(fault)
         if cure is None:
             del self._active[number]
             self.missed[fault.kind] += 1
@@ -171,3 +176,7 @@ class Trouble:
             open_door()
 
         return over
+
+
+def _nothing_to_hit(_: Fault) -> None:
+    """Find nothing to hit: what the fault is of is not there."""
