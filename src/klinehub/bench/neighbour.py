@@ -1,4 +1,4 @@
-"""The exchange of `footprint`: a simulated one in a process of its own, told what to be on stdin."""
+"""The exchange of `footprint` and `serve`: a simulated one in a process of its own, told what to be."""
 
 import asyncio
 import sys
@@ -12,20 +12,24 @@ from klinehub.sim.synthetic import synthetic
 
 
 class Neighbour(msgspec.Struct, frozen=True):
-    """Where the exchange answers."""
+    """Where the exchange answers; its time was *began* (ms UTC) when the monotonic clock showed *at* (s)."""
 
     rest_url: str
     stream_url: str
+    began: int = 0
+    at: float = 0.0
 
 
-async def live(symbols: int, seed: int) -> None:
-    """Serve a market without weight limits until stdin ends."""
-    now = int(time.time() * 1000)
-    clock = Clock(now, 1.0, time.monotonic)
-    served = await serve(
-        Exchange(synthetic(symbols, seed, start=now), clock, limits=False), port=0, ws_port=0
-    )
-    where = Neighbour(served.rest_url, f"{served.ws_url}/market/stream")
+async def live(symbols: int, seed: int, rate: float = 1.0) -> None:
+    """Serve a market, *rate* times as fast as real time, without weight limits until stdin ends."""
+    now, at = int(time.time() * 1000), time.monotonic()
+    clock = Clock(now, rate, time.monotonic)
+    exchange = Exchange(synthetic(symbols, seed, start=now), clock, limits=False)
+    pacer = exchange.pacer
+    # Events are of the moment in which they are rendered: a minute is drawn before, for a tenth of a second.
+    pacer.tap = lambda lines, words, _, closed: pacer.tell(lines, words, clock.now(), closed)
+    served = await serve(exchange, port=0, ws_port=0)
+    where = Neighbour(served.rest_url, f"{served.ws_url}/market/stream", now, at)
     sys.stdout.write(msgspec.json.encode(where).decode() + "\n")
     sys.stdout.flush()
     try:
@@ -35,4 +39,4 @@ async def live(symbols: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(live(int(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(live(int(sys.argv[1]), int(sys.argv[2]), *map(float, sys.argv[3:])))
