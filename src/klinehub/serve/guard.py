@@ -12,6 +12,7 @@ import re
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -96,10 +97,9 @@ class Guard:
     def _misdirected(self, request: web.BaseRequest) -> web.Response | None:
         """Turn away what names no host, several, or one that is not this machine's."""
         told = request.headers.getall("Host", [])
-        match = _HOST.fullmatch(told[0]) if len(told) == 1 else None
-        if match is None or int(match["port"] or 0) > 65_535 or not request.raw_path.startswith("/"):
+        name = _name_of(told[0]) if len(told) == 1 else None
+        if name is None or not request.raw_path.startswith("/"):
             return web.Response(status=400, text="Bad Request")
-        name = _bare(match["name"])
         if name in self._names or name == _own_address(request):
             return None
         return web.Response(status=421, text="Misdirected Request: see `serve.allowed_hosts`.")
@@ -130,6 +130,15 @@ def is_loopback(host: str) -> bool:
     with suppress(ValueError):
         return ip_address(host).is_loopback
     return host == "localhost"
+
+
+@lru_cache(maxsize=256)
+def _name_of(host: str) -> str | None:
+    """Give the name in a Host, None where it is none; a client says the same one every time."""
+    match = _HOST.fullmatch(host)
+    if match is None or int(match["port"] or 0) > 65_535:
+        return None
+    return _bare(match["name"])
 
 
 def _shown(request: web.BaseRequest, offered: Sequence[str]) -> str:
