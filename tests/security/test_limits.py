@@ -25,6 +25,7 @@ from tests.security.door import (
     who,
     with_hub,
 )
+from tests.sim.worlds import Place as Surroundings
 from tests.sim.worlds import World
 
 from klinehub.dialect.params import Rejected
@@ -358,6 +359,17 @@ def test_row_13_who_asks_too_much_is_told_to_wait_and_others_are_not() -> None:
         assert (other.status, other.headers["x-mbx-used-weight-1m"]) == (200, "1")
 
     with_hub(test, secret(clients={"bot": OTHER}, client_weight=20))
+
+
+def test_row_13_what_is_asked_of_spot_counts_too() -> None:
+    async def test(place: Place, _: World) -> None:
+        # It is opened beside, a moment later.
+        await asyncio.sleep(30)
+        asked = "/api/v3/klines?symbol=BTCUSDT&interval=1m&limit=5"
+        flood = [(await place.ask(asked, Authorization=f"Bearer {TOKEN}")).status for _ in range(15)]
+        assert flood == [200] * 10 + [429] * 5
+
+    with_hub(test, secret(client_weight=20), place=Surroundings(spot=True))
 
 
 async def _klines(place: Place, token: str) -> Said:
