@@ -12,8 +12,7 @@ from klinehub.dialect.board import Board
 from klinehub.dialect.frames import IDS_PER_MINUTE
 from klinehub.dialect.manner import FUTURES, SPOT
 from klinehub.dialect.render import price_text, rows_json, volume_text
-from klinehub.dialect.rest import Rest, Told
-from klinehub.dialect.spot import SpotRest
+from klinehub.dialect.rest import Told
 from klinehub.dialect.stream import SPOT_RULES, Rules, Streams
 from klinehub.dialect.tally import Tally
 from klinehub.domain.clock import Clock
@@ -25,6 +24,7 @@ from klinehub.errors import DefinitionError
 from klinehub.sim import funding
 from klinehub.sim.market import Market
 from klinehub.sim.pacing import Pacer
+from klinehub.sim.rest import SimRest, SimSpotRest
 from klinehub.sim.tellers import Tellers, contract_event
 from klinehub.sim.texts import Day, Mark, day_texts, mark_texts
 from klinehub.sim.truth import OPEN_TIME, TRADES, exact
@@ -190,7 +190,7 @@ class Exchange:
         self.source = MarketSource(market, clock)
         self.manner = SPOT if market.spot else FUTURES
         self.tally = Tally(limits, self.manner.weight_limit if weight_limit is None else weight_limit)
-        self.rest = (SpotRest if market.spot else Rest)(self.source, self.tally)
+        self.rest = (SimSpotRest if market.spot else SimRest)(market, self.source, self.tally)
         self.board = Board(self.source, self.manner)
         self.streams = Streams(self.board, clock, rules or (SPOT_RULES if market.spot else Rules()))
         self.unavailable = market.unavailable
