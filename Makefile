@@ -8,7 +8,7 @@ BIN := .venv/bin
 # More for pytest, for example: make test ARGS="-k readme"
 ARGS ?=
 
-.PHONY: demo test lint bench soak mutants fuzz differential api audit lint-deploy lock clean
+.PHONY: demo test lint bench soak mutants fuzz differential api audit lint-deploy client-freqtrade lock clean
 
 demo: .venv/.installed
 	$(BIN)/klinehub demo
@@ -76,5 +76,5 @@ differential: .venv/.installed
 	DIFFERENTIAL=$(or $(REQUESTS),10000) $(BIN)/pytest -q tests/sim/test_differential.py
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-freqtrade .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,7 +12,7 @@ from klinehub.sim.spot import SpotMarket
 from klinehub.sim.synthetic import synthetic
 
 pytestmark = pytest.mark.timeout(180)
-BTC = {"symbol": "BTCUSDT"}
+BTC: dict[str, Any] = {"symbol": "BTCUSDT"}
 DEPTH, BEST = "/fapi/v1/depth", "/fapi/v1/ticker/bookTicker"
 FUNDING, MARKS = "/fapi/v1/fundingRate", "/fapi/v1/markPriceKlines"
 
@@ -67,7 +67,7 @@ def test_the_best_of_all_are_those_that_trade() -> None:
 
 def test_klines_of_the_mark_price_are_those_of_the_trades_without_volumes() -> None:
     async def ask(scene: Scene) -> tuple[Any, Any]:
-        wanted = {**BTC, "interval": "5m", "limit": 3}
+        wanted: dict[str, Any] = {**BTC, "interval": "5m", "limit": 3}
         return (await scene.get("/fapi/v1/klines", **wanted))[1], (await scene.get(MARKS, **wanted))[1]
 
     traded, marked = on_exchange(ask)
