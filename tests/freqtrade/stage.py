@@ -1,5 +1,6 @@
 """What the bot trades on: a simulated exchange and a hub that is served, and what is asked of either."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -44,13 +45,18 @@ class Stage:
     market: Market
     clock: Clock
     hub: Hub
-    url: str
+    site: Site
     settings: ServeSettings
     asked: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     forwarded: Counter[str] = field(default_factory=Counter)
     reached: Counter[str] = field(default_factory=Counter)
     klines: list[Answered] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Where the hub answers REST."""
+        return self.site.rest_url
 
     def truth(self, symbol: str, open_time: int) -> list[float]:
         """Give open, high, low, close and volume of a minute as the exchange has them."""
@@ -73,24 +79,34 @@ class Noting(Site):
 
 
 @asynccontextmanager
-async def stage(symbols: int, seed: int, speed: float) -> AsyncIterator[Stage]:
+async def stage(
+    symbols: int, seed: int, speed: float, *, serve_as: ServeSettings | None = None
+) -> AsyncIterator[Stage]:
     """Serve a hub on a simulated exchange whose time runs *speed* times as fast as this machine's."""
     clock = system_clock(rate=speed)
     exchange = Exchange(synthetic(symbols, seed, start=clock.now()), clock)
     served = await serve(exchange, port=0, ws_port=0)
-    settings = ServeSettings(port=0, ws_port=0)
+    settings = serve_as or ServeSettings(port=0, ws_port=0)
     streams = f"{served.ws_url}/market/stream"
     hub = Hub(rest_url=served.rest_url, stream_url=streams, clock=clock, timeframes=["1m", "5m", "1h"])
     try:
         async with Noting(settings) as site, hub:
-            made = site.made = Stage(exchange.market, clock, hub, site.rest_url, settings)
+            made = site.made = Stage(exchange.market, clock, hub, site, settings)
             exchange.rest.tap = _counting(made.reached)
             forward = _passing(hub.rest.forward, made.forwarded)
             with patch.object(hub.rest, "forward", forward):
                 async with lent(hub, settings, site):
+                    await _fresh(hub)
                     yield made
     finally:
         await served.close()
+
+
+async def _fresh(hub: Hub) -> None:
+    """Wait until all series are proved fresh; before, the hub asks the exchange for its clients."""
+    async with asyncio.timeout(60.0):
+        while any(hub.stale(symbol) is not None for symbol in hub.symbols):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
 
 
 def _counting(counts: Counter[str]) -> Tap:

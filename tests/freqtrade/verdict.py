@@ -16,7 +16,7 @@ def verdict(made: Stage, pairs: Mapping[str, str], folder: Path, wanted: int) ->
     """Judge what the bot wrote down; *pairs* gives the symbol of each pair, *wanted* is in closes of each."""
     lines = bot.seen(folder)
     bars = [line for line in lines if "pair" in line]
-    skews = [line["skew_ms"] for line in lines if "skew_ms" in line]
+    skews = [(line["took_ms"], line["skew_ms"]) for line in lines if "skew_ms" in line]
     told = Counter((line["pair"], line["open_time"]) for line in bars)
     found = {
         "closes": min((_closes(told, pair) for pair in pairs), default=0),
@@ -24,12 +24,14 @@ def verdict(made: Stage, pairs: Mapping[str, str], folder: Path, wanted: int) ->
         **_seen(told, pairs),
         "changed": sum(line["bar"] != made.truth(pairs[line["pair"]], line["open_time"]) for line in bars),
         "holes": sum(line["holes"] for line in bars),
+        "speed": made.clock.rate,
         "hold_s": made.settings.hold,
-        "lag_s": _lag(bars, round(float(np.median(skews))) if skews else 0),
+        "lag_s": _lag(bars, min(skews, default=(0, 0))[1]),
         "asked_s": _spread([_after_end(one.asked) for one in made.klines[len(pairs) :]]),
         "given_s": _spread([_after_end(one.given) for one in made.klines[len(pairs) :]]),
         "held_s": _held(made),
-        "clock_skew_ms": [min(skews, default=0), max(skews, default=0)],
+        # As it was told by the request that took the least.
+        "clock_skew_ms": min(skews, default=(0, 0))[1],
         "trades": bot.trades(folder),
         "bot_asked": counts(made.asked),
         "bot_refused": counts(made.refused),
@@ -43,10 +45,15 @@ def verdict(made: Stage, pairs: Mapping[str, str], folder: Path, wanted: int) ->
 
 def _passes(found: Mapping[str, Any], wanted: int) -> bool:
     wrong = ("missed", "twice", "changed", "holes", "stale", "bot_refused", "troubles")
-    # What the bot itself takes from there to its strategy is a matter of its machine, times the speed.
-    in_time = found["given_s"]["max"] <= found["hold_s"]
+    # What the bot takes itself is as many times longer as its clock is faster.
+    late = found["held_s"]["max"] if found["speed"] > 1.0 else found["lag_s"]["max"]
     traded = min(found["trades"].values()) > 0
-    return found["closes"] >= wanted and in_time and traded and not any(found[name] for name in wrong)
+    return (
+        found["closes"] >= wanted
+        and late <= found["hold_s"]
+        and traded
+        and not any(found[name] for name in wrong)
+    )
 
 
 def _closes(told: Counter[tuple[str, int]], pair: str) -> int:
