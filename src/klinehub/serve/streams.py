@@ -9,6 +9,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Final
 
@@ -22,6 +23,7 @@ from klinehub.feed.venue import SPOT as SPOT_VENUE
 from klinehub.hub import Hub
 from klinehub.serve.consumer import Consumer, most_waiting
 from klinehub.serve.source import HubSource
+from klinehub.serve.ticker_streams import TickerStreams
 
 # Closes that follow one another within this many seconds are told together.
 TOGETHER: Final = 0.01
@@ -35,16 +37,13 @@ HOLES_EVERY: Final = 4
 GOING_AWAY: Final = 1001
 BROKEN: Final = 1011
 
-# Publishes what is no kline to the board: exchange time (ms) and the number of the pulse.
-Teller = Callable[[int, int], None]
-
 
 class HubStreams(Streams):
     """The WebSocket side of a hub; *ended* says that the hub is no more, so that its clients have to go.
 
     *most_waiting* says how many bytes may wait for a client that follows so many names.
     `conflated` counts updates left out for clients that did not keep up, `resyncs` the clients that were cut
-    because closes would have been; `tellers` are called at each pulse.
+    because closes would have been.
     """
 
     def __init__(
@@ -65,7 +64,8 @@ class HubStreams(Streams):
         self.telling = Telling(board, hub.ring)
         self.conflated = 0
         self.resyncs = 0
-        self.tellers: list[Teller] = []
+        tickers = hub.live.tickers
+        self._tickers = None if tickers is None else TickerStreams(board, tickers)
         self._ended = ended
         self._bell = asyncio.Event()
         self._guests = 0
@@ -128,30 +128,35 @@ class HubStreams(Streams):
 
     async def _live(self) -> None:
         """Tell what there is to tell until nobody is connected."""
-        loop = asyncio.get_running_loop()
-        pulse, pulses, heard = loop.time(), 0, (0, 0)
         bells = self.hub.live.bells
         bells.append(self._bell.set)
         try:
-            while not self._ended():
-                await self._rung(pulse - loop.time())
-                await self._tell_closes()
-                if loop.time() < pulse:
-                    continue
-                counts = self.hub.core.counts
-                if self._left_out or (counts.updates, counts.closes) != heard:
-                    heard = (counts.updates, counts.closes)
-                    await self._tell_updates()
-                pulses += 1
-                if pulses % HOLES_EVERY == 0:
-                    self.telling.pass_over(self.hub.core.repair.absent)
-                self._relist()
-                for tell in self.tellers:
-                    tell(self.clock.now(), pulses)
-                pulse = max(pulse + self.board.manner.kline_every, loop.time())
+            with nullcontext() if self._tickers is None else self._tickers.heard():
+                await self._tell()
         finally:
             bells.remove(self._bell.set)
         await self.close(GOING_AWAY, "The market is no more followed")
+
+    async def _tell(self) -> None:
+        """Tell closes when they come, and everything else at each pulse."""
+        loop = asyncio.get_running_loop()
+        pulse, pulses, heard = loop.time(), 0, (0, 0)
+        while not self._ended():
+            await self._rung(pulse - loop.time())
+            await self._tell_closes()
+            if loop.time() < pulse:
+                continue
+            counts = self.hub.core.counts
+            if self._left_out or (counts.updates, counts.closes) != heard:
+                heard = (counts.updates, counts.closes)
+                await self._tell_updates()
+            pulses += 1
+            if pulses % HOLES_EVERY == 0:
+                self.telling.pass_over(self.hub.core.repair.absent)
+            self._relist()
+            if self._tickers is not None:
+                self._tickers.tell(self.clock.now())
+            pulse = max(pulse + self.board.manner.kline_every, loop.time())
 
     def _relist(self) -> None:
         """Let streams begin that have become real with a new listing."""
