@@ -127,7 +127,7 @@ def in_room(test: Callable[[Room], Awaitable[None]], **settings: Any) -> None:
             site = await stack.enter_async_context(Site(serve))
             session = await stack.enter_async_context(SimNetwork().session(site.rest_url, timeout=30.0))
             ours = HubStreams(world.hub)
-            site.open({**in_streams(world.hub), **dict.fromkeys(STREAMS, streamed(lambda: ours))})
+            site.open({**in_streams(world.hub, ours), **dict.fromkeys(STREAMS, streamed(lambda: ours))})
             room = Room(world, site, session, ours)
             try:
                 await test(room)

@@ -28,6 +28,7 @@ MEANINGS: Final = {
     "kill": "acknowledged bars that are lost or torn after the writer of a store was killed N times",
     "flip": "flips of one bit, of N, after which a store serves what is not true",
     "power": "losses of power, of N at the writes of 1,000 commits, that lose or tear one or close a store",
+    "serve": "requests for 500 klines a second that one core answers; streams to 1,000 clients, shared reads",
     "store": "ms to keep a bar of 550 symbols on disk; restoring, restarting, reading a year, beside it",
 }
 # Those of which it can be said how often they try something.

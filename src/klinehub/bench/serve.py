@@ -1,10 +1,12 @@
-"""`serve`: requests for klines a second that one core of a hub answers, over loopback.
+"""`serve`: what a hub gives to other programs, and how fast, over loopback.
 
-1. An exchange of 550 symbols, a served hub of 4 timeframes and those who ask are three processes; the market
-   goes on, so that closes and updates change what is answered all the time.
-2. Each request is `GET klines?limit=500` of a series drawn at random. What one core could do is what was
-   answered by the CPU time that the hub's process took meanwhile, all that it does beside it included.
-3. Bodies are held against the exchange's own for the same request, byte for byte.
+1. Klines: an exchange of 550 symbols, a served hub of 4 timeframes and those who ask are three processes; the
+   market goes on, so that closes and updates change what is answered all the time. Each request is
+   `GET klines?limit=500` of a series drawn at random. What one core could do is what was answered by the CPU
+   time that the hub's process took meanwhile, all that it does beside it included. Bodies are held against
+   the exchange's own for the same request, byte for byte.
+2. Streams: a thousand clients, a tenth of which stop reading (`fanout`).
+3. The panel in a file: reads of another process while it is written as fast as can be (`attach`).
 """
 
 import asyncio
@@ -20,6 +22,7 @@ import aiohttp
 import msgspec
 import numpy as np
 
+from klinehub.bench import attach, fanout
 from klinehub.bench.catalogue import Measurement
 from klinehub.bench.host import Hosted
 from klinehub.bench.neighbour import Neighbour
@@ -33,17 +36,34 @@ CONNECTIONS: Final = 16
 TRIES: Final = 5
 
 
-def measure(seed: int, *, symbols: int = 550, seconds: float = 10.0, compared: int = 200) -> Measurement:
-    """Give the klines requests a second that one core answers."""
+def measure(
+    seed: int,
+    *,
+    symbols: int = 550,
+    seconds: float = 10.0,
+    compared: int = 200,
+    clients: int = 1_000,
+    reads: int = 1_000_000,
+) -> Measurement:
+    """Give the klines requests a second that one core answers, and what streams and shared reads take."""
+    rest = _rest(seed, symbols, seconds, compared)
+    streams = fanout.measure(seed, symbols=symbols, clients=clients, seconds=2.5 * seconds)
+    shared = attach.measure(seed, reads=reads, hot_reads=reads // 10, symbols=symbols)
+    goals = {**GOALS, **streams.pop("goals"), "attach_us": 15.0, "torn_reads": 0}
+    how = f"{CONNECTIONS} connections, limit={LIMIT}; answers by CPU seconds of the hub's process"
+    detail = {"goals": goals, **rest, **streams, **shared, "how": how}
+    return Measurement(rest["klines_rps"], "requests/s of one core", detail)
+
+
+def _rest(seed: int, symbols: int, seconds: float, compared: int) -> dict[str, Any]:
+    """Measure REST on an exchange and a hub in processes of their own."""
     with _Process("klinehub.bench.neighbour", str(symbols), str(seed)) as exchange:
         where = msgspec.json.decode(exchange.line(), type=Neighbour)
         settings = HubSettings(rest_url=where.rest_url, stream_url=where.stream_url, share=None, tradifi=True)
         with _Process("klinehub.bench.host") as process:
             process.tell(msgspec.json.encode(settings).decode())
             hosted = msgspec.json.decode(process.line(), type=Hosted)
-            found = asyncio.run(_klines(process, hosted, where, Random(seed), seconds, compared))  # noqa: S311
-    how = f"{CONNECTIONS} connections, limit={LIMIT}; by CPU: answers by CPU seconds of the hub's process"
-    return Measurement(found["klines_rps"], "requests/s of one core", {"goals": GOALS, **found, "how": how})
+            return asyncio.run(_klines(process, hosted, where, Random(seed), seconds, compared))  # noqa: S311
 
 
 async def _klines(

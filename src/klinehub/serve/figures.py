@@ -21,6 +21,7 @@ from klinehub.panel.memory import F64, I64
 from klinehub.serve.broker import Broker
 from klinehub.serve.readiness import readiness
 from klinehub.serve.signals import Signals
+from klinehub.serve.streams import HubStreams
 from klinehub.serve.visits import Visits
 
 _QUANTILES: Final = (0.5, 0.99, 1.0)
@@ -36,6 +37,7 @@ class Source(NamedTuple):
     signals: Signals
     visits: Visits
     broker: Broker
+    streams: HubStreams | None = None
 
 
 class Figure(NamedTuple):
@@ -50,6 +52,10 @@ class Figure(NamedTuple):
 
 def _stat(name: str) -> Callable[[Source], float]:
     return lambda source: float(source.hub.live.stats().get(name, 0))
+
+
+def _streams(source: Source, name: str) -> int:
+    return 0 if source.streams is None else source.streams.stats()[name]
 
 
 def _data_age(source: Source) -> Values:
@@ -251,7 +257,32 @@ FIGURES: Final = (
         "gauge",
         "Callers of the last five minutes, and clients that listen.",
         ("kind",),
-        lambda s: [(("callers",), s.visits.recent), (("events",), s.signals.listeners)],
+        lambda s: [
+            (("callers",), s.visits.recent),
+            (("events",), s.signals.listeners),
+            (("streams",), _streams(s, "stream_clients")),
+        ],
+    ),
+    Figure(
+        "streams_followed",
+        "gauge",
+        "Streams that at least one client follows.",
+        (),
+        lambda s: _streams(s, "streams_followed"),
+    ),
+    Figure(
+        "stream_updates_conflated_total",
+        "counter",
+        "Updates of open bars left out for clients that did not keep up.",
+        (),
+        lambda s: _streams(s, "updates_conflated"),
+    ),
+    Figure(
+        "stream_clients_cut_total",
+        "counter",
+        "Clients of streams that were cut because closes would have been left out.",
+        (),
+        lambda s: _streams(s, "clients_cut"),
     ),
     Figure(
         "requests_total",

@@ -21,6 +21,7 @@ from klinehub.serve.signals import Signals
 from klinehub.serve.site import Part, Site
 from klinehub.serve.source import HubSource
 from klinehub.serve.stream_parts import in_streams
+from klinehub.serve.streams import HubStreams
 from klinehub.serve.tellings import HubRest, HubSpotRest
 from klinehub.serve.visits import Visits
 from klinehub.settings import ServeSettings
@@ -35,8 +36,9 @@ async def lent(
 ) -> AsyncIterator[None]:
     """Lend *hub* to others at *site* while the block runs; without *signals* nothing is passed on."""
     broker, visits = broker_of(hub, settings), Visits(hub.clock.monotonic)
-    own = in_own(Source(hub, signals or Signals(hub, hub.settings.exchange), visits, broker))
-    parts = {**in_dialect(hub, settings, broker), **in_streams(hub), **own}
+    told, streams = signals or Signals(hub, hub.settings.exchange), HubStreams(hub)
+    own = in_own(Source(hub, told, visits, broker, streams))
+    parts = {**in_dialect(hub, settings, broker), **in_streams(hub, streams), **own}
     site.open({prefix: visits.counting(prefix.strip("/"), part) for prefix, part in parts.items()})
     try:
         yield

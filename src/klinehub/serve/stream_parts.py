@@ -20,9 +20,9 @@ _BEFORE_SPOT: Final = "/spot"
 _SPOT_STREAMS: Final = ("/spot/ws", "/spot/stream")
 
 
-def in_streams(hub: Hub) -> Mapping[str, Part]:
-    """Give the parts that tell the bars of *hub* over WebSocket."""
-    streams, beside = HubStreams(hub), _Beside(hub)
+def in_streams(hub: Hub, streams: HubStreams) -> Mapping[str, Part]:
+    """Give the parts that tell the bars of *hub* over WebSocket, and those of spot beside it."""
+    beside = _Beside(hub)
     alone = hub.settings.exchange == SPOT.name
     return {
         **dict.fromkeys(STREAMS, streamed(lambda: streams)),

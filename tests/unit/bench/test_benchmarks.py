@@ -23,6 +23,7 @@ from klinehub.bench import (
     power,
     read,
     scan,
+    serve,
     store,
     storm,
     three_ways,
@@ -63,7 +64,8 @@ def measured() -> dict[str, Measurement]:
 
 
 def test_every_benchmark_has_a_meaning_a_file_and_a_test() -> None:
-    assert set(TINY) | {"footprint"} == set(MEANINGS)
+    # These two start processes; what they are made of is tested by itself.
+    assert set(TINY) | {"footprint", "serve"} == set(MEANINGS)
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -182,6 +184,16 @@ def test_a_store_is_measured_from_an_append_to_a_restart(measured: dict[str, Mea
 
 
 @pytest.mark.slow
+def test_serve_tells_of_rest_streams_and_shared_reads() -> None:
+    taken = serve.measure(1, symbols=12, seconds=1.0, compared=10, clients=10, reads=1_000)
+
+    told = taken.detail
+    assert taken.value > 0
+    assert (told["bodies_equal"], told["not_200"]) == (10, 0)
+    assert (told["ws_clients"], told["stalled_clients"], told["closes_dropped"]) == (10, 1, 0)
+    assert (told["torn_reads"], told["attach_us"]["p50"] > 0) == (0, True)
+
+
 def test_footprint_tells_memory_traffic_and_cpu_of_a_hub_of_its_own() -> None:
     taken = footprint.measure(1, symbols=6, small=3, bars=20, seconds=1.0, cold=False)
     assert taken.value == taken.detail["peak_mb"] > taken.detail["panel_mb"]
