@@ -53,6 +53,15 @@ lint-deploy: .venv/.installed .venv/.tools
 	.venv/tools/bin/python -m pip install --require-hashes --only-binary :all: -r .ci/tools.lock
 	@touch $@
 
+# A dry run of freqtrade on a hub over a hundred closes, about eleven minutes; see tests/freqtrade/README.md.
+client-freqtrade: .venv/.installed .venv-freqtrade/.installed
+	$(BIN)/python -m tests.freqtrade.run $(ARGS)
+
+.venv-freqtrade/.installed: tests/freqtrade/requirements.txt
+	$(PYTHON) -m venv .venv-freqtrade
+	.venv-freqtrade/bin/python -m pip install -r tests/freqtrade/requirements.txt
+	@touch $@
+
 # A stamp, so that the environment is only made anew when what it is made from has changed.
 .venv/.installed: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "klinehub needs Python 3.11 or newer: install it, or say where it is: make PYTHON=..."; exit 1; }

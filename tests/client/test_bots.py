@@ -33,10 +33,11 @@ def printed(client: str, language: str) -> str:
     return str(block)
 
 
-def run(client: str, rest: str, streams: str = STREAMS) -> dict[str, Any]:
-    """Run what the page prints for a client with other addresses; gives its names."""
+def run(client: str, rest: str, streams: str = STREAMS, kind: str = "ccxt.async_support") -> dict[str, Any]:
+    """Run what the page prints, with other addresses or another *kind* of ccxt; gives its names."""
     names: dict[str, Any] = {}
-    exec(printed(client, "python").replace(REST, rest).replace(STREAMS, streams), names)
+    text = printed(client, "python").replace(REST, rest).replace(STREAMS, streams)
+    exec(text.replace("ccxt.async_support", kind), names)
     return names
 
 
@@ -74,7 +75,18 @@ async def test_ccxt_as_printed_gets_klines_of_the_hub(made: Stage) -> None:
     assert [row[1:] for row in rows[:-1]] == [made.truth("BTCUSDT", row[0]) for row in rows[:-1]]
     assert len(book["bids"]) == 5
     assert made.asked["/fapi/v1/klines"] == 1
-    assert dict(made.forwarded) == {"/fapi/v1/depth": 1}
+    assert made.forwarded["/fapi/v1/depth"] == 1
+
+
+async def test_ccxt_as_printed_watches_klines_of_the_hub(made: Stage) -> None:
+    exchange = run("ccxt", made.url, made.site.ws_url, kind="ccxt.pro")["exchange"]
+    try:
+        async with asyncio.timeout(20):
+            rows = await exchange.watch_ohlcv(BTC, "1m")
+    finally:
+        await exchange.close()
+
+    assert made.clock.now() - rows[-1][0] < 120_000
 
 
 async def test_python_binance_as_printed_gets_klines_of_the_hub(made: Stage, classes: None) -> None:
@@ -120,8 +132,9 @@ def test_freqtrades_config_is_the_one_that_it_trades_with() -> None:
     assert shown["exchange"] == {"name": "binance", "ccxt_config": bot.ccxt_config(REST)}
 
 
-async def test_a_secret_stands_in_front_of_every_path() -> None:
+async def test_a_secret_stands_in_front_of_every_path(classes: None) -> None:
     import ccxt.async_support as ccxt
+    from binance.exceptions import BinanceAPIException
 
     async with stage(6, 1, 1.0, serve_as=ServeSettings(port=0, ws_port=0, token=SECRET)) as made:
         known = run("ccxt", f"{made.url}/c/{SECRET}")["exchange"]
@@ -130,6 +143,10 @@ async def test_a_secret_stands_in_front_of_every_path() -> None:
             assert len(await known.fetch_ohlcv(BTC, "1m", limit=3)) == 3
             with pytest.raises(ccxt.AuthenticationError):
                 await stranger.fetch_time()
+            names = run("python-binance", f"{made.url}/c/{SECRET[::-1]}")
+            with pytest.raises(BinanceAPIException) as refused:
+                await plainly(names["Client"], "futures_ping")
+            assert refused.value.status_code == 401
         finally:
             await known.close()
             await stranger.close()
