@@ -140,10 +140,11 @@ STALE: Final[dict[str, Any]] = {"symbol": "BTCUSDT", "interval": "1m", "limit": 
 def test_a_series_that_is_not_proved_fresh_is_refused_where_the_user_chose_so() -> None:
     async def test(counter: Counter) -> None:
         await silenced(counter)
-        status, body = await counter.ask(counter.hub_url, KLINES, STALE)
+        async with counter.session.get(counter.hub_url + KLINES, params=STALE) as answer:
+            told = await answer.json()
 
-        assert (status, json.loads(body)["code"]) == (503, -1001)
-        assert "not proved fresh" in json.loads(body)["msg"]
+        assert (answer.status, answer.headers["Retry-After"], told["code"]) == (503, "1", -1001)
+        assert "not proved fresh" in told["msg"]
         # What is over is proved for ever.
         exchange, hub = await counter.both(KLINES, {**STALE, "endTime": HOUR - 1})
         assert hub == exchange

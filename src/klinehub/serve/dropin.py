@@ -24,6 +24,8 @@ STALE_HEADER: Final = "X-Klinehub-Stale"
 LOOK: Final = 10
 SOONEST_LOOK: Final = 0.002
 UNAVAILABLE: Final = 503
+# Seconds after which it is worth to ask again.
+AGAIN: Final = "1"
 # The exchange's own code for an answer that it cannot give now.
 _DISCONNECTED: Final = -1001
 
@@ -69,7 +71,10 @@ class DropIn:
                 return Reply(200, self.rest.body(method, path, query), headers)
             return await self._klines(wanted, (client, method, path, query), headers)
         except Rejected as error:
-            return self.rest.refusal(error, client)
+            reply = self.rest.refusal(error, client)
+            if error.status == UNAVAILABLE:
+                reply.headers.setdefault("Retry-After", AGAIN)
+            return reply
 
     async def _klines(
         self, wanted: Wanted, request: tuple[str, str, str, Query], headers: dict[str, str]

@@ -17,6 +17,7 @@ from klinehub.dialect.rest import Wanted
 from klinehub.domain.clock import Clock
 from klinehub.domain.kline import CLOSED, ROW, ROW_WORDS, Exact, Scale
 from klinehub.domain.listing import Listing
+from klinehub.domain.stale import Reason
 from klinehub.domain.texts import DayTexts, MarkTexts, MiniTexts, Traded
 from klinehub.domain.timeframe import Timeframe
 from klinehub.errors import DataError
@@ -32,7 +33,7 @@ class Standing(Enum):
     """How the bars that were asked for stand in memory."""
 
     KEPT = "kept"  # all are there, and proved
-    ENDING = "ending"  # one of them is not proved closed yet
+    ENDING = "ending"  # one of them is not proved yet
     STALE = "stale"  # what is there is not proved fresh
     OLDER = "older"  # some lie before what is there
     ELSEWHERE = "elsewhere"  # the series is not followed
@@ -81,8 +82,10 @@ class HubSource:
         start, end = self._stretch(wanted, ended)
         if self._unproved(t, row, max(start, oldest), end):
             return Standing.ENDING
-        if last >= ended and self.hub.stale(symbol) is not None:
-            return Standing.STALE
+        stale = self.hub.stale(symbol) if last >= ended else None
+        if stale is not None:
+            # A symbol that nothing was told of yet is soon proved, as a bar that has just ended is.
+            return Standing.ENDING if stale.reason == Reason.STARTING.text else Standing.STALE
         return Standing.KEPT if start >= oldest or self._begins(t, row, oldest) else Standing.OLDER
 
     def klines(self, symbol: str, timeframe: Timeframe, first: int | None, last: int, limit: int) -> Exact:
