@@ -10,7 +10,6 @@ import pytest
 from tests.sim.test_hub_scans import told
 from tests.sim.worlds import HOUR, SYMBOLS, Place, World, play
 
-from klinehub.dialect import rest as dialect
 from klinehub.dialect.params import Rejected
 from klinehub.domain.timeframe import MINUTE
 from klinehub.factors.expr import field
@@ -21,6 +20,7 @@ from klinehub.panel.memory import F64, I64
 from klinehub.panel.view import BESIDE, WIDE
 from klinehub.scan.scanner import Scanner
 from klinehub.scan.screen import Screen
+from klinehub.sim.rest import SimRest
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -170,7 +170,7 @@ def refuse(*_: Any) -> bytes:
 
 def without(*paths: str) -> Any:
     """Refuse these requests from now on."""
-    return patch.dict(dialect.Rest.routes, dict.fromkeys((f"/fapi/v1/{path}" for path in paths), refuse))
+    return patch.dict(SimRest.routes, dict.fromkeys((f"/fapi/v1/{path}" for path in paths), refuse))
 
 
 def test_what_rest_refuses_is_counted_and_the_rest_goes_on() -> None:
@@ -245,7 +245,7 @@ def test_a_hub_of_which_nothing_is_asked_asks_nothing() -> None:
 
         return note
 
-    routes = {path: noted(path, answer) for path, answer in dialect.Rest.routes.items()}
+    routes = {path: noted(path, answer) for path, answer in SimRest.routes.items()}
 
     async def act(made: World) -> None:
         await asyncio.sleep(2 * MINUTE / 1000)
@@ -255,7 +255,7 @@ def test_a_hub_of_which_nothing_is_asked_asks_nothing() -> None:
             "!contractInfo"
         }
 
-    with patch.dict(dialect.Rest.routes, routes):
+    with patch.dict(SimRest.routes, routes):
         play(act)
     assert "/fapi/v1/exchangeInfo" in asked
     assert not {path for path in asked if path.endswith(("premiumIndex", "openInterest", "fundingInfo"))}

@@ -10,7 +10,6 @@ import pytest
 from tests.sim.test_market_data import without
 from tests.sim.worlds import SYMBOLS, Place, World, play
 
-from klinehub.dialect import rest as dialect
 from klinehub.dialect.params import Rejected
 from klinehub.dialect.prices import day_ticker, mark_event, mark_price, mini_ticker_event, ticker_event
 from klinehub.dialect.rest import Rest
@@ -19,6 +18,7 @@ from klinehub.domain.texts import DayTexts, MarkTexts, MiniTexts
 from klinehub.feed.silence import SILENT
 from klinehub.feed.tickers import ASK_AGAIN, NEVER, Tickers
 from klinehub.serve.source import HubSource
+from klinehub.sim.rest import SimRest
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -98,7 +98,7 @@ def noted(asked: list[tuple[float, str]], seconds: Callable[[], float]) -> Any:
 
         return noting
 
-    routes = dialect.Rest.routes
+    routes = SimRest.routes
     return patch.dict(routes, {path: note(path, routes[path]) for path in (DAYS, MARKS)})
 
 

@@ -33,7 +33,8 @@ GOALS: Final = {"klines_rps": 1_500}
 LIMIT: Final = 500
 CONNECTIONS: Final = 16
 # A body is compared so often: between two askings the open bar may have moved.
-TRIES: Final = 5
+TRIES: Final = 40
+AGAIN: Final = 0.02
 
 
 def measure(
@@ -111,6 +112,7 @@ async def _compared(hosted: Hosted, where: Neighbour, dice: Random, count: int) 
                 if two[0] == two[1]:
                     equal += 1
                     break
+                await asyncio.sleep(AGAIN)
     return equal
 
 

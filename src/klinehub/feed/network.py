@@ -132,6 +132,8 @@ class RealNetwork:
         """Give the TLS settings: certificates are always verified."""
         if self._tls is None:
             self._tls = ssl.create_default_context()
+            # Some systems set less than Python's own default.
+            self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
         return self._tls
 
 

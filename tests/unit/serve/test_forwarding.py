@@ -64,7 +64,7 @@ def test_ten_connections_that_ask_the_same_cost_one_request() -> None:
     answers, asked, spent = run(main)
 
     assert [answer[:3] for answer in answers] == [(200, "application/json", b'{"bids": []}')] * 10
-    assert {answer[3]["X-MBX-USED-WEIGHT-1M"] for answer in answers} == {"1"}
+    assert {answer[3]["X-MBX-USED-WEIGHT-1M"] for answer in answers} == {"2"}
     assert (asked, spent) == (1, 2)
 
 
