@@ -13,8 +13,9 @@ ARGS ?=
 demo: .venv/.installed
 	$(BIN)/klinehub demo
 
+# A file's tests stay on one core: what they share is made once.
 test: lint
-	$(BIN)/pytest -n 2 $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadscope $(ARGS)
 
 lint: .venv/.installed
 	$(BIN)/ruff check
