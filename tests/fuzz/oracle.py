@@ -267,6 +267,10 @@ def _is_mark(row: Any, mark: Any, keys: tuple[str, ...]) -> bool:
 _LISTED: Final = ("symbol", "pair", "baseAsset", "quoteAsset", "status", "contractType", "underlyingType")
 
 
+def _is_printable(row: dict[str, Any]) -> bool:
+    return all(row.get(name, "").isprintable() for name in _LISTED)
+
+
 def read_answer(body: bytes, reader: str, value: Any) -> bool:
     """Tell whether *value*, which *reader* has made of a body, is what the body says."""
     try:
@@ -291,7 +295,7 @@ def read_answer(body: bytes, reader: str, value: Any) -> bool:
             fine = _market_data(whole, reader, value)
         case _:
             # A name that cannot be printed is none, and its row is left out.
-            rows = [one for one in whole["symbols"] if all(one.get(name, "").isprintable() for name in _LISTED)]
+            rows = [one for one in whole["symbols"] if _is_printable(one)]
             names = [(one["symbol"], one["status"]) for one in rows]
             fine = names == [(one.symbol, one.status) for one in value]
     return bool(fine)
