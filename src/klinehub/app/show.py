@@ -75,7 +75,7 @@ def say_store(keeping: Keeping) -> None:
     """Say on stderr what was on disk, and what of it could not be read."""
     bars = keeping.restored.bars
     err.print(f"store: {bars:,} bars from {keeping.store.where}" if bars else f"store: {keeping.store.where}")
-    salvaged = getattr(keeping.store.tables, "salvaged", "")
+    salvaged = keeping.store.tables.salvaged
     listed([salvaged] if salvaged else [], most=1)
     listed([f"damaged, fetched again: {line}" for line in keeping.store.set_aside], most=5)
 

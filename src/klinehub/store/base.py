@@ -61,9 +61,15 @@ class Change(NamedTuple):
 
 
 class Tables(Protocol):
-    """One market's tables in a database that this process alone writes; all raise StoreError."""
+    """One market's tables in a database that this process alone writes; all raise StoreError.
+
+    `salvages` is how often they were replaced by what could be saved of damaged ones, `salvaged` what there
+    was to say of it.
+    """
 
     where: str
+    salvaged: str
+    salvages: int
 
     def kept(self) -> Kept:
         """Read the symbol index and the first bars."""

@@ -49,13 +49,18 @@ def growing(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def made(folder: Path) -> None:
+    """Make a folder as `make` does; raises OSError where that fails."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)
+        settle(each.parent)
+
+
 def make(folder: Path) -> None:
     """Make a folder and those above it, on disk when this returns."""
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
-        for each in reversed(missing):
-            each.mkdir(mode=0o700, exist_ok=True)
-            settle(each.parent)
+        made(folder)
     except OSError as exc:
         raise StoreError(f"{folder} can not be made ({exc}): choose a folder that can be written.") from exc
 

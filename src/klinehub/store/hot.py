@@ -121,7 +121,7 @@ class HotStore:
     @property
     def salvages(self) -> int:
         """How often a damaged store was replaced by what could be saved of it."""
-        return getattr(self.tables, "salvages", 0)
+        return self.tables.salvages
 
     def renew(self) -> None:
         """Write the whole index of symbols again with the next commit."""

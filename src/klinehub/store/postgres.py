@@ -59,6 +59,8 @@ class PostgresTables:
         self._address = address(url)
         self.schema = "klinehub_" + re.sub(r"\W", "_", market.lower(), flags=re.ASCII)
         self.where = f"{self._address.where} ({self.schema})"
+        # Damaged pages are the server's affair.
+        self.salvaged, self.salvages = "", 0
         self._market = market
         self._origin = origin
         self._writing = writing

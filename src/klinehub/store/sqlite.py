@@ -17,7 +17,7 @@ import apsw
 from klinehub.domain.kline import Scale
 from klinehub.errors import StoreError
 from klinehub.store.base import Change, Entry, First, Kept
-from klinehub.store.disk import settle
+from klinehub.store.disk import made
 
 try:
     import fcntl
@@ -393,19 +393,10 @@ def _sum(*words: int | str) -> int:
     return zlib.crc32(repr(words).encode())
 
 
-def _make(folder: Path) -> None:
-    """Make a folder and those that hold it, so that their names survive a loss of power too."""
-    if folder.is_dir():
-        return
-    _make(folder.parent)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    settle(folder.parent)
-
-
 def _locked(path: Path) -> int:
     """Hold the lock beside the file; raises StoreError naming the process that has it."""
     try:
-        _make(path.parent)
+        made(path.parent)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
         fd = os.open(path.with_name(f"{path.name}.lock"), flags, 0o600)
     except OSError as exc:
