@@ -13,6 +13,7 @@ from klinehub.dialect.documented_weights import UNKNOWN, Price, keyed_price, pub
 from klinehub.dialect.params import Rejected
 from klinehub.feed.forwarded import Call
 from klinehub.feed.use import Use
+from klinehub.serve.limits import MOST_BODY
 
 KEY: Final = "X-MBX-APIKEY"
 # Headers that change an answer, by their name in small letters: times in microseconds, on spot.
@@ -20,7 +21,6 @@ _UNIT: Final = "x-mbx-time-unit"
 _UNITS: Final = frozenset({"MILLISECOND", "MICROSECOND"})
 _KIND: Final = "content-type"
 MOST_QUERY: Final = 8_192
-MOST_BODY: Final = 65_536
 MOST_FIELDS: Final = 32
 MOST_PATH: Final = 100
 ROOTS: Final[Mapping[str, str]] = {

@@ -31,14 +31,8 @@ _DISCONNECTED: Final = -1001
 
 # What the exchange reads of a request for klines.
 _READ: Final = (
-    "symbol",
-    "pair",
-    "contractType",
-    "interval",
-    "startTime",
-    "endTime",
-    "limit",
-    "timeZone",
+    *("symbol", "pair", "contractType", "interval"),
+    *("startTime", "endTime", "limit", "timeZone"),
 )
 
 # Asks the exchange for what is not kept: the client, method, path and query.
@@ -52,7 +46,6 @@ class DropIn:
         self, rest: Rest, source: HubSource, settings: ServeSettings, forward: Forward | None = None
     ) -> None:
         self.rest = rest
-        self.held = 0
         self._source = source
         self._tellings = Tellings(source)
         self._settings = settings
@@ -68,7 +61,7 @@ class DropIn:
             headers = self.rest.charge(path, query, client)
             wanted = self.rest.wanted(method, path, query)
             if wanted is None:
-                return Reply(200, self.rest.body(method, path, query), headers)
+                return Reply(200, self.rest.routes[path](self.rest, query), headers)
             return await self._klines(wanted, (client, method, path, query), headers)
         except Rejected as error:
             reply = self.rest.refusal(error, client)
@@ -88,21 +81,17 @@ class DropIn:
             found = await self._with_older(wanted)
             if found is not None:
                 return Reply(200, self._print(found, wanted), headers)
-        if standing is not Standing.STALE and standing is not Standing.ENDING:
-            return await self._elsewhere(*request, headers)
-        return await self._stale(wanted, request, headers)
+        if standing in {Standing.STALE, Standing.ENDING}:
+            return await self._stale(wanted, request, headers)
+        return await self._elsewhere(*request, headers)
 
     async def _proved(self, wanted: Wanted) -> Standing:
         """Wait until the bars that are wanted are proved, at most as long as the user allows."""
         clock = self._source.clock
         until = clock.now() + int(self._settings.hold * 1000)
-        self.held += 1
-        try:
-            # Who waits asks: an event for each bar of each series would be set 2,200 times a minute.
-            while (standing := self._source.standing(wanted)) is Standing.ENDING and clock.now() < until:  # noqa: ASYNC110
-                await asyncio.sleep(max(SOONEST_LOOK, LOOK / 1000 / clock.rate))
-        finally:
-            self.held -= 1
+        # Who waits asks: an event for each bar of each series would be set 2,200 times a minute.
+        while (standing := self._source.standing(wanted)) is Standing.ENDING and clock.now() < until:  # noqa: ASYNC110
+            await asyncio.sleep(max(SOONEST_LOOK, LOOK / 1000 / clock.rate))
         return standing
 
     async def _with_older(self, wanted: Wanted) -> Exact | None:

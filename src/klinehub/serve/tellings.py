@@ -1,9 +1,8 @@
 """Tellings: what the exchange told of its whole market - its listing, tickers and marks - told again."""
 
-from collections.abc import Mapping
-from typing import ClassVar, Final
+from typing import Final
 
-from klinehub.dialect.rest import Answer, Query, Rest
+from klinehub.dialect.rest import Query, Rest
 from klinehub.dialect.spot import SpotRest
 from klinehub.feed.listed import ListingBody
 from klinehub.serve.source import HubSource
@@ -11,7 +10,8 @@ from klinehub.serve.source import HubSource
 # A ticker is told every second, a mark too: what is older than this many ms of real time is not told again.
 OLDEST: Final = 10_000
 _TICKERS: Final = frozenset({"/fapi/v1/ticker/24hr", "/fapi/v1/ticker/price", "/fapi/v2/ticker/price"})
-_MARKS: Final = frozenset({"/fapi/v1/premiumIndex"})
+_MARKS: Final = "/fapi/v1/premiumIndex"
+_INFO, _SPOT_INFO = "/fapi/v1/exchangeInfo", "/api/v3/exchangeInfo"
 _SPOT_DAYS: Final = "/api/v3/ticker/24hr"
 _SPOT_PRICES: Final = "/api/v3/ticker/price"
 _ALWAYS: Final = frozenset({"/fapi/v1/ping", "/fapi/v1/time", "/api/v3/ping", "/api/v3/time"})
@@ -43,40 +43,36 @@ class HubSpotRest(SpotRest):
         return body.of([one.symbol for one in named], self.clock.now())
 
 
-HubRest.routes = Rest.routes | {"/fapi/v1/exchangeInfo": HubRest.info}
-HubSpotRest.routes = SpotRest.routes | {"/api/v3/exchangeInfo": HubSpotRest.info}
+HubRest.routes = Rest.routes | {_INFO: HubRest.info}
+HubSpotRest.routes = SpotRest.routes | {_SPOT_INFO: HubSpotRest.info}
 
 
 class Tellings:
     """Says which requests can be answered from what *source* was told, at this moment."""
-
-    infos: ClassVar[Mapping[str, Answer]] = {
-        path: kind.routes[path]
-        for kind, path in ((HubRest, "/fapi/v1/exchangeInfo"), (HubSpotRest, "/api/v3/exchangeInfo"))
-    }
 
     def __init__(self, source: HubSource) -> None:
         self._source = source
 
     def tell(self, path: str, query: Query) -> bool:
         """Whether this is told again now; what is not is asked of the exchange."""
-        if path in self.infos:
+        if path in {_INFO, _SPOT_INFO}:
             return self._source.hub.listed.body is not None
         return path in _ALWAYS or (self._is_new(path, query) and self._is_known(path, query))
 
     def _is_new(self, path: str, query: Query) -> bool:
         """Whether what was told is so young that it is still true."""
-        tickers = self._source.hub.live.tickers
+        tickers, clock = self._source.hub.live.tickers, self._source.clock
         if tickers is None:
             return False
-        as_of = {
-            **dict.fromkeys(_TICKERS, tickers.days_as_of),
-            **dict.fromkeys(_MARKS, tickers.marks_as_of),
-            _SPOT_DAYS: tickers.minis_as_of if query.get("type") == "MINI" else tickers.days_as_of,
-            _SPOT_PRICES: tickers.minis_as_of,
-        }.get(path)
-        clock = self._source.clock
-        return as_of is not None and clock.now() - as_of <= OLDEST * clock.rate
+        if path == _MARKS:
+            as_of = tickers.marks_as_of
+        elif path in _TICKERS or (path == _SPOT_DAYS and query.get("type") != "MINI"):
+            as_of = tickers.days_as_of
+        elif path in {_SPOT_DAYS, _SPOT_PRICES}:
+            as_of = tickers.minis_as_of
+        else:
+            return False
+        return clock.now() - as_of <= OLDEST * clock.rate
 
     def _is_known(self, path: str, query: Query) -> bool:
         """Whether something was told of the symbol that is asked for; one that is not listed is refused."""
@@ -85,5 +81,5 @@ class Tellings:
             return False
         if not symbol or self._source.listing(symbol) is None:
             return True
-        told = self._source.mark if path in _MARKS else self._source.mini
+        told = self._source.mark if path == _MARKS else self._source.mini
         return told(symbol) is not None
