@@ -1,8 +1,8 @@
 """A hub of a simulated world, served with its signals, to be asked over HTTP on virtual time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import aiohttp
 import msgspec
@@ -15,6 +15,8 @@ from klinehub.serve.site import Site
 from klinehub.serve.webhook import Webhook
 from klinehub.settings import ServeSettings
 from klinehub.sim.loop import SimNetwork
+
+ANYWHERE: Final = ServeSettings(port=0, ws_port=0)
 
 
 class Answer(NamedTuple):
@@ -58,12 +60,12 @@ def lend(
     *,
     screens: Sequence[Screen] = (),
     hooks: Callable[[World], Sequence[Webhook]] = lambda _: (),
+    serve: ServeSettings = ANYWHERE,
     **settings: Any,
 ) -> None:
     """Run *test* on a served hub in a world of its own."""
 
     async def act(world: World) -> None:
-        serve = ServeSettings(port=0, ws_port=0)
         signals = Signals(world.hub, "binance-usdm", screens, hooks(world))
         async with (
             Site(serve) as site,
@@ -74,3 +76,32 @@ def lend(
             await test(Lent(world, signals, session, site.rest_url))
 
     play(act, **settings)
+
+
+class Counter(Lent):
+    """A served hub, and the exchange that it follows to be asked the same."""
+
+    async def get(
+        self, url: str, path: str, params: Mapping[str, Any] | Sequence[tuple[str, str]]
+    ) -> tuple[int, bytes]:
+        """Ask one of the two; gives status and body."""
+        async with self.session.get(url + path, params=params) as answer:
+            return answer.status, await answer.read()
+
+    async def both(self, path: str, params: Mapping[str, Any]) -> tuple[tuple[int, bytes], tuple[int, bytes]]:
+        """Ask the exchange and the hub at one moment; gives status and body of each."""
+        await self.after_a_beat(250)
+        exchange = self.get(self.world.served.rest_url, path, params)
+        first, second = await asyncio.gather(exchange, self.get(self.url, path, params))
+        return first, second
+
+    async def after_a_beat(self, every: int) -> None:
+        """Wait until some 100 ms after one of the beats of so many ms: then both know the same."""
+        phase = self.world.clock.now() % every
+        if not 60 < phase < 160:
+            await asyncio.sleep((every + 100 - phase) / 1000)
+
+
+def at_counter(test: Callable[[Counter], Awaitable[None]], **settings: Any) -> None:
+    """Run *test* on a served hub in a world of its own, with its exchange beside it."""
+    lend(lambda one: test(Counter(*one)), **settings)

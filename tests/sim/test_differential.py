@@ -13,7 +13,7 @@ import random
 from typing import Any, Final
 
 import pytest
-from tests.sim.test_served import Counter, at_counter
+from tests.sim.served import Counter, at_counter
 from tests.sim.worlds import HOUR, Place
 
 from klinehub.domain.timeframe import TIMEFRAMES
@@ -134,8 +134,8 @@ async def equal(counter: Counter, path: str, params: list[tuple[str, str]]) -> b
     """Whether both answer the same, at one of a few moments: what tells the hub may be late at one."""
     for _ in range(TRIES):
         await counter.after_a_beat(1_000 if any(part in path for part in TOLD_EACH_SECOND) else 250)
-        urls = (counter.world.served.rest_url, counter.hub_url)
-        exchange, hub = await asyncio.gather(*(counter.ask(url, path, params) for url in urls))
+        urls = (counter.world.served.rest_url, counter.url)
+        exchange, hub = await asyncio.gather(*(counter.get(url, path, params) for url in urls))
         if path not in KLINES and refused(hub):
             return True
         if (exchange[0], plain(exchange[1])) == (hub[0], plain(hub[1])):

@@ -2,72 +2,21 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from unittest.mock import patch
 
-import aiohttp
 import pytest
-from tests.sim.worlds import HOUR, World, play
+from tests.sim.served import Counter, at_counter
+from tests.sim.worlds import HOUR
 
 from klinehub.domain.timeframe import MINUTE, TIMEFRAMES
 from klinehub.serve.dropin import STALE_HEADER
-from klinehub.serve.parts import lent
 from klinehub.serve.site import Site
 from klinehub.settings import ServeSettings
 from klinehub.sim.loop import SimLoop, SimNetwork, run
 
 pytestmark = pytest.mark.timeout(180)
 KLINES: Final = "/fapi/v1/klines"
-
-
-class Counter(NamedTuple):
-    """A served hub and the exchange that it follows, to be asked the same."""
-
-    world: World
-    session: aiohttp.ClientSession
-    hub_url: str
-
-    async def ask(
-        self, url: str, path: str, params: Mapping[str, Any] | Sequence[tuple[str, str]]
-    ) -> tuple[int, bytes]:
-        """Ask one of the two; gives status and body."""
-        async with self.session.get(url + path, params=params) as answer:
-            return answer.status, await answer.read()
-
-    async def both(self, path: str, params: Mapping[str, Any]) -> tuple[tuple[int, bytes], tuple[int, bytes]]:
-        """Ask the exchange and the hub at one moment; gives status and body of each."""
-        await self.after_a_beat(250)
-        exchange = self.ask(self.world.served.rest_url, path, params)
-        first, second = await asyncio.gather(exchange, self.ask(self.hub_url, path, params))
-        return first, second
-
-    async def after_a_beat(self, every: int) -> None:
-        """Wait until some 100 ms after one of the beats of so many ms: then both know the same."""
-        phase = self.world.clock.now() % every
-        if not 60 < phase < 160:
-            await asyncio.sleep((every + 100 - phase) / 1000)
-
-    async def until(self, second: float) -> None:
-        """Wait until so many seconds after the start's minute, market time."""
-        await asyncio.sleep(max(0.0, (HOUR + second * 1000 - self.world.clock.now()) / 1000))
-
-
-def at_counter(
-    test: Callable[[Counter], Awaitable[None]], *, serve: ServeSettings | None = None, **settings: Any
-) -> None:
-    """Run *test* on a served hub in a world of its own."""
-
-    async def act(world: World) -> None:
-        settings = serve or ServeSettings(port=0, ws_port=0)
-        async with (
-            Site(settings) as site,
-            lent(world.hub, settings, site),
-            SimNetwork().session(site.rest_url, timeout=30.0) as session,
-        ):
-            await test(Counter(world, session, site.rest_url))
-
-    play(act, **settings)
 
 
 def test_klines_are_byte_for_byte_those_of_the_exchange() -> None:
@@ -98,7 +47,7 @@ def test_a_bar_that_has_just_ended_is_held_until_it_is_proved_and_costs_nothing(
             await counter.until(at)
             asked = world.clock.now()
             wanted = [{"symbol": one, "interval": "1m", "limit": 3} for one in world.hub.symbols]
-            answers = await asyncio.gather(*(counter.ask(counter.hub_url, KLINES, one) for one in wanted))
+            answers = await asyncio.gather(*(counter.get(counter.url, KLINES, one) for one in wanted))
             calls.append((asked, world.clock.now(), answers))
 
         for asked, answered, answers in calls:
@@ -119,8 +68,8 @@ def test_the_open_row_is_flat_at_the_last_close_until_something_is_traded_in_it(
         for frame in ("1m", "5m", "15m", "1h"):
             for symbol in counter.world.hub.symbols:
                 wanted = {"symbol": symbol, "interval": frame, "limit": 4}
-                exchange = await counter.ask(counter.world.served.rest_url, KLINES, wanted)
-                assert await counter.ask(counter.hub_url, KLINES, wanted) == exchange
+                exchange = await counter.get(counter.world.served.rest_url, KLINES, wanted)
+                assert await counter.get(counter.url, KLINES, wanted) == exchange
 
     at_counter(test)
 
@@ -140,7 +89,7 @@ STALE: Final[dict[str, Any]] = {"symbol": "BTCUSDT", "interval": "1m", "limit": 
 def test_a_series_that_is_not_proved_fresh_is_refused_where_the_user_chose_so() -> None:
     async def test(counter: Counter) -> None:
         await silenced(counter)
-        async with counter.session.get(counter.hub_url + KLINES, params=STALE) as answer:
+        async with counter.session.get(counter.url + KLINES, params=STALE) as answer:
             told = await answer.json()
 
         assert (answer.status, answer.headers["Retry-After"], told["code"]) == (503, "1", -1001)
@@ -155,7 +104,7 @@ def test_a_series_that_is_not_proved_fresh_is_refused_where_the_user_chose_so() 
 def test_a_series_that_is_not_proved_fresh_is_given_with_a_header_where_the_user_chose_so() -> None:
     async def test(counter: Counter) -> None:
         await silenced(counter)
-        async with counter.session.get(counter.hub_url + KLINES, params=STALE) as answer:
+        async with counter.session.get(counter.url + KLINES, params=STALE) as answer:
             rows = await answer.json()
 
         assert answer.status == 200
@@ -170,9 +119,9 @@ def test_a_series_that_is_not_proved_fresh_is_asked_of_the_exchange_once_for_all
         await silenced(counter)
         rest = counter.world.hub.rest
         # Connections that are there already, so that all ask at one moment.
-        await asyncio.gather(*(counter.ask(counter.hub_url, "/fapi/v1/ping", {}) for _ in range(10)))
+        await asyncio.gather(*(counter.get(counter.url, "/fapi/v1/ping", {}) for _ in range(10)))
         with patch.object(rest, "forward", wraps=rest.forward) as forward:
-            answers = await asyncio.gather(*(counter.ask(counter.hub_url, KLINES, STALE) for _ in range(10)))
+            answers = await asyncio.gather(*(counter.get(counter.url, KLINES, STALE) for _ in range(10)))
 
         assert [status for status, _ in answers] == [200] * 10
         assert len({body for _, body in answers}) == 1
@@ -196,7 +145,7 @@ def test_what_lies_before_memory_is_asked_for_once_and_kept(frame: str) -> None:
             exchange, hub = await counter.both(KLINES, wanted)
             assert hub == exchange, wanted
             before = counter.world.hub.gate.calls
-            assert (await counter.ask(counter.hub_url, KLINES, wanted))[0] == 200
+            assert (await counter.get(counter.url, KLINES, wanted))[0] == 200
             assert counter.world.hub.gate.calls == before
 
     at_counter(test)
