@@ -25,7 +25,6 @@ from klinehub.bench.catalogue import rounded
 from klinehub.bench.crowd import Crowd
 from klinehub.bench.neighbour import Neighbour
 from klinehub.compiled import ensure
-from klinehub.domain.clock import Clock
 from klinehub.domain.resident import resident_bytes
 from klinehub.domain.timeframe import MINUTE
 from klinehub.errors import FeedError
@@ -85,9 +84,9 @@ class _Fan:
         ):
             where = msgspec.json.decode(await _line(exchange), type=Neighbour)
             self._epoch = (where.began, where.at)
-            passed = int((time.monotonic() - where.at) * 1000 * RATE)
-            clock = Clock(where.began + passed, RATE, time.monotonic)
-            async with Hub(_settings(where), clock=clock, network=RealNetwork(), jitter=lambda: 0.5) as hub:
+            async with Hub(
+                _settings(where), clock=where.clock(RATE), network=RealNetwork(), jitter=lambda: 0.5
+            ) as hub:
                 self._listen(hub)
                 return await self._serve(hub, seconds)
 

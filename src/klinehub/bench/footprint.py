@@ -5,19 +5,15 @@
 3. Each warms up, reads and scans.
 """
 
-import os
-import subprocess
-import sys
 import tempfile
-from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
 from klinehub.bench.catalogue import Measurement
 from klinehub.bench.neighbour import Neighbour
+from klinehub.bench.process import Process
 from klinehub.bench.tenant import Task
-from klinehub.errors import FeedError
 
 GOALS: Final = {"peak_mb": 450, "panel_bytes_per_bar": 1.6 * 80, "small_peak_mb": 400}
 LONGEST: Final = 120.0
@@ -56,46 +52,11 @@ def observe(
 ) -> dict[str, Any]:
     """Run one hub on one exchange and give what the hub tells of itself."""
     with tempfile.TemporaryDirectory(prefix="klinehub-bench-") as folder:
-        environment = {**os.environ, **({"NUMBA_CACHE_DIR": folder} if cold else {})}
-        exchange = _start("klinehub.bench.neighbour", str(symbols), str(seed))
-        try:
-            where = msgspec.json.decode(_line(exchange), type=Neighbour)
-            hub = _start("klinehub.bench.tenant", environment=environment)
-            if one_core:
-                _bind(hub.pid)
+        environment = {"NUMBA_CACHE_DIR": folder} if cold else {}
+        with Process("klinehub.bench.neighbour", str(symbols), str(seed)) as exchange:
+            where = msgspec.json.decode(exchange.line(), type=Neighbour)
             task = Task(where.rest_url, where.stream_url, bars, seconds)
-            try:
-                told, _ = hub.communicate(msgspec.json.encode(task).decode() + "\n", timeout=LONGEST)
-            finally:
-                hub.kill()
-        finally:
-            exchange.communicate()
-    if hub.returncode != 0:
-        raise FeedError(f"The hub of the benchmark ended with code {hub.returncode}; its words are above.")
+            with Process("klinehub.bench.tenant", environment=environment, one_core=one_core) as hub:
+                told = hub.last_words(msgspec.json.encode(task).decode(), within=LONGEST)
     found: dict[str, Any] = msgspec.json.decode(told)
     return found
-
-
-def _start(
-    module: str, *arguments: str, environment: dict[str, str] | None = None
-) -> "subprocess.Popen[str]":
-    return subprocess.Popen(  # noqa: S603 - our own modules
-        [sys.executable, "-m", module, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-
-
-def _line(process: "subprocess.Popen[str]") -> str:
-    line = process.stdout.readline() if process.stdout is not None else ""
-    if not line:
-        raise FeedError("The exchange of the benchmark did not start; its words are above.")
-    return line
-
-
-def _bind(pid: int) -> None:
-    """Keep a process on one core, where the system can do that."""
-    with suppress(AttributeError, OSError):
-        os.sched_setaffinity(pid, {min(os.sched_getaffinity(pid))})

@@ -1,4 +1,4 @@
-"""The hub of `serve`: a real one in a process of its own that is served, and tells its CPU time."""
+"""The hub of `serve` and `page`: a real one in a process of its own, served, which tells its CPU time."""
 
 import asyncio
 import sys
@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
+from klinehub.bench.neighbour import Neighbour
 from klinehub.compiled import ensure
-from klinehub.domain.clock import Clock
 from klinehub.feed.network import RealNetwork
 from klinehub.feed.warmup import deepening
 from klinehub.hub import Hub
@@ -21,6 +21,27 @@ UNLIMITED: Final = 10_000_000
 LOOK: Final = 0.5
 
 
+class Task(msgspec.Struct, frozen=True):
+    """What hub to be, on which exchange, and how fast its time runs."""
+
+    exchange: Neighbour
+    rate: float = 1.0
+    bars: int = HubSettings().bars
+    tickers: bool = False
+
+    @property
+    def settings(self) -> HubSettings:
+        """The settings of the hub."""
+        where = self.exchange
+        return HubSettings(
+            rest_url=where.rest_url,
+            stream_url=where.stream_url,
+            share=None,
+            bars=self.bars,
+            tickers=self.tickers,
+        )
+
+
 class Hosted(msgspec.Struct, frozen=True):
     """Where the hub answers, and what it follows."""
 
@@ -30,14 +51,14 @@ class Hosted(msgspec.Struct, frozen=True):
     timeframes: tuple[str, ...]
 
 
-async def live(settings: HubSettings) -> None:
+async def live(task: Task) -> None:
     """Serve a hub; each line on stdin is answered with the CPU seconds of this process, its end ends all."""
     await ensure()
     serving = ServeSettings(port=0, ws_port=0, client_weight=UNLIMITED)
-    clock = Clock(int(time.time() * 1000), 1.0, time.monotonic)
+    clock = task.exchange.clock(task.rate)
     async with (
         Site(serving) as site,
-        Hub(settings, clock=clock, network=RealNetwork(), jitter=lambda: 0.5) as hub,
+        Hub(task.settings, clock=clock, network=RealNetwork(), jitter=lambda: 0.5) as hub,
         lent(hub, serving, site),
     ):
         await _deepened(hub)
@@ -62,12 +83,12 @@ def _say(value: object) -> None:
 
 
 def main() -> None:
-    """Read the settings from stdin and serve."""
+    """Read the task from stdin and serve."""
     import uvloop  # noqa: PLC0415 - the loop that the command line uses, absent on some systems
 
-    settings = msgspec.json.decode(sys.stdin.readline(), type=HubSettings)
+    task = msgspec.json.decode(sys.stdin.readline(), type=Task)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(live(settings))
+        runner.run(live(task))
 
 
 if __name__ == "__main__":

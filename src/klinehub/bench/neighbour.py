@@ -1,4 +1,4 @@
-"""The exchange of `footprint` and `serve`: a simulated one in a process of its own, told what to be."""
+"""The exchange of several benchmarks: a simulated one in a process of its own, told what to be."""
 
 import asyncio
 import sys
@@ -18,6 +18,11 @@ class Neighbour(msgspec.Struct, frozen=True):
     stream_url: str
     began: int = 0
     at: float = 0.0
+
+    def clock(self, rate: float) -> Clock:
+        """Give its time in another process of this machine."""
+        passed = int((time.monotonic() - self.at) * 1000 * rate)
+        return Clock(self.began + passed, rate, time.monotonic)
 
 
 async def live(symbols: int, seed: int, rate: float = 1.0) -> None:

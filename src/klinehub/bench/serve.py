@@ -10,12 +10,10 @@
 """
 
 import asyncio
-import subprocess
-import sys
 import time
 from functools import partial
 from random import Random
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 import aiohttp
@@ -24,10 +22,9 @@ import numpy as np
 
 from klinehub.bench import attach, fanout
 from klinehub.bench.catalogue import Measurement
-from klinehub.bench.host import Hosted
+from klinehub.bench.host import Hosted, Task
 from klinehub.bench.neighbour import Neighbour
-from klinehub.errors import FeedError
-from klinehub.settings import HubSettings
+from klinehub.bench.process import Process
 
 GOALS: Final = {"klines_rps": 1_500}
 LIMIT: Final = 500
@@ -58,22 +55,21 @@ def measure(
 
 def _rest(seed: int, symbols: int, seconds: float, compared: int) -> dict[str, Any]:
     """Measure REST on an exchange and a hub in processes of their own."""
-    with _Process("klinehub.bench.neighbour", str(symbols), str(seed)) as exchange:
+    with Process("klinehub.bench.neighbour", str(symbols), str(seed)) as exchange:
         where = msgspec.json.decode(exchange.line(), type=Neighbour)
-        settings = HubSettings(rest_url=where.rest_url, stream_url=where.stream_url, share=None, tradifi=True)
-        with _Process("klinehub.bench.host") as process:
-            process.tell(msgspec.json.encode(settings).decode())
+        with Process("klinehub.bench.host") as process:
+            process.tell(msgspec.json.encode(Task(where)).decode())
             hosted = msgspec.json.decode(process.line(), type=Hosted)
             return asyncio.run(_klines(process, hosted, where, Random(seed), seconds, compared))  # noqa: S311
 
 
 async def _klines(
-    process: "_Process", hosted: Hosted, where: Neighbour, dice: Random, seconds: float, compared: int
+    process: Process, hosted: Hosted, where: Neighbour, dice: Random, seconds: float, compared: int
 ) -> dict[str, Any]:
     """Ask for klines at random for a while, then compare some with the exchange's."""
     loop = asyncio.get_running_loop()
     taken: list[float] = []
-    begun, cpu = time.perf_counter(), process.cpu_seconds()
+    begun, cpu = time.perf_counter(), float(process.asked())
     askers = [_Asker(hosted, Random(dice.random()), taken) for _ in range(CONNECTIONS)]  # noqa: S311
     address = urlsplit(hosted.rest_url)
     for asker in askers:
@@ -81,7 +77,7 @@ async def _klines(
     await asyncio.sleep(seconds)
     for asker in askers:
         asker.stop()
-    took, cpu = time.perf_counter() - begun, process.cpu_seconds() - cpu
+    took, cpu = time.perf_counter() - begun, float(process.asked()) - cpu
     wrong = sum(asker.wrong for asker in askers)
     p50, p99 = np.percentile(np.array(taken) * 1e3, [50, 99])
     equal = await _compared(hosted, where, dice, compared)
@@ -166,39 +162,3 @@ class _Asker(asyncio.Protocol):
         if self._left == 0:
             self._taken.append(time.perf_counter() - self._asked)
             self._ask()
-
-
-class _Process:
-    """One of our own modules in a process of its own, spoken to by lines; ended with the block."""
-
-    def __init__(self, module: str, *arguments: str) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - our own modules
-            [sys.executable, "-m", module, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()
-
-    def tell(self, line: str) -> None:
-        """Write a line to its stdin."""
-        if self._process.stdin is not None:
-            self._process.stdin.write(line + "\n")
-            self._process.stdin.flush()
-
-    def line(self) -> str:
-        """Read a line of its stdout; raises FeedError when it has ended."""
-        line = self._process.stdout.readline() if self._process.stdout is not None else ""
-        if not line:
-            raise FeedError("A process of the benchmark did not start; its words are above.")
-        return line
-
-    def cpu_seconds(self) -> float:
-        """Ask for the CPU seconds that it has taken."""
-        self.tell("")
-        return float(self.line())
