@@ -29,10 +29,11 @@ MEANINGS: Final = {
     "flip": "flips of one bit, of N, after which a store serves what is not true",
     "power": "losses of power, of N at the writes of 1,000 commits, that lose or tear one or close a store",
     "serve": "requests for 500 klines a second that one core answers; streams to 1,000 clients, shared reads",
+    "page": "ms of main-thread work for an update of all rows of the board in a browser; paint, heap, size",
     "store": "ms to keep a bar of 550 symbols on disk; restoring, restarting, reading a year, beside it",
 }
 # Those of which it can be said how often they try something.
-COUNTED: Final = ("kill", "flip", "power")
+COUNTED: Final = ("kill", "flip", "power", "page")
 
 
 class Measurement(msgspec.Struct, frozen=True):
