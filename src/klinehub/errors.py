@@ -9,7 +9,12 @@ class KlinehubError(Exception):
 
 
 class DefinitionError(KlinehubError):
-    """What the user wrote is wrong (symbol, option, config key, factor): fix the text, never retry."""
+    """What the user wrote is wrong (symbol, option, config key, factor): fix the text, never retry.
+
+    `place` is how many characters of a text are before what is wrong in it, None where no text was read.
+    """
+
+    place: int | None = None
 
 
 class DataError(KlinehubError):

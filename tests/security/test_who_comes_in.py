@@ -37,7 +37,15 @@ METHODS: Final = ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIN
 ANYWHERE: Final = ("0.0.0.0", "::", "", "192.168.1.5", "hub.example", "127.0.0.1.example")
 HERE: Final = ("127.0.0.1", "::1", "localhost", "127.0.0.5")
 # The paths at which something answers, or will: everything comes past the same guard.
-OWN_PATHS: Final = ("/", "/api/v1/status", "/healthz", "/readyz", "/metrics", "/freqtrade/pairlist", "/x")
+OWN_PATHS: Final = (
+    "/board/live",
+    "/api/v1/status",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/freqtrade/pairlist",
+    "/x",
+)
 DIALECT_PATHS: Final = ("/fapi/v1/klines", "/futures/data/openInterestHist", "/api/v3/klines")
 STREAM_PATHS: Final = ("/ws", "/stream", "/market/ws", "/spot/ws", "/public/stream", "/private/ws")
 

@@ -24,6 +24,8 @@ from klinehub.feed.venue import USDM
 from klinehub.scan.running import Scan
 from klinehub.scan.score import reading
 from klinehub.scan.screen import Screen
+from klinehub.serve.board.hello import About
+from klinehub.serve.board.live import LiveBoard
 from klinehub.serve.local import LocalDoor, is_open
 from klinehub.serve.parts import lent
 from klinehub.serve.site import Site
@@ -99,11 +101,14 @@ async def _opened(
     async with AsyncExitStack() as stack:
         signals = signals_of(hub, config, exchange, screens)
         await stack.enter_async_context(signals.following())
+        live = LiveBoard(signals, About(config.tz, "" if site is None else site.rest_url))
+        stack.push_async_callback(live.close)
         if site is not None:
-            await stack.enter_async_context(lent(hub, config.serve, site, signals))
+            await stack.enter_async_context(lent(hub, config.serve, site, signals, live))
+            show.err.print(f"board: {site.rest_url}")
             show.err.print(f"serving: {site.rest_url} and {site.ws_url} (docs/bots.md)")
         try:
-            await stack.enter_async_context(LocalDoor(hub, options.door(), exchange))
+            await stack.enter_async_context(LocalDoor(hub, options.door(), exchange, live.connect))
         except OSError as exc:
             show.err.print(
                 f"other commands cannot ask this hub ({exc}): set XDG_RUNTIME_DIR to a short, writable folder"

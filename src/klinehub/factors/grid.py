@@ -60,7 +60,7 @@ class Grid:
         self.upto = _NEVER
         self._leaves = tuple(bars)
         self._deep = max(bars.values())
-        self._beside = _beside(panel, self._leaves)
+        self._beside = beside_of(panel, self._leaves)
         self._benchmark = benchmark
         self._listed = {} if listed is None else listed
         windows = [lookback(leaf) for leaf in bars if leaf.op == "factor" and _factor(leaf).kind == "window"]
@@ -277,7 +277,7 @@ class _Here:
         return np.broadcast_to(row[-new:], shape)
 
 
-def _beside(panel: PanelView, leaves: Sequence[Expr]) -> tuple[str, ...]:
+def beside_of(panel: PanelView, leaves: Sequence[Expr]) -> tuple[str, ...]:
     """List the fields beside the klines that leaves read; raises DefinitionError for one that is not kept."""
     for leaf in leaves:
         for name in leaf.reads:

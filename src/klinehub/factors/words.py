@@ -98,11 +98,12 @@ def number(text: str) -> float:
 
 
 def placed(error: DefinitionError, text: str, place: int) -> DefinitionError:
-    """Begin an error's message with where in the text it is."""
+    """Say in an error where in the text it is, and begin its message with that."""
     rest = "".join(char if char.isprintable() else " " for char in text[place : place + SHOWN]).strip()
     shown = f" (`{rest}{'…' if place + SHOWN < len(text) else ''}`)" if rest else ""
     where = f"Column {place + 1}{shown}" if place < len(text) else "At the end"
     error.args = (f"{where}: {error}",)
+    error.place = place
     return error
 
 

@@ -73,6 +73,9 @@ class Live:
         self.seats: list[Seat] = []
         self.repaired = 0
         self.last_loss = ""
+        # When a lost connection came back last, exchange time in ms.
+        self.last_reconnect = 0
+        self._lost = set[int]()
         # Rung at once when any series has closed a bar.
         self.bells: list[Callable[[], None]] = []
         self._closes = 0
@@ -276,8 +279,13 @@ class Live:
         if not seat.up:
             self._all_up.clear()
             self.last_loss = seat.last_loss
+            if seat.reconnects:
+                self._lost.add(number)
             return
         self._gate.nudge()
+        if number in self._lost:
+            self._lost.discard(number)
+            self.last_reconnect = self._gate.now()
         if self.seats_up == len(self.seats):
             self._all_up.set()
 

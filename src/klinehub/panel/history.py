@@ -114,7 +114,7 @@ class History:
         cube = panel.cube(bar, length, beside=fields)
         told = {name: cube[WIDE.index(name)] for name in fields}
         made = cls(panel.timeframe, panel.symbols, bar - length + 1, cube[: len(PLANES)], told)
-        made.known_from = panel.complete_from
+        made.known_from, made.changes = panel.complete_from, panel.changes
         return made
 
     def _part(self, first: int, kept: slice) -> "History":

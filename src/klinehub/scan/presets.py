@@ -66,6 +66,11 @@ def preset(name: str, timeframe: str | None = None) -> Screen:
     )
 
 
+def texts(name: str) -> tuple[str, tuple[str, ...], str]:
+    """Give what a preset looks for, its columns, and what it is sorted by, smallest first, as texts."""
+    return _PRESETS[name]
+
+
 def asked(base: Screen, *, where: str | None = None, name: str | None = None) -> Screen:
     """Give the preset of this *name*, or *base*, narrowed to where a condition in text holds."""
     screen = preset(name, base.timeframe) if name else base

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from klinehub.dialect.render import twelve_fields
 from klinehub.domain.kline import CLOSED, Klines
 from klinehub.domain.listing import Listing
@@ -68,6 +70,20 @@ class Reads:
         """Give why and since when by symbol, of those that are stale."""
         found = ((symbol, self.stale(symbol)) for symbol in symbols if self.streams)
         return {symbol: stale for symbol, stale in found if stale is not None}
+
+    def stale_rows(self) -> dict[int, Stale]:
+        """Give why and since when by row of the ring, of those that are stale; quicker than one by one."""
+        if not self.streams:
+            return {}
+        count = len(self.ring.symbols)
+        words = self.ring.memory.stale[:count]
+        told = np.flatnonzero(words[:, 0])
+        found = {
+            row: Stale(Reason(reason).text, since)
+            for row, (reason, since) in zip(told.tolist(), words[told].tolist(), strict=True)
+        }
+        judged = self.core.liveness.unjudged(self.now())
+        return dict.fromkeys(range(count), Stale(Reason.CLOCK.text, judged)) | found if judged else found
 
     def held(self) -> dict[str, int | float | str]:
         """Count what is held, what was read of it, and what of it is stale."""

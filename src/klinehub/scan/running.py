@@ -9,12 +9,14 @@ import msgspec
 from klinehub.domain.stale import Stale
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.factors.engine import usable
+from klinehub.factors.expr import Expr, short
+from klinehub.factors.grid import beside_of
 from klinehub.factors.plan import planned
 from klinehub.feed.decisions import BarClosed, Revision
 from klinehub.panel.history import History
 from klinehub.panel.view import PanelView
 from klinehub.scan.presets import asked
-from klinehub.scan.scanner import Scanner, ScanResult, Universe, default_screen
+from klinehub.scan.scanner import Scanner, ScanResult, Sheet, Universe, default_screen
 from klinehub.scan.schedule import Due, Schedule
 from klinehub.scan.screen import Screen
 
@@ -40,6 +42,20 @@ class Scan(msgspec.Struct, frozen=True):
     revision: int = 0
     skipped: int = 0
     failed: Mapping[str, str] = {}
+
+
+class _Copied(NamedTuple):
+    """A copy of all that a screen reads at a bar, to be scanned in any thread."""
+
+    views: Mapping[str, PanelView]
+    screen: Screen
+    bar: int
+    benchmark: str | None
+    listed: Mapping[str, int]
+
+    def scanner(self) -> Scanner:
+        """Make the scanner of the screen."""
+        return Scanner(self.views, (self.screen,), benchmark=self.benchmark, listed=self.listed)
 
 
 class Default(NamedTuple):
@@ -135,28 +151,95 @@ class Scanning:
         """Give the screen of the default score on a timeframe, by default the usual one."""
         return self.default.screens[0] if timeframe is None else self._screen(timeframe)
 
+    def check(self, expr: Expr, timeframe: str | None = None) -> None:
+        """Raise DefinitionError for an expression that can not be computed of what is kept."""
+        plan = planned([expr], timeframe or self.default.timeframe, self._panels)
+        for step in plan.steps:
+            beside_of(self._panels[step.timeframe], [step.term])
+        self._check(plan.rows, short(expr))
+
     async def beside(self, screen: Screen) -> Scan:
         """Hold the market against a screen at the newest closed bar, in a thread, from a copy of its bars.
 
         What is read live goes on meanwhile: a screen that nobody has asked for before takes 0.1 s and more.
         """
         calls, started = self._calls(), self._monotonic()
-        timed = screen
-        if screen.timeframe is None:
-            timed = msgspec.structs.replace(screen, timeframe=self.default.timeframe)
-        work = await self._copied(timed)
+        is_checked = screen is not self.default.screens[0]
+        copied = await self._copied(self._timed_screen(screen), is_checked=is_checked)
+        universe = self._universe()
+
+        def work() -> ScanResult:
+            return copied.scanner().scan(copied.bar, universe=universe)[0]
+
         result = await asyncio.get_running_loop().run_in_executor(None, work)
         return self._noted([result], started, calls)[0]
 
-    async def _copied(self, screen: Screen) -> Callable[[], ScanResult]:
-        """Copy what a screen reads, one timeframe at a time; what is given finds its hits, in any thread."""
+    async def sheet(self, screen: Screen, bar: int | None = None) -> Sheet:
+        """Give every symbol's values of a screen at a closed bar, by default the newest; see `beside`."""
+        return (await self._primed(self._timed_screen(screen), bar))[1]
+
+    async def sheets(self, screen: Screen, every: float | None = None) -> AsyncGenerator[Sheet, None]:
+        """Yield every symbol's values of a screen now, and at each close of its timeframe.
+
+        With *every* also those of the bar that is open, so many real seconds after the last ones.
+        """
+        timed = self._timed_screen(screen)
+        schedule, wake = Schedule([timed.timeframe or ""]), asyncio.Event()
+        self._followers[schedule] = wake
+        try:
+            while not self._ended:
+                scanner, sheet = await self._primed(timed)
+                yield sheet
+                async for later in self._sheets_after(scanner, sheet.bar, schedule, wake, every):
+                    yield later
+        finally:
+            del self._followers[schedule]
+
+    async def _sheets_after(
+        self, scanner: Scanner, bar: int, schedule: Schedule, wake: asyncio.Event, every: float | None
+    ) -> AsyncGenerator[Sheet, None]:
+        """Yield the sheets after that of *bar*, until symbols come for which a scanner has to begin anew."""
+        panel = self._panels[scanner.timeframe]
+        while not self._ended and panel.symbols == scanner.engine.symbols:
+            is_due = await _rung(wake, every)
+            while (due := schedule.next()) is not None:
+                # What has closed since the scanner was begun is known to it.
+                if due.bar > bar or due.revision:
+                    started = self._monotonic()
+                    sheet = scanner.sheet(due.bar)._replace(revision=due.revision)
+                    yield sheet._replace(seconds=self._monotonic() - started)
+            if not is_due:
+                yield scanner.sheet_ahead(*self._ahead_of(scanner))
+
+    async def _primed(self, screen: Screen, bar: int | None = None) -> tuple[Scanner, Sheet]:
+        """Make a scanner, and what it finds at a closed bar, in a thread; it goes on live from there."""
+        copied = await self._copied(screen, bar)
+
+        def work() -> tuple[Scanner, Sheet]:
+            scanner = copied.scanner()
+            return scanner, scanner.sheet(copied.bar)
+
+        started = self._monotonic()
+        scanner, sheet = await asyncio.get_running_loop().run_in_executor(None, work)
+        scanner.follow(self._panels)
+        return scanner, sheet._replace(seconds=self._monotonic() - started)
+
+    def _timed_screen(self, screen: Screen) -> Screen:
+        return msgspec.structs.replace(screen, timeframe=screen.timeframe or self.default.timeframe)
+
+    async def _copied(self, screen: Screen, at: int | None = None, *, is_checked: bool = False) -> _Copied:
+        """Copy what a screen reads at a closed bar, one timeframe at a time.
+
+        Where it *is_checked*, one that looks further back than bars are kept is refused.
+        """
         main = screen.timeframe or self.default.timeframe
         if main not in self._panels:
             raise UnknownName("timeframe", main, self._panels)
         rows = planned(screen.exprs.values(), main, self._panels).rows
-        if screen is not self.default.screens[0]:
+        if is_checked:
             self._check(rows, screen.name)
-        bar, frame = self._panels[main].closed_bar, self._panels[main].timeframe
+        frame = self._panels[main].timeframe
+        bar = self._panels[main].closed_bar if at is None else at
         # The names of all have to be known, the bars of others not.
         views = dict(self._panels)
         for name, count in rows.items():
@@ -165,19 +248,13 @@ class Scanning:
             views[name] = History.copied(panel, last, min(count, panel.bars), screen.beside)
             # A copy of 550 symbols takes 4 to 8 ms.
             await asyncio.sleep(0)
-        universe, listed = self._universe(), dict(self._listed)
-
-        def work() -> ScanResult:
-            scanner = Scanner(views, (screen,), benchmark=self._benchmark, listed=listed)
-            return scanner.scan(bar, universe=universe)[0]
-
-        return work
+        return _Copied(views, screen, bar, self._benchmark, dict(self._listed))
 
     def screened(self, screen: Screen, bar: int | None = None) -> Scan:
         """Hold the market against one screen at a closed bar, by default the newest."""
         if screen is self.default.screens[0]:
             return self._scanned(self.default, bar)[0]
-        timed = msgspec.structs.replace(screen, timeframe=screen.timeframe or self.default.timeframe)
+        timed = self._timed_screen(screen)
         return self._scanned(self._fitting(self._keep(f"{timed.name} {timed.hash}", timed)), bar)[0]
 
     async def scans(self, screens: Sequence[Screen]) -> AsyncGenerator[Scan, None]:
@@ -302,13 +379,16 @@ class Scanning:
 
     def _ahead(self, scanner: Scanner, _: int | None) -> list[Scan]:
         """Scan the bar that is open now as it stands."""
+        views, bar = self._ahead_of(scanner)
+        return self._timed(lambda: scanner.ahead(views, bar, universe=self._universe()))
+
+    def _ahead_of(self, scanner: Scanner) -> tuple[dict[str, PanelView], int]:
+        """Give the panels with their open bars, and which one is open of a scanner's timeframe."""
         view, now = self._view_ahead, self._now()
         if view is None:
             raise DefinitionError("These bars have all closed: scan them without `every`.")
         bars = {name: panel.timeframe.index(now) for name, panel in self._panels.items()}
-        views = {name: view(name, bar) for name, bar in bars.items()}
-        bar = bars[scanner.timeframe]
-        return self._timed(lambda: scanner.ahead(views, bar, universe=self._universe()))
+        return {name: view(name, bar) for name, bar in bars.items()}, bars[scanner.timeframe]
 
     def _timed(self, work: Callable[[], Sequence[ScanResult]]) -> list[Scan]:
         """Scan, and say what it took."""
@@ -361,6 +441,17 @@ class Scanning:
 
     def _scanner(self, screens: Sequence[Screen]) -> Scanner:
         return Scanner(self._panels, screens, benchmark=self._benchmark, listed=self._listed)
+
+
+async def _rung(wake: asyncio.Event, every: float | None) -> bool:
+    """Wait until something is due, at most so many seconds; False where nothing was."""
+    try:
+        async with asyncio.timeout(every):
+            await wake.wait()
+    except TimeoutError:
+        return False
+    wake.clear()
+    return True
 
 
 def _told(scan: Scan, due: Due, skipped: int, failed: Mapping[str, str]) -> Scan:

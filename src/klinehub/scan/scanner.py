@@ -73,6 +73,39 @@ class ScanResult(msgspec.Struct, frozen=True):
     forming: bool = False
 
 
+class Sheet(NamedTuple):
+    """Every symbol's values at one bar, by row: also of those that are no hits.
+
+    *columns* are by the names that the screen has for them, *passes* says where its condition holds, None
+    without one. *forming* says that the bar was still open: nothing of it is final; *revision* how often it
+    was computed again, *seconds* what that took in real ones.
+    """
+
+    timeframe: str
+    bar: int
+    symbols: tuple[str, ...]
+    close: F64
+    score: F64 | None
+    parts: dict[str, F64]
+    columns: dict[str, F64]
+    passes: Flags | None
+    warming: Flags
+    missing: Flags
+    forming: bool = False
+    revision: int = 0
+    seconds: float = 0.0
+
+
+class _Judged(NamedTuple):
+    """What was computed of all symbols at one bar: points [parts, symbols, 1], the others by symbol."""
+
+    values: Mapping[str, F64]
+    parts: F64
+    scores: F64
+    missing: Flags
+    warming: Flags
+
+
 class Universe(NamedTuple):
     """The symbols that scans look at, and when (exchange time in ms) they were chosen."""
 
@@ -172,6 +205,11 @@ class Scanner:
         """Show the timeframe and the screens."""
         return f"<Scanner {self.timeframe}, {', '.join(screen.name for screen in self.screens)}>"
 
+    def follow(self, panels: Mapping[str, PanelView]) -> None:
+        """Go on from here on other panels of the same bars: those of the hub that these were copied from."""
+        self._panel = panels[self.timeframe]
+        self.engine.part(panels)
+
     @property
     def rows(self) -> dict[str, int]:
         """How many closed bars a scan reads, by the names of the timeframes that it reads."""
@@ -207,6 +245,33 @@ class Scanner:
         found = self._results(self.engine.ahead(views), self.screens, bar, universe)
         return tuple(msgspec.structs.replace(one, forming=True) for one in found)
 
+    def sheet(self, bar: int) -> Sheet:
+        """Give every symbol's values of the first screen at absolute *bar*, whether it is a hit or not."""
+        return self._sheet(self.engine, bar)
+
+    def sheet_ahead(self, views: Mapping[str, PanelView], bar: int) -> Sheet:
+        """Give the same at *bar*, which is still open, as *views* show it; see `ahead`."""
+        self.engine.at(bar - 1)
+        return self._sheet(self.engine.ahead(views), bar)._replace(forming=True)
+
+    def _sheet(self, engine: Engine, bar: int) -> Sheet:
+        values = engine.at(bar)
+        screen = self.screens[0]
+        found = _judged(engine, screen, {key: values[f"0 {key}"][:, 0] for key in self._keys[0]})
+        where = found.values.get("where")
+        return Sheet(
+            timeframe=self.timeframe,
+            bar=bar,
+            symbols=engine.symbols,
+            close=found.values["close"].copy(),
+            score=found.scores.copy() if screen.score else None,
+            parts={part.name: found.parts[n, :, 0].copy() for n, part in enumerate(screen.score)},
+            columns={name: found.values[f"column {name}"].copy() for name in screen.columns},
+            passes=None if where is None else where == 1.0,
+            warming=found.warming,
+            missing=found.missing,
+        )
+
     def _results(
         self, engine: Engine, screens: Sequence[Screen], bar: int, universe: Universe | None
     ) -> tuple[ScanResult, ...]:
@@ -231,17 +296,13 @@ class Scanner:
         universe: Universe | None,
     ) -> ScanResult:
         """Find a screen's hits among the values that were computed for it."""
-        symbols = engine.symbols
-        given = [values[f"part {part.name}"][:, None] for part in screen.score]
-        parts = points(screen.score, given) if given else np.empty((0, len(symbols), 1))
-        scores = total(parts)[:, 0]
-        missing = np.isnan(values["close"])
-        warming = ~missing & (np.isnan(scores) | np.isnan(values.get("where", scores * 0.0)))
+        symbols, found = engine.symbols, _judged(engine, screen, values)
+        missing, warming, scores = found.missing, found.warming, found.scores
         # Symbols that a screen names are looked at whatever the universe is: somebody holds them.
         among = screen.symbols or (None if universe is None else universe.symbols)
         looked_at = np.ones(len(symbols), bool) if among is None else np.isin(symbols, list(among))
         rows = _found(screen, values, scores, looked_at & ~missing & ~warming, engine.order)
-        used = share_weights(weights_of(screen.score), available(screen.score, given)[0]) if given else {}
+        used = _used(screen, values)
         return ScanResult(
             timeframe=self.timeframe,
             bar=bar,
@@ -254,12 +315,35 @@ class Scanner:
             min_score=screen.min_score,
             signals_found=len(rows),
             results=tuple(
-                _hit(screen, symbols[row], row, values, scores, parts) for row in rows[: screen.top]
+                _hit(screen, symbols[row], row, values, scores, found.parts) for row in rows[: screen.top]
             ),
             screen=screen.name,
             hash=digest,
             universe=None if universe is None or screen.symbols else universe.time,
         )
+
+
+def _judged(engine: Engine, screen: Screen, values: Mapping[str, F64]) -> _Judged:
+    """Score every symbol, and say of which the bar lacks and of which something is not known yet."""
+    given = _given(screen, values)
+    parts = points(screen.score, given) if given else np.empty((0, len(engine.symbols), 1))
+    scores = total(parts)[:, 0]
+    missing = np.isnan(values["close"])
+    warming = ~missing & (np.isnan(scores) | np.isnan(values.get("where", scores * 0.0)))
+    return _Judged(values, parts, scores, missing, warming)
+
+
+def _given(screen: Screen, values: Mapping[str, F64]) -> list[F64]:
+    """Give the values of a screen's parts [symbols, 1]."""
+    return [values[f"part {part.name}"][:, None] for part in screen.score]
+
+
+def _used(screen: Screen, values: Mapping[str, F64]) -> dict[str, float]:
+    """Give the weights of the parts that counted."""
+    if not screen.score:
+        return {}
+    counted = available(screen.score, _given(screen, values))[0]
+    return share_weights(weights_of(screen.score), counted)
 
 
 def _found(screen: Screen, values: Mapping[str, F64], scores: F64, known: Flags, order: I64) -> list[int]:

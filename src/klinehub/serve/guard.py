@@ -3,14 +3,15 @@
 1. The Host has to be this machine's own name or one that the user allowed, so that no web page gets in whose
    own name was made to point here.
 2. What a browser sends has to come from a page of this hub.
-3. Where there are secrets one of them has to be shown: in the path, as a bearer, or as a sub-protocol.
+3. Where there are secrets one of them has to be shown: in the path, as a bearer, or as a sub-protocol. Only
+   the files of the page, which hold nothing secret, are shown to everybody.
 """
 
 import hmac
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
@@ -52,10 +53,12 @@ class Caller(NamedTuple):
 class Guard:
     """Lets in who may come; raises DefinitionError for settings that would let in everybody.
 
-    `ports` are those at which the hub listens: a page of another port of this machine is a stranger.
+    What is at the paths *shown* needs no secret. `ports` are those at which the hub listens: a page of
+    another port of this machine is a stranger.
     """
 
-    def __init__(self, settings: ServeSettings) -> None:
+    def __init__(self, settings: ServeSettings, shown: Collection[str] = ()) -> None:
+        self._shown = frozenset(shown)
         self.ports: set[int] = {settings.port, settings.ws_port}
         self._secrets = _secrets(settings)
         self._names = frozenset(
@@ -78,7 +81,7 @@ class Guard:
         offered = [one.strip() for one in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
         if offered != [""] and SUBPROTOCOL not in offered:
             return web.Response(status=400, text=f"The only sub-protocol is {SUBPROTOCOL}.")
-        if self._secrets:
+        if self._secrets and (secret is not None or path not in self._shown):
             name = self._name(_shown(request, offered) if secret is None else secret["token"])
             if name is None:
                 return web.Response(status=401, text="Unauthorized", headers={"WWW-Authenticate": "Bearer"})

@@ -19,6 +19,8 @@ from klinehub.scan.running import Scan
 LONGEST: Final = 1_800.0
 SOON: Final = 5.0
 Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
+# What the board's pages are told, as messages of a WebSocket.
+LIVE: Final = "/live"
 PATHS: Final = ("status", "klines", "scan", "verify", "universe")
 
 
@@ -85,12 +87,15 @@ def _routes(hub: Hub, exchange: str) -> web.Application:
 class LocalDoor:
     """Serves *hub*, which follows *exchange*, on the socket file *path* while the `async with` block runs.
 
-    Raises OSError where the file cannot be made.
+    *live* connects those who look at the board. Raises OSError where the file cannot be made.
     """
 
-    def __init__(self, hub: Hub, path: Path, exchange: str) -> None:
+    def __init__(self, hub: Hub, path: Path, exchange: str, live: Serve | None = None) -> None:
         self._path = path
-        self._runner = web.AppRunner(_routes(hub, exchange), access_log=None)
+        app = _routes(hub, exchange)
+        if live is not None:
+            app.router.add_get(LIVE, live)
+        self._runner = web.AppRunner(app, access_log=None)
 
     async def __aenter__(self) -> Self:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

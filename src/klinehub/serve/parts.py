@@ -10,6 +10,8 @@ from klinehub.dialect.tally import Tally
 from klinehub.feed.venue import SPOT
 from klinehub.hub import Hub
 from klinehub.serve.api import Api
+from klinehub.serve.board.hello import About
+from klinehub.serve.board.live import LIVE, LiveBoard
 from klinehub.serve.broker import Broker
 from klinehub.serve.dropin import DropIn
 from klinehub.serve.events import EVENTS, Events
@@ -32,12 +34,20 @@ _FUTURES_PATHS: Final = ("/fapi/", "/futures/data/")
 
 @asynccontextmanager
 async def lent(
-    hub: Hub, settings: ServeSettings, site: Site, signals: Signals | None = None
+    hub: Hub,
+    settings: ServeSettings,
+    site: Site,
+    signals: Signals | None = None,
+    live: LiveBoard | None = None,
 ) -> AsyncIterator[None]:
-    """Lend *hub* to others at *site* while the block runs; without *signals* nothing is passed on."""
+    """Lend *hub* to others at *site* while the block runs; without *signals* nothing is passed on.
+
+    *live* connects those who look at the board, by default one of its own.
+    """
     broker, visits = broker_of(hub, settings), Visits(hub.clock.monotonic)
     told, streams = signals or Signals(hub, hub.settings.exchange), HubStreams(hub)
-    own = in_own(Source(hub, told, visits, broker, streams))
+    board = live or LiveBoard(told, About(url=site.rest_url))
+    own = {**in_own(Source(hub, told, visits, broker, streams)), LIVE: board.answer}
     parts = {**in_dialect(hub, settings, broker), **in_streams(hub, streams), **own}
     site.open({prefix: visits.counting(prefix.strip("/"), part) for prefix, part in parts.items()})
     try:
@@ -45,6 +55,7 @@ async def lent(
     finally:
         site.open({})
         broker.close()
+        await board.close()
 
 
 def in_own(source: Source) -> Mapping[str, Part]:

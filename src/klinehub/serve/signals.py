@@ -31,6 +31,8 @@ from klinehub.serve.webhook import Kept, Webhook
 MOST_PENDING: Final = 256
 MOST_LISTENERS: Final = 64
 MOST_ALERTS: Final = 1_000
+# Announcements of base bars whose lag is kept one by one.
+MOST_LAGS: Final = 2_048
 # Seconds of market time from a bar's end to its announcement.
 LATENCY: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 30.0, 60.0)
 
@@ -82,6 +84,7 @@ class Signals:
         self.hooks = tuple(hooks)
         self.alerts: deque[Kept] = deque(maxlen=MOST_ALERTS)
         self.latency = {frame.name: Histogram(LATENCY) for frame in hub.timeframes}
+        self.lags: deque[float] = deque(maxlen=MOST_LAGS)
         self.failures: dict[str, str] = {}
         self.cut = 0
         self._listeners: list[Listener] = []
@@ -179,7 +182,10 @@ class Signals:
         async with aclosing(self.hub.closes()) as closes:
             async for closed in closes:
                 end = timeframe(closed.timeframe).close_time(closed.bar) + 1
-                self.latency[closed.timeframe].observe(max(0, self.hub.now() - end) / 1000)
+                lag = max(0, self.hub.now() - end) / 1000
+                self.latency[closed.timeframe].observe(lag)
+                if closed.timeframe == self.hub.timeframes[0].name:
+                    self.lags.append(lag)
                 self._tell("close", "", _close(closed))
 
     async def _follow(self, screens: tuple[Screen, ...]) -> None:

@@ -2,8 +2,9 @@
 
 1. The ports are taken before the hub starts, so that a port in use costs no warm-up; until `open` everybody
    is told to come again.
-2. What is too large or too slow is cut off (limits.py), and the guard says who asks, and under which path.
-3. The part with the longest prefix of that path answers. Beside the exchange's own paths there is nothing
+2. The files of the board's page are there from the start: it says itself that the hub warms up.
+3. What is too large or too slow is cut off (limits.py), and the guard says who asks, and under which path.
+4. The part with the longest prefix of that path answers. Beside the exchange's own paths there is nothing
    that changes anything, so that there only GET and HEAD are answered.
 Both ports answer everything: that there are two is for clients that want one for REST and one for streams.
 """
@@ -14,6 +15,7 @@ from typing import Final, Self
 from aiohttp import web
 
 from klinehub.errors import DefinitionError
+from klinehub.serve.board.page import Page
 from klinehub.serve.guard import Caller, Guard
 from klinehub.serve.limits import Door, oversize
 from klinehub.serve.readiness import warming
@@ -35,7 +37,8 @@ class Site:
     def __init__(self, settings: ServeSettings) -> None:
         self.rest_url = self.ws_url = ""
         self._settings = settings
-        self._guard = Guard(settings)
+        self._page = Page()
+        self._guard = Guard(settings, self._page.paths)
         self._parts: list[tuple[str, Part]] = []
         self.door = Door(self._answer, settings.connections)
         self._runner = web.ServerRunner(self.door, shutdown_timeout=SHUTDOWN_WITHIN)
@@ -76,14 +79,18 @@ class Site:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         caller = self._guard.admit(request)
-        if isinstance(caller, web.Response):
-            return caller
+        return caller if isinstance(caller, web.Response) else await self._answer_to(request, caller)
+
+    async def _answer_to(self, request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
+        """Answer somebody who was let in."""
         if request.method not in {"GET", "HEAD"} and not caller.path.startswith(_OF_EXCHANGE):
             said = {"error": "MethodNotAllowed", "message": f"{request.method} does nothing here: use GET."}
             return web.json_response(said, status=405, headers={"Allow": "GET, HEAD"})
         refusal = await oversize(request)
         if refusal is not None:
             return refusal
+        if caller.path in self._page.paths:
+            return self._page.answer(request, caller.path)
         if not self._parts:
             return warming(caller.path)
         for prefix, part in self._parts:
