@@ -440,6 +440,7 @@ class Hub(Reads, Scans):
             stale=self.all_stale,
             universe=lambda: self.choosing.universe,
             ahead=lambda name, bar: Ahead(self._panels[name], bar),
+            kept=lambda *asked: self.shelf.levels.kept(*asked),  # noqa: PLW0108 - there is no shelf yet
         )
         record = None if settings.record is None else Path(settings.record)
         told = Told(self.now, self._market, self.listed.read_days)

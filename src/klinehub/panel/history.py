@@ -108,13 +108,47 @@ class History:
         return self._part(self.first + skip, slice(skip, None))
 
     @classmethod
-    def copied(cls, panel: PanelView, bar: int, length: int, beside: Collection[str] = ()) -> "History":
-        """Copy the *length* bars of a panel that end at index *bar*, to be read in another thread."""
+    def copied(
+        cls,
+        panel: PanelView,
+        bar: int,
+        length: int,
+        beside: Collection[str] = (),
+        rows: I64 | None = None,
+    ) -> "History":
+        """Copy the *length* bars of a panel that end at index *bar*, to be read in another thread.
+
+        Those of some *rows* alone, where they are given.
+        """
         fields = [name for name in panel.beside if name in beside]
-        cube = panel.cube(bar, length, beside=fields)
+        chosen = np.arange(len(panel.symbols)) if rows is None else rows
+        cube = panel.cube(bar, length, chosen, beside=fields)
         told = {name: cube[WIDE.index(name)] for name in fields}
-        made = cls(panel.timeframe, panel.symbols, bar - length + 1, cube[: len(PLANES)], told)
-        made.known_from, made.changes = panel.complete_from, panel.changes
+        symbols = [panel.symbols[row] for row in chosen.tolist()]
+        made = cls(panel.timeframe, symbols, bar - length + 1, cube[: len(PLANES)], told)
+        made.known_from, made.changes = panel.complete_from[chosen], panel.changes[chosen]
+        return made
+
+    def filled(self, other: "History", since: Mapping[str, int]) -> "History":
+        """Give the same bars with those that lack taken from another history of the same symbols.
+
+        *since* is from which absolute index on symbols have bars at all, where that is known.
+        """
+        planes, known = self.planes.copy(), self.complete_from.copy()
+        low, high = max(self.first, other.first), min(self.closed_bar, other.closed_bar)
+        here, there = (
+            slice(low - self.first, high - self.first + 1),
+            slice(low - other.first, high - other.first + 1),
+        )
+        if low <= high:
+            lacking = np.isnan(planes[_CLOSE, :, here])
+            planes[:, :, here] = np.where(lacking, other.planes[:, :, there], planes[:, :, here])
+        for row, symbol in enumerate(self.symbols):
+            held = np.flatnonzero(~np.isnan(planes[_CLOSE, row]))
+            first = self.first + int(held[0]) if held.size else known[row]
+            known[row] = 0 if first <= since.get(symbol, -1) else min(first, known[row])
+        made = History(self.timeframe, self.symbols, self.first, planes, self.told)
+        made.known_from, made.changes = known, self.changes
         return made
 
     def _part(self, first: int, kept: slice) -> "History":

@@ -1,24 +1,25 @@
 """Running scans: the scanners of a live hub, run when their timeframe closes or when somebody asks."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 import msgspec
 
 from klinehub.domain.stale import Stale
-from klinehub.errors import DefinitionError, UnknownName
-from klinehub.factors.engine import usable
+from klinehub.errors import DefinitionError
 from klinehub.factors.expr import Expr, short
 from klinehub.factors.grid import beside_of
 from klinehub.factors.plan import planned
 from klinehub.feed.decisions import BarClosed, Revision
-from klinehub.panel.history import History
 from klinehub.panel.view import PanelView
+from klinehub.scan.copies import Ground, Kept
 from klinehub.scan.presets import asked
-from klinehub.scan.scanner import Scanner, ScanResult, Sheet, Universe, default_screen
+from klinehub.scan.scanner import Scanner, ScanResult, Universe, default_screen
 from klinehub.scan.schedule import Due, Schedule
 from klinehub.scan.screen import Screen
+from klinehub.scan.sheets import Sheets
 
 # Scanners of other timeframes than the default one that are kept for the next question.
 _MOST_KEPT: Final = 8
@@ -42,20 +43,6 @@ class Scan(msgspec.Struct, frozen=True):
     revision: int = 0
     skipped: int = 0
     failed: Mapping[str, str] = {}
-
-
-class _Copied(NamedTuple):
-    """A copy of all that a screen reads at a bar, to be scanned in any thread."""
-
-    views: Mapping[str, PanelView]
-    screen: Screen
-    bar: int
-    benchmark: str | None
-    listed: Mapping[str, int]
-
-    def scanner(self) -> Scanner:
-        """Make the scanner of the screen."""
-        return Scanner(self.views, (self.screen,), benchmark=self.benchmark, listed=self.listed)
 
 
 class Default(NamedTuple):
@@ -89,7 +76,8 @@ class Scanning:
 
     *now* gives the exchange's time in ms, *monotonic* real seconds, *calls* the REST calls made so far,
     *stale* why symbols are not proven fresh and *universe* which ones are looked at, None for all; *ahead*
-    gives a panel of a timeframe with a bar that is still open. `count` scans have taken `seconds` real ones.
+    gives a panel of a timeframe with a bar that is still open, *kept* bars that are on disk. `count` scans
+    have taken `seconds` real ones. `sheets` give the values of all symbols.
     """
 
     count = 0
@@ -108,18 +96,26 @@ class Scanning:
         stale: Callable[[Iterable[str]], dict[str, Stale]],
         universe: Callable[[], Universe | None] = lambda: None,
         ahead: Callable[[str, int], PanelView] | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self._panels = panels
         self._default = default
         self._benchmark = benchmark
-        self._listed = listed
+        self._ground = Ground(panels, benchmark, listed, kept)
         self._now, self._monotonic, self._calls, self._stale = now, monotonic, calls, stale
         self._universe = universe
         self._view_ahead = ahead
         self._followers: dict[Schedule, asyncio.Event] = {}
         self._ended = False
+        self.sheets = Sheets(
+            self._ground,
+            following=self._following,
+            ahead=self._ahead_of,
+            ended=lambda: self._ended,
+            monotonic=monotonic,
+        )
         self._kept: dict[str, Scanner] = {}
-        self.default = self._scanner([self._screen(default.timeframe)])
+        self.default = self._ground.scanner([self._screen(default.timeframe)])
 
     def warm_up(self) -> None:
         """Compile what the default scan runs, or load it from the cache."""
@@ -163,92 +159,21 @@ class Scanning:
 
         What is read live goes on meanwhile: a screen that nobody has asked for before takes 0.1 s and more.
         """
-        calls, started = self._calls(), self._monotonic()
-        is_checked = screen is not self.default.screens[0]
-        copied = await self._copied(self._timed_screen(screen), is_checked=is_checked)
+        calls, started, timed = self._calls(), self._monotonic(), self._timed_screen(screen)
+        rows = self._ground.rows(timed)
+        if screen is not self.default.screens[0]:
+            self._check(rows, screen.name)
+        views, bar = await self._ground.copies(timed, rows)
         universe = self._universe()
 
         def work() -> ScanResult:
-            return copied.scanner().scan(copied.bar, universe=universe)[0]
+            return self._ground.scanner([timed], views).scan(bar, universe=universe)[0]
 
         result = await asyncio.get_running_loop().run_in_executor(None, work)
         return self._noted([result], started, calls)[0]
 
-    async def sheet(self, screen: Screen, bar: int | None = None) -> Sheet:
-        """Give every symbol's values of a screen at a closed bar, by default the newest; see `beside`."""
-        return (await self._primed(self._timed_screen(screen), bar))[1]
-
-    async def sheets(self, screen: Screen, every: float | None = None) -> AsyncGenerator[Sheet, None]:
-        """Yield every symbol's values of a screen now, and at each close of its timeframe.
-
-        With *every* also those of the bar that is open, so many real seconds after the last ones.
-        """
-        timed = self._timed_screen(screen)
-        schedule, wake = Schedule([timed.timeframe or ""]), asyncio.Event()
-        self._followers[schedule] = wake
-        try:
-            while not self._ended:
-                scanner, sheet = await self._primed(timed)
-                yield sheet
-                async for later in self._sheets_after(scanner, sheet.bar, schedule, wake, every):
-                    yield later
-        finally:
-            del self._followers[schedule]
-
-    async def _sheets_after(
-        self, scanner: Scanner, bar: int, schedule: Schedule, wake: asyncio.Event, every: float | None
-    ) -> AsyncGenerator[Sheet, None]:
-        """Yield the sheets after that of *bar*, until symbols come for which a scanner has to begin anew."""
-        panel = self._panels[scanner.timeframe]
-        while not self._ended and panel.symbols == scanner.engine.symbols:
-            is_due = await _rung(wake, every)
-            while (due := schedule.next()) is not None:
-                # What has closed since the scanner was begun is known to it.
-                if due.bar > bar or due.revision:
-                    started = self._monotonic()
-                    sheet = scanner.sheet(due.bar)._replace(revision=due.revision)
-                    yield sheet._replace(seconds=self._monotonic() - started)
-            if not is_due:
-                yield scanner.sheet_ahead(*self._ahead_of(scanner))
-
-    async def _primed(self, screen: Screen, bar: int | None = None) -> tuple[Scanner, Sheet]:
-        """Make a scanner, and what it finds at a closed bar, in a thread; it goes on live from there."""
-        copied = await self._copied(screen, bar)
-
-        def work() -> tuple[Scanner, Sheet]:
-            scanner = copied.scanner()
-            return scanner, scanner.sheet(copied.bar)
-
-        started = self._monotonic()
-        scanner, sheet = await asyncio.get_running_loop().run_in_executor(None, work)
-        scanner.follow(self._panels)
-        return scanner, sheet._replace(seconds=self._monotonic() - started)
-
     def _timed_screen(self, screen: Screen) -> Screen:
         return msgspec.structs.replace(screen, timeframe=screen.timeframe or self.default.timeframe)
-
-    async def _copied(self, screen: Screen, at: int | None = None, *, is_checked: bool = False) -> _Copied:
-        """Copy what a screen reads at a closed bar, one timeframe at a time.
-
-        Where it *is_checked*, one that looks further back than bars are kept is refused.
-        """
-        main = screen.timeframe or self.default.timeframe
-        if main not in self._panels:
-            raise UnknownName("timeframe", main, self._panels)
-        rows = planned(screen.exprs.values(), main, self._panels).rows
-        if is_checked:
-            self._check(rows, screen.name)
-        frame = self._panels[main].timeframe
-        bar = self._panels[main].closed_bar if at is None else at
-        # The names of all have to be known, the bars of others not.
-        views = dict(self._panels)
-        for name, count in rows.items():
-            panel = self._panels[name]
-            last = usable(panel.timeframe, frame, bar)
-            views[name] = History.copied(panel, last, min(count, panel.bars), screen.beside)
-            # A copy of 550 symbols takes 4 to 8 ms.
-            await asyncio.sleep(0)
-        return _Copied(views, screen, bar, self._benchmark, dict(self._listed))
 
     def screened(self, screen: Screen, bar: int | None = None) -> Scan:
         """Hold the market against one screen at a closed bar, by default the newest."""
@@ -261,10 +186,9 @@ class Scanning:
         """Yield what each screen finds at each close of its timeframe, the default one without any."""
         failed = dict[str, str]()
         groups = {some[0].timeframe: some for some in self._grouped(screens, failed)}
-        schedule, wake = Schedule(groups), asyncio.Event()
+        schedule = Schedule(groups)
         rest = {one.name: Rest(one.cooldown) for group in groups.values() for one in group[0].screens}
-        self._followers[schedule] = wake
-        try:
+        with self._following(schedule) as wake:
             while not self._ended:
                 await wake.wait()
                 wake.clear()
@@ -274,8 +198,6 @@ class Scanning:
                         yield msgspec.structs.replace(told, result=rest[scan.result.screen].of(scan.result))
                     if not any(groups.values()):
                         raise DefinitionError(" ".join(failed.values()))
-        finally:
-            del self._followers[schedule]
 
     async def forming(self, screens: Sequence[Screen], seconds: float) -> AsyncGenerator[Scan, None]:
         """Yield what each screen finds in the bars that are still open, every so many real *seconds*.
@@ -328,7 +250,7 @@ class Scanning:
     def _apart(self, screens: list[Screen], lost: dict[str, DefinitionError]) -> list[Scanner]:
         """Make one scanner of screens, or one for each of those that can be had."""
         try:
-            return [self._fitting(self._scanner(screens))]
+            return [self._fitting(self._ground.scanner(screens))]
         except DefinitionError as exc:
             if len(screens) > 1:
                 return [scanner for one in screens for scanner in self._apart([one], lost)]
@@ -352,7 +274,7 @@ class Scanning:
                 kept.append(scanner)
             except DefinitionError as exc:
                 if len(scanner.screens) > 1:
-                    waiting = [*(self._scanner([one]) for one in scanner.screens), *waiting]
+                    waiting = [*(self._ground.scanner([one]) for one in scanner.screens), *waiting]
                 else:
                     failed[scanner.screens[0].name] = str(exc)
         group[:] = kept
@@ -369,7 +291,7 @@ class Scanning:
         if key not in self._kept:
             if len(self._kept) >= _MOST_KEPT:
                 self._kept.pop(next(iter(self._kept)))
-            self._kept[key] = self._scanner([screen])
+            self._kept[key] = self._ground.scanner([screen])
             self._kept[key].warm_up()
         return self._kept[key]
 
@@ -439,19 +361,15 @@ class Scanning:
                     "or take shorter windows."
                 )
 
-    def _scanner(self, screens: Sequence[Screen]) -> Scanner:
-        return Scanner(self._panels, screens, benchmark=self._benchmark, listed=self._listed)
-
-
-async def _rung(wake: asyncio.Event, every: float | None) -> bool:
-    """Wait until something is due, at most so many seconds; False where nothing was."""
-    try:
-        async with asyncio.timeout(every):
-            await wake.wait()
-    except TimeoutError:
-        return False
-    wake.clear()
-    return True
+    @contextmanager
+    def _following(self, schedule: Schedule) -> Iterator[asyncio.Event]:
+        """Have a schedule told what the feed decides while the block runs; what is given rings at each."""
+        wake = asyncio.Event()
+        self._followers[schedule] = wake
+        try:
+            yield wake
+        finally:
+            del self._followers[schedule]
 
 
 def _told(scan: Scan, due: Due, skipped: int, failed: Mapping[str, str]) -> Scan:

@@ -9,7 +9,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -92,6 +92,16 @@ class Levels:
         older = await self._older(symbol, timeframe, timeframe.open_time(first), timeframe.open_time(oldest))
         return joined([one for one in (older, held) if one.rows.size] or [held])
 
+    async def kept(
+        self, timeframe: Timeframe, symbols: Sequence[str], start: int, end: int
+    ) -> dict[str, Exact]:
+        """Give the bars that open in [start, end) ms UTC and are on disk; the exchange is not asked.
+
+        Raises StoreError where they cannot be read.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, self._sources.read, timeframe, symbols, start, end)
+
     def _is_first(self, symbol: str, timeframe: Timeframe, index: int) -> bool:
         """Say whether a symbol has no bar before this one."""
         panel = self._panel(timeframe.name)
@@ -115,9 +125,8 @@ class Levels:
         return found
 
     async def _stored(self, symbol: str, timeframe: Timeframe, start: int, end: int) -> Exact:
-        loop = asyncio.get_running_loop()
         try:
-            read = await loop.run_in_executor(None, self._sources.read, timeframe, [symbol], start, end)
+            read = await self.kept(timeframe, [symbol], start, end)
         except StoreError:
             return _NONE  # what is damaged is asked for
         return read.get(symbol, _NONE)

@@ -89,16 +89,16 @@ class View:
 
     async def _follow(self) -> None:
         """Compute and show the sheets until nobody looks any more."""
-        scanning, question = self._views.hub.scanning, self._question
+        made, question = self._views.hub.scanning.sheets, self._question
         if question.bar is not None:
             async with self._views.turn:
-                sheet = await scanning.sheet(question.screen, question.bar)
+                sheet = await made.at(question.screen, question.bar)
             await self._tell(sheet)
             if self.clients:
                 await asyncio.Event().wait()
             return
         every = FORMING_EVERY if question.forming else None
-        async with aclosing(scanning.sheets(question.screen, every)) as sheets:
+        async with aclosing(made.live(question.screen, every)) as sheets:
             async with self._views.turn:
                 sheet = await anext(sheets)
             await self._tell(sheet)
