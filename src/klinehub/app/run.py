@@ -102,7 +102,6 @@ async def _opened(
         signals = signals_of(hub, config, exchange, screens)
         await stack.enter_async_context(signals.following())
         live = LiveBoard(signals, About(config.tz, "" if site is None else site.rest_url))
-        stack.push_async_callback(live.close)
         if site is not None:
             await stack.enter_async_context(lent(hub, config.serve, site, signals, live))
             show.err.print(f"board: {site.rest_url}")
@@ -113,6 +112,8 @@ async def _opened(
             show.err.print(
                 f"other commands cannot ask this hub ({exc}): set XDG_RUNTIME_DIR to a short, writable folder"
             )
+        # Before the door closes, which would wait for those who look.
+        stack.push_async_callback(live.close)
         yield
 
 

@@ -109,8 +109,10 @@ class Sheets:
     ) -> AsyncGenerator[Sheet, None]:
         """Yield the sheets after that of *bar*, until symbols come."""
         panel = self._ground.panels[scanner.timeframe]
-        while not self._ended() and panel.symbols == scanner.engine.symbols:
+        while not self._ended():
             is_rung = await _rung(wake, every)
+            if panel.symbols != scanner.engine.symbols:
+                return
             while (due := schedule.next()) is not None:
                 # What had closed when the scanner began is known to it.
                 if due.bar > bar or due.revision:

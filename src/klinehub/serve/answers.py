@@ -1,6 +1,6 @@
 """What the own API answers with: its documents."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import msgspec
@@ -51,6 +51,27 @@ class Close(msgspec.Struct, frozen=True):
     open_time: Time
     complete: bool
     missing: tuple[str, ...]
+
+
+class Series(msgspec.Struct, frozen=True, kw_only=True):
+    """Expressions of one symbol bar by bar, oldest first, by their texts; null where not known."""
+
+    symbol: str
+    timeframe: str
+    open_time: Sequence[Time]
+    values: Mapping[str, Sequence[float | None]]
+
+
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a text can be read; if not what is wrong, and how many characters are before it.
+
+    `hits` are the symbols that a condition lets in now, null where that is not known.
+    """
+
+    ok: bool
+    message: str = ""
+    place: int | None = None
+    hits: int | None = None
 
 
 class Health(msgspec.Struct, frozen=True):

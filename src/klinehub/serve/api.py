@@ -30,6 +30,7 @@ from klinehub.scan.presets import PRESETS, filtered
 from klinehub.scan.scanner import DEFAULT
 from klinehub.scan.screen import Screen
 from klinehub.serve import answers, queries, rows
+from klinehub.serve.board.texts import check, series
 from klinehub.serve.events import EVENTS, EVENTS_DOCUMENT
 from klinehub.serve.guard import Caller
 from klinehub.serve.local import NamedScan
@@ -201,6 +202,14 @@ class Api:
         asked = {name: given(getattr(query, name)) for name in ("min_score", "side", "top")}
         changes = {name: value for name, value in asked.items() if value is not None}
         return msgspec.structs.replace(screen, **changes) if changes else screen
+
+    async def series(self, query: queries.SeriesQuery) -> answers.Series:
+        """Give expressions bar by bar."""
+        return await series(self._hub, self.desk, query)
+
+    async def check(self, query: queries.CheckQuery) -> answers.Checked:
+        """Say what is wrong with a text."""
+        return await check(self._hub, self.desk, query)
 
     async def pairlist(self, query: queries.PairlistQuery) -> Replied:
         """Give pairs as freqtrade's RemotePairList reads them."""
@@ -375,6 +384,20 @@ ROUTES: Final = (
         Api.scan,
         (NamedScan,),
         {"json": msgspec.json.encode, "csv": scan_csv},
+    ),
+    Route(
+        "/api/v1/series",
+        "Expressions of one symbol at each of its closed bars, oldest first.",
+        queries.SeriesQuery,
+        Api.series,
+        (answers.Series,),
+    ),
+    Route(
+        "/api/v1/check",
+        "What is wrong with a text of the filter language.",
+        queries.CheckQuery,
+        Api.check,
+        (answers.Checked,),
     ),
     _list("/api/v1/screens", "The screens known by name.", _NONE, Api.screens, rows.ScreenRow),
     _list("/api/v1/factors", "The factors.", queries.FactorsQuery, Api.factors, rows.FactorRow),

@@ -89,6 +89,38 @@ class ScanQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     top: _Top | UnsetType = UNSET
 
 
+class SeriesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which expressions of which series, at the last bars, or the last ones that open before `end`."""
+
+    symbol: _Symbol
+    timeframe: _Timeframe
+    columns: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=500,
+            description="expressions of the filter language (docs/language.md), with `;` between them",
+            examples=["rsi;zscore(volume_surge)"],
+        ),
+    ]
+    limit: Annotated[int, Meta(ge=1, le=1_000, description="how many bars")] = 300
+    end: Annotated[int, Meta(ge=0, le=_LAST_TIME, description="ms UTC, 0 for now", examples=[0])] = 0
+
+
+class CheckQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which text: a condition, or any other expression."""
+
+    where: _Where | UnsetType = UNSET
+    column: (
+        Annotated[
+            str,
+            Meta(min_length=1, max_length=500, description="an expression", examples=["zscore(rsi)"]),
+        ]
+        | UnsetType
+    ) = UNSET
+    timeframe: _Timeframe | UnsetType = UNSET
+
+
 class PairlistQuery(ScanQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to look for; without anything the universe, by turnover."""
 

@@ -8,7 +8,8 @@
 
 import asyncio
 from collections import OrderedDict
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -22,6 +23,7 @@ AT_A_TIME: Final = 2
 MOST_WAITING: Final = 32
 MOST_KEPT: Final = 64
 
+T = TypeVar("T")
 _State = tuple[int, ...]
 
 
@@ -42,8 +44,7 @@ class ScanDesk:
         """
         key, state = (screen.name, screen.hash), self._state()
         if key not in self._kept or self._kept[key][0] != state or self._kept[key][1].cancelled():
-            if self.waiting >= MOST_WAITING:
-                raise NotAnswered(503, "Busy", f"{self.waiting} scans wait already: ask again in a moment.")
+            self._check_line()
             self._kept[key] = state, asyncio.create_task(self._made(screen))
             if len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
@@ -60,13 +61,25 @@ class ScanDesk:
         return self._merged[1]
 
     async def _made(self, screen: Screen) -> Scan:
+        return await self._in_turn(lambda: self._hub.scanning.beside(screen))
+
+    async def beside(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Have other work done as scans are, in their line; raises NotAnswered where too many wait."""
+        self._check_line()
+        return await self._in_turn(work)
+
+    def _check_line(self) -> None:
+        if self.waiting >= MOST_WAITING:
+            raise NotAnswered(503, "Busy", f"{self.waiting} scans wait already: ask again in a moment.")
+
+    async def _in_turn(self, work: Callable[[], Awaitable[T]]) -> T:
         self.waiting += 1
         try:
             await self._turn.acquire()
         finally:
             self.waiting -= 1
         try:
-            return await self._hub.scanning.beside(screen)
+            return await work()
         finally:
             self._turn.release()
 

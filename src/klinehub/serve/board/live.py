@@ -115,7 +115,7 @@ class LiveBoard:
     def _enter(self, client: Client) -> None:
         """Begin to tell a client."""
         self._clients[client] = None
-        if self._life is None or self._life.done():
+        if self._life is None:
             self._life = asyncio.create_task(self._live(), name="board")
             self._life.add_done_callback(self._over)
             self._look_around()
@@ -129,6 +129,7 @@ class LiveBoard:
         self._clients.pop(client, None)
         if not self._clients and self._life is not None:
             self._life.cancel()
+            self._life = None
             self._prices.clear()
 
     async def _live(self) -> None:
@@ -190,6 +191,7 @@ class LiveBoard:
         error = None if task.cancelled() else task.exception()
         if error is None:
             return
+        self._life = None if task is self._life else self._life
         loop = task.get_loop()
         loop.call_exception_handler({"message": "The board stopped", "exception": error, "task": task})
         self._closing = loop.create_task(self._close(BROKEN, "Internal error"))
@@ -257,16 +259,15 @@ class Visit:
         live, client = self._live, self._client
         question, errors = await read(live.hub, asked)
         client.tell("view", Viewed(asked.id, errors))
-        if question is None:
-            return
         before, self._view = self._view, None
         client.drop("table", "spark", "failed")
-        try:
-            self._view = live.views.open(question, client, asked.id)
-        except DefinitionError as exc:
-            client.tell("failed", Failed(asked.id, str(exc)))
+        if question is not None:
+            client.follow(live.prices(asked.timeframe))
+            try:
+                self._view = live.views.open(question, client, asked.id)
+            except DefinitionError as exc:
+                client.tell("failed", Failed(asked.id, str(exc)))
         if before is not None and before is not self._view:
             before.leave(client)
-        client.follow(live.prices(asked.timeframe))
         if self._view is not None:
             await asyncio.shield(self._view.first)

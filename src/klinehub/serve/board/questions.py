@@ -81,15 +81,18 @@ def expression(hub: Hub, base: Screen, text: str, *, decides: bool) -> Expr:
 
 
 def bar_at(hub: Hub, timeframe: str, moment: int) -> int:
-    """Give the newest bar that had closed at a moment (ms); raises DefinitionError where it is not kept."""
+    """Give the newest bar that had closed at a moment (ms).
+
+    Raises DefinitionError for one that is yet to come, or lies further back than anything is kept.
+    """
     panel = hub.panel(timeframe)
     bar, last = panel.timeframe.index(moment) - 1, panel.closed_bar
     if bar > last:
         raise DefinitionError("Nothing is known of that moment yet: choose one that has passed.")
-    if bar <= last - panel.bars:
-        oldest = panel.timeframe.open_time(last - panel.bars + 1)
+    if bar <= last - panel.bars and hub.shelf.keeping is None:
         raise DefinitionError(
-            f"That moment lies too far back: bars of {timeframe} are in memory since {oldest}."
+            f"That moment lies too far back: memory has {panel.bars} bars of {timeframe}, and none are kept "
+            "on disk (`store.path`)."
         )
     return bar
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
-from klinehub.errors import DefinitionError
+from klinehub.errors import DefinitionError, KlinehubError
 from klinehub.hub import Hub
 from klinehub.panel.view import PLANES
 from klinehub.scan.scanner import Sheet
@@ -78,8 +78,8 @@ class View:
 
     async def _run(self) -> None:
         try:
-            await self._follow()
-        except DefinitionError as exc:
+            await (self._follow() if self._question.bar is None else self._look_back(self._question.bar))
+        except KlinehubError as exc:
             for client, number in self.clients.items():
                 client.tell("failed", Failed(number, str(exc)))
         finally:
@@ -90,20 +90,25 @@ class View:
     async def _follow(self) -> None:
         """Compute and show the sheets until nobody looks any more."""
         made, question = self._views.hub.scanning.sheets, self._question
-        if question.bar is not None:
-            async with self._views.turn:
-                sheet = await made.at(question.screen, question.bar)
-            await self._tell(sheet)
-            if self.clients:
-                await asyncio.Event().wait()
-            return
         every = FORMING_EVERY if question.forming else None
         async with aclosing(made.live(question.screen, every)) as sheets:
             async with self._views.turn:
-                sheet = await anext(sheets)
-            await self._tell(sheet)
-            while self.clients:
-                await self._tell(await anext(sheets))
+                sheet = await anext(sheets, None)
+            while sheet is not None:
+                await self._tell(sheet)
+                if not self.clients:
+                    return
+                sheet = await anext(sheets, None)
+
+    async def _look_back(self, bar: int) -> None:
+        """Compute and show one past bar, and keep it as long as somebody looks."""
+        async with self._views.turn:
+            sheet = await self._views.hub.scanning.sheets.at(self._question.screen, bar)
+        if sheet.missing.all():
+            raise DefinitionError("Nothing is kept of that moment: choose a later one.")
+        await self._tell(sheet)
+        if self.clients:
+            await asyncio.Event().wait()
 
     async def _tell(self, sheet: Sheet) -> None:
         frame = self._panel.timeframe
@@ -113,8 +118,9 @@ class View:
             self._closed, self._sparks = sheet.bar, {}
         for client in list(self.clients):
             self._show(client)
-            if not sheet.forming:
-                self.draw(client)
+        await asyncio.sleep(0)
+        for client in [] if sheet.forming else list(self.clients):
+            self.draw(client)
         if not self.first.done():
             self.first.set_result(None)
 
