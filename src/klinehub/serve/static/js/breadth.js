@@ -1,0 +1,4 @@
+/** @param {HTMLElement} place */
+export function mountBreadth(place) {
+  place.hidden = true;
+}

@@ -1,0 +1,4 @@
+/** @param {HTMLElement} place */
+export function mountHealth(place) {
+  place.hidden = true;
+}
