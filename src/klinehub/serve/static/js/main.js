@@ -2,12 +2,14 @@
 
 import { onUnauthorized } from "./api.js";
 import { mountBreadth } from "./breadth.js";
+import { followAddress } from "./chosen.js";
 import { fill, h, tell } from "./dom.js";
 import { mountHealth } from "./health.js";
 import { loadTexts, onLanguage, setExchangeZone, t } from "./i18n.js";
 import { startKeys } from "./keys.js";
 import { live } from "./live.js";
-import { followState, market } from "./market.js";
+import { market } from "./market.js";
+import { mountNotices } from "./notice.js";
 import { mountShell } from "./shell.js";
 import { state } from "./state.js";
 import { apply } from "./theme.js";
@@ -45,7 +47,7 @@ async function start() {
   live.start();
   await loadTexts();
   apply();
-  followState();
+  followAddress();
   market.subscribe("hello", (hello) => setExchangeZone(hello.tz));
   state.subscribe((names) => {
     if (names.has("view")) show();
@@ -54,6 +56,7 @@ async function start() {
   onLanguage(rewrite);
   const corner = mountShell(document.getElementById("top"));
   mountBreadth(document.getElementById("market"));
+  mountNotices(document.getElementById("notices"));
   mountHealth(document.getElementById("health"));
   await show();
   for (const load of EXTRAS) (await load()).install(corner);

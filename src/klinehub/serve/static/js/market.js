@@ -7,7 +7,6 @@
  */
 
 import { live } from "./live.js";
-import { state } from "./state.js";
 
 const MOST_COLUMNS = 40;
 const PRICES = ["price", "change", "day", "turnover"];
@@ -273,10 +272,3 @@ live.on("failed", (message) => {
   market.failed = message.message;
   tell("failed", message);
 });
-
-/** Say what the address asks for. */
-export function followState() {
-  const look = () => market.look({ timeframe: state.get("tf"), at: state.get("at") });
-  look();
-  return state.subscribe((names) => (names.has("tf") || names.has("at")) && look());
-}

@@ -146,6 +146,7 @@ define("find", "text", "");
 define("only", "text", "");
 define("cat", "list", []);
 define("at", "number", 0);
+define("forming", "flag", false);
 define("theme", "text", "");
 define("palette", "text", "");
 define("lang", "text", "");

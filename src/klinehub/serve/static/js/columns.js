@@ -1,0 +1,148 @@
+/** Columns: what each is called, how wide it is, and how its values are read, written and sorted. */
+
+import { factorOf, titleOf } from "./catalogue.js";
+import { formatNumber, formatPrice, t } from "./i18n.js";
+import { market } from "./market.js";
+import { personal } from "./personal.js";
+
+/**
+ * @typedef {object} Column
+ * @property {string} key as it stands in the address
+ * @property {"symbol"|"number"|"score"|"spark"|"why"} kind how its cells are drawn
+ * @property {string} title
+ * @property {string} hint what it is, in a sentence
+ * @property {number} width
+ * @property {boolean} live whether it moves between closes
+ * @property {boolean} toned whether up and down have their colours
+ * @property {string|null} expression what the hub computes for it
+ * @property {(row: number) => number|string} value what it is sorted by and exported as
+ * @property {(value: any, row: number) => string} write
+ * @property {string} [error] why it has no values
+ */
+
+const WIDTHS = { symbol: 176, number: 92, score: 124, spark: 128, why: 116 };
+const LEAST = 48;
+const MOST = 480;
+
+const BUILT_IN = {
+  symbol: { kind: "symbol", value: (row) => market.symbols[row].symbol, write: String },
+  price: { kind: "number", live: true, value: (row) => market.price[row], write: priced, width: 104 },
+  change: { kind: "number", live: true, toned: true, value: (row) => market.change[row], write: percent, width: 88 },
+  day: { kind: "number", live: true, toned: true, value: (row) => market.day[row], write: percent, width: 88 },
+  turnover24h: { kind: "number", live: true, value: (row) => market.turnover[row], write: compact, width: 92 },
+  spark: { kind: "spark", value: () => NaN, write: () => "" },
+  score: { kind: "score", toned: true, value: (row) => market.score[row], write: (value) => formatNumber(value, "signed") },
+  why: { kind: "why", value: (row) => market.score[row], write: (value) => formatNumber(value, "signed") },
+};
+
+/** The columns that are no expressions, by their keys. */
+export const OWN = Object.keys(BUILT_IN).filter((key) => key !== "symbol");
+
+function priced(value, row) {
+  return formatPrice(value, market.symbols[row].price_decimals);
+}
+
+function percent(value) {
+  return formatNumber(value, "percent");
+}
+
+function compact(value) {
+  return formatNumber(value, "compact");
+}
+
+/**
+ * Make the column of a key.
+ * @param {string} key
+ * @returns {Column}
+ */
+export function columnOf(key) {
+  const base = key in BUILT_IN ? builtIn(key) : expression(key);
+  return { live: false, toned: false, expression: null, ...base, key, width: widthOf(key, base) };
+}
+
+function builtIn(key) {
+  const frame = market.bar?.timeframe ?? "";
+  return { ...BUILT_IN[key], title: t(`column.${key}`, { frame }), hint: t(`column.${key}.hint`, { frame }) };
+}
+
+function expression(key) {
+  const factor = factorOf(key);
+  const hint = factor ? `${titleOf(factor)} ${factor.formula} · ${factor.unit}, ${factor.range}` : key;
+  const error = market.errors.columns[key]?.message;
+  const value = (row) => market.values[key]?.[row] ?? NaN;
+  return { kind: "number", title: key, hint, error, expression: key, value, write: writer(key, factor) };
+}
+
+/** Values of one column have as many decimals as its middle one needs, so that their points stand in a line. */
+function writer(key, factor) {
+  const share = factor?.unit.startsWith("share of the price");
+  let format = null;
+  let view = -1;
+  return (value) => {
+    if (Number.isNaN(value)) return "–";
+    if (format === null || view !== market.bar?.view) {
+      view = market.bar?.view ?? -1;
+      format = formatOf(market.values[key], share);
+    }
+    return format(value);
+  };
+}
+
+function formatOf(values, share) {
+  const scale = share ? 100 : 1;
+  const sizes = [];
+  for (let row = 0; row < (values?.length ?? 0); row++) if (values[row]) sizes.push(Math.abs(values[row]) * scale);
+  sizes.sort((a, b) => a - b);
+  const middle = sizes[sizes.length >> 1] || 1;
+  if (middle >= 100_000) return (value) => formatNumber(value, "compact");
+  const decimals = Math.max(0, Math.min(8, 1 - Math.floor(Math.log10(middle)) + (middle < 10 ? 1 : 0)));
+  const fixed = middle >= 1_000 ? 0 : Math.min(decimals, middle >= 10 ? 1 : decimals);
+  return share ? (value) => `${(value * 100).toFixed(fixed)}%` : (value) => value.toFixed(fixed);
+}
+
+function widthOf(key, base) {
+  const kept = personal.get("widths", {})[key];
+  if (Number.isFinite(kept)) return Math.max(LEAST, Math.min(MOST, kept));
+  return base.width ?? Math.max(WIDTHS[base.kind], base.kind === "number" ? Math.min(220, 36 + 7 * base.title.length) : 0);
+}
+
+/**
+ * Keep how wide a column is; null for as wide as it is at first.
+ * @param {string} key
+ * @param {number|null} width
+ */
+export function keepWidth(key, width) {
+  const { [key]: _, ...widths } = personal.get("widths", {});
+  if (width !== null) widths[key] = Math.max(LEAST, Math.min(MOST, Math.round(width)));
+  personal.set("widths", widths);
+}
+
+/** A symbol counts as new for a week. */
+const NEW_FOR = 7 * 86_400_000;
+const LONG = 20;
+
+/**
+ * Say what there is to know of a symbol beside its numbers.
+ * @param {number} row
+ * @returns {{isNew: boolean, ends: number, halted: string}} `ends` is when it is delisted, 0 for not in sight
+ */
+export function standing(row) {
+  const one = market.symbols[row];
+  const age = market.time - one.onboard_time;
+  return {
+    isNew: one.onboard_time > 0 && age >= 0 && age < NEW_FOR,
+    ends: one.delivery_time,
+    halted: one.status === "TRADING" ? "" : one.status,
+  };
+}
+
+/**
+ * Say to which side a score leans.
+ * @param {number} score
+ * @returns {"long"|"short"|"flat"|""} nothing where there is no score
+ */
+export function sideOf(score) {
+  if (Number.isNaN(score)) return "";
+  if (score >= LONG) return "long";
+  return score <= -LONG ? "short" : "flat";
+}
