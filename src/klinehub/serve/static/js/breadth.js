@@ -63,7 +63,7 @@ function makeGauge() {
       write(words[1], t("breadth.spread"));
       write(median, formatNumber(found.median, "percent"));
       median.className = found.median > 0 ? "up" : found.median < 0 ? "down" : "";
-      write(spread, Number.isNaN(found.spread) ? "–" : `${formatNumber(found.spread, "plain")}%`);
+      write(spread, Number.isNaN(found.spread) ? "–" : `${found.spread.toFixed(2)}%`);
       element.setAttribute("aria-label", t("breadth.said", { name, up: found.up, down: found.down, flat: found.flat }));
     },
   };

@@ -60,7 +60,7 @@ function numberCell(column, classes) {
       const now = column.value(next);
       if (next === row && (now === value || (Number.isNaN(now) && Number.isNaN(value)))) return;
       const written = column.write(now, next);
-      const flash = flashes && column.live && next === row && written !== shown && !Number.isNaN(value);
+      const flash = flashes && column.flashes && next === row && written !== shown && !Number.isNaN(value);
       if (flash) turn ^= 1;
       const lit = flash ? ` flash-${now > value ? "up" : "down"}-${turn}` : "";
       const missing = written === "–" ? " unknown" : "";
@@ -77,7 +77,7 @@ function scoreCell(column, classes) {
   const number = numberCell(column, "");
   const bar = h("i.bar");
   const element = h("div", { role: "gridcell", class: `cell score ${classes}`, data: { why: "" } },
-    number.element.firstChild, h("span.track", { "aria-hidden": "true" }, bar));
+    h("span.track", { "aria-hidden": "true" }, bar), number.element.firstChild);
   let before = "";
   return {
     element,

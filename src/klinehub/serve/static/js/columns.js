@@ -13,6 +13,7 @@ import { personal } from "./personal.js";
  * @property {string} hint what it is, in a sentence
  * @property {number} width
  * @property {boolean} live whether it moves between closes
+ * @property {boolean} flashes whether a move is shown for a moment
  * @property {boolean} toned whether up and down have their colours
  * @property {string|null} expression what the hub computes for it
  * @property {(row: number) => number|string} value what it is sorted by and exported as
@@ -26,8 +27,8 @@ const MOST = 480;
 
 const BUILT_IN = {
   symbol: { kind: "symbol", value: (row) => market.symbols[row].symbol, write: String },
-  price: { kind: "number", live: true, value: (row) => market.price[row], write: priced, width: 104 },
-  change: { kind: "number", live: true, toned: true, value: (row) => market.change[row], write: percent, width: 88 },
+  price: { kind: "number", live: true, flashes: true, value: (row) => market.price[row], write: priced, width: 104 },
+  change: { kind: "number", live: true, flashes: true, toned: true, value: (row) => market.change[row], write: percent, width: 88 },
   day: { kind: "number", live: true, toned: true, value: (row) => market.day[row], write: percent, width: 88 },
   turnover24h: { kind: "number", live: true, value: (row) => market.turnover[row], write: compact, width: 92 },
   spark: { kind: "spark", value: () => NaN, write: () => "" },
@@ -57,7 +58,7 @@ function compact(value) {
  */
 export function columnOf(key) {
   const base = key in BUILT_IN ? builtIn(key) : expression(key);
-  return { live: false, toned: false, expression: null, ...base, key, width: widthOf(key, base) };
+  return { live: false, flashes: false, toned: false, expression: null, ...base, key, width: widthOf(key, base) };
 }
 
 function builtIn(key) {
@@ -95,8 +96,7 @@ function formatOf(values, share) {
   sizes.sort((a, b) => a - b);
   const middle = sizes[sizes.length >> 1] || 1;
   if (middle >= 100_000) return (value) => formatNumber(value, "compact");
-  const decimals = Math.max(0, Math.min(8, 1 - Math.floor(Math.log10(middle)) + (middle < 10 ? 1 : 0)));
-  const fixed = middle >= 1_000 ? 0 : Math.min(decimals, middle >= 10 ? 1 : decimals);
+  const fixed = Math.max(0, Math.min(8, 2 - Math.floor(Math.log10(middle))));
   return share ? (value) => `${(value * 100).toFixed(fixed)}%` : (value) => value.toFixed(fixed);
 }
 

@@ -5,7 +5,7 @@ import { state } from "./state.js";
 
 /** The languages, by the name that each gives itself. */
 export const LANGUAGES = { en: "English", zh: "简体中文" };
-const LOCALES = { en: "en-GB", zh: "zh-CN" };
+const LOCALES = { en: "en-US", zh: "zh-CN" };
 const listeners = new Set();
 let texts = {};
 let chosen = "en";

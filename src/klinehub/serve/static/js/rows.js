@@ -6,10 +6,12 @@
  */
 
 import { h } from "./dom.js";
+import { isNarrow } from "./chosen.js";
 import { makeCell, staleText } from "./cells.js";
 import { market } from "./market.js";
 
-export const ROW = 28;
+/** As the style sheet has it: fingers need more room. */
+const [HIGH, HIGHER] = [28, 36];
 const SPARE = 6;
 
 /**
@@ -25,9 +27,12 @@ export function makeRows(scroller) {
   let top = 0;
   let height = 600;
   let chosen = "";
+  let row = HIGH;
 
   function build() {
-    const count = Math.ceil(height / ROW) + 2 * SPARE;
+    row = isNarrow() ? HIGHER : HIGH;
+    body.style.height = `${rows.length * row}px`;
+    const count = Math.ceil(height / row) + 2 * SPARE;
     slots = Array.from({ length: count }, (_, i) => makeSlot(i));
     body.replaceChildren(...slots.map((slot) => slot.element));
   }
@@ -44,7 +49,7 @@ export function makeRows(scroller) {
 
   function place(slot, at) {
     slot.place = at;
-    slot.element.style.transform = `translateY(${at * ROW}px)`;
+    slot.element.style.transform = `translateY(${at * row}px)`;
     slot.element.setAttribute("aria-rowindex", String(at + 2));
   }
 
@@ -82,12 +87,12 @@ export function makeRows(scroller) {
     /** Show these rows of the market. @param {number[]} next */
     setRows(next) {
       rows = next;
-      body.style.height = `${rows.length * ROW}px`;
+      body.style.height = `${rows.length * row}px`;
     },
 
     /** Fit as many rows as the window is high. @param {number} next in pixels */
     setHeight(next) {
-      if (Math.ceil(next / ROW) === Math.ceil(height / ROW)) return;
+      if (Math.ceil(next / row) === Math.ceil(height / row)) return;
       height = next;
       build();
     },
@@ -103,7 +108,7 @@ export function makeRows(scroller) {
      */
     draw(what) {
       top = scroller.scrollTop;
-      const first = Math.max(0, Math.floor(top / ROW) - SPARE);
+      const first = Math.max(0, Math.floor(top / row) - SPARE);
       for (let at = first; at < first + slots.length; at++) {
         const slot = slots[at % slots.length];
         if (at >= rows.length) {
@@ -131,9 +136,14 @@ export function makeRows(scroller) {
       return slots.find((slot) => slot.element === found)?.row ?? -1;
     },
 
+    /** @returns {number} how high a row is, in pixels */
+    get height() {
+      return row;
+    },
+
     /** Bring a place of the table into sight. @param {number} at @param {number} head height of what covers the top */
     reveal(at, head) {
-      const [from, to] = [at * ROW, at * ROW + ROW];
+      const [from, to] = [at * row, at * row + row];
       const room = scroller.clientHeight - head;
       if (from < scroller.scrollTop) scroller.scrollTop = from;
       else if (to > scroller.scrollTop + room) scroller.scrollTop = to - room;

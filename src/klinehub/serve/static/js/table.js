@@ -22,6 +22,8 @@ import { makeToolbar } from "./toolbar.js";
 import { makeWhy } from "./why.js";
 
 const HEAD = 30;
+/** Where the window is narrow: what says most stands side by side without moving the table. */
+const NARROW = { symbol: 118, price: 94, change: 74, day: 74, score: 68 };
 /** A finger leaves no pointer over the table: rows stay for so long after it has moved. */
 const AFTER_TOUCH = 3_000;
 /** What is found again when the reader comes back to the table. */
@@ -62,7 +64,8 @@ export function mount(container) {
 
   function resize(widths) {
     const width = (column) => widths.get(column.key) ?? column.width;
-    const track = (column) => (column.left === undefined ? `minmax(${width(column)}px, ${width(column)}fr)` : `${width(column)}px`);
+    const fixed = (column) => column.left !== undefined || column.kind === "spark" || column.kind === "why";
+    const track = (column) => (!fixed(column) ? `minmax(${width(column)}px, ${width(column)}fr)` : `${width(column)}px`);
     grid.style.setProperty("--grid", shown.map(track).join(" "));
     grid.style.setProperty("--width", `${shown.reduce((sum, column) => sum + width(column), 0)}px`);
   }
@@ -75,7 +78,7 @@ export function mount(container) {
     let left = 0;
     shown = [...new Set([...pinned, ...keys])].map((key, i) => {
       const column = columnOf(key);
-      if (chosen.isNarrow() && key === "symbol") column.width = 132;
+      if (chosen.isNarrow()) column.width = NARROW[column.kind === "number" ? key : column.kind] ?? column.width;
       if (i >= pinned.length) return column;
       const fixed = { ...column, left, classes: i === pinned.length - 1 ? "pinned last" : "pinned" };
       left += column.width;
@@ -162,7 +165,7 @@ export function mount(container) {
   function step(by) {
     if (!order.rows.length) return;
     const at = order.rows.indexOf(market.rows.get(kept.symbol));
-    const first = Math.floor(grid.scrollTop / 28);
+    const first = Math.floor(grid.scrollTop / rows.height);
     const next = at < 0 ? first : Math.max(0, Math.min(order.rows.length - 1, at + by));
     choose(market.symbols[order.rows[next]].symbol);
   }
@@ -250,7 +253,7 @@ export function mount(container) {
   );
 
   function page() {
-    return Math.max(1, Math.floor((grid.clientHeight - HEAD) / 28) - 1);
+    return Math.max(1, Math.floor((grid.clientHeight - HEAD) / rows.height) - 1);
   }
 
   function onPersonal(name) {
