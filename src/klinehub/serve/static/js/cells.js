@@ -41,9 +41,10 @@ export function makeCell(column, classes) {
   return MAKERS[column.kind](column, classes);
 }
 
-function tone(value) {
-  if (value > 0) return " up";
-  return value < 0 ? " down" : "";
+/** The colour of a value as it is written: what is rounded to zero has none. */
+function tone(written) {
+  if (written.startsWith("+")) return " up";
+  return written.startsWith("-") ? " down" : "";
 }
 
 function numberCell(column, classes) {
@@ -64,7 +65,7 @@ function numberCell(column, classes) {
       if (flash) turn ^= 1;
       const lit = flash ? ` flash-${now > value ? "up" : "down"}-${turn}` : "";
       const missing = written === "–" ? " unknown" : "";
-      const wanted = base + (column.toned ? tone(now) : "") + missing + lit;
+      const wanted = base + (column.toned ? tone(written) : "") + missing + lit;
       if (element.className !== wanted) element.className = wanted;
       if (written !== shown) text.data = shown = written;
       row = next;
@@ -77,7 +78,7 @@ function scoreCell(column, classes) {
   const number = numberCell(column, "");
   const bar = h("i.bar");
   const element = h("div", { role: "gridcell", class: `cell score ${classes}`, data: { why: "" } },
-    h("span.track", { "aria-hidden": "true" }, bar), number.element.firstChild);
+    h("span.track", { "aria-hidden": "true" }, bar), h("span.points", {}, number.element.firstChild));
   let before = "";
   return {
     element,
@@ -88,7 +89,7 @@ function scoreCell(column, classes) {
       if (wanted === before) return;
       before = wanted;
       bar.style.transform = wanted;
-      element.className = `cell score ${classes}${tone(value)}${Number.isNaN(value) ? " unknown" : ""}`;
+      element.className = `cell score ${classes}${tone(column.write(value, row))}${Number.isNaN(value) ? " unknown" : ""}`;
     },
   };
 }

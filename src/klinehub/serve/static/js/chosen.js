@@ -31,7 +31,7 @@ export function onNarrow(listener) {
   return () => narrow.removeEventListener("change", listener);
 }
 
-/** @returns {{name: string, where: string|null, columns: string[], order_by: string|null}|undefined} */
+/** @returns {{name: string, where: string, columns: string[], order_by: string|null}|undefined} */
 export function preset() {
   return market.hello?.presets.find((one) => one.name === state.get("preset"));
 }
@@ -50,7 +50,9 @@ export function columns() {
   const own = state.get("cols");
   if (own) return [...new Set(own)];
   const chosen = preset();
-  return wholeSet(chosen?.columns.length ? chosen.columns : isNarrow() ? [] : SETS.overview);
+  if (isNarrow() && !chosen) return wholeSet([]);
+  const first = market.hello?.presets.find((one) => one.kind === "score");
+  return wholeSet(chosen?.columns.length ? chosen.columns : first?.columns ?? []);
 }
 
 /** @returns {string} the condition that rows have to meet, nothing for all */

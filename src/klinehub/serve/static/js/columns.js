@@ -21,16 +21,16 @@ import { personal } from "./personal.js";
  * @property {string} [error] why it has no values
  */
 
-const WIDTHS = { symbol: 176, number: 92, score: 124, spark: 128, why: 116 };
+const WIDTHS = { symbol: 160, number: 64, score: 108, spark: 104, why: 92 };
 const LEAST = 48;
 const MOST = 480;
 
 const BUILT_IN = {
   symbol: { kind: "symbol", value: (row) => market.symbols[row].symbol, write: String },
-  price: { kind: "number", live: true, flashes: true, value: (row) => market.price[row], write: priced, width: 104 },
-  change: { kind: "number", live: true, flashes: true, toned: true, value: (row) => market.change[row], write: percent, width: 88 },
-  day: { kind: "number", live: true, toned: true, value: (row) => market.day[row], write: percent, width: 88 },
-  turnover24h: { kind: "number", live: true, value: (row) => market.turnover[row], write: compact, width: 92 },
+  price: { kind: "number", live: true, flashes: true, value: (row) => market.price[row], write: priced, width: 92 },
+  change: { kind: "number", live: true, flashes: true, toned: true, value: (row) => market.change[row], write: percent, width: 78 },
+  day: { kind: "number", live: true, toned: true, value: (row) => market.day[row], write: percent, width: 78 },
+  turnover24h: { kind: "number", live: true, value: (row) => market.turnover[row], write: compact, width: 84 },
   spark: { kind: "spark", value: () => NaN, write: () => "" },
   score: { kind: "score", toned: true, value: (row) => market.score[row], write: (value) => formatNumber(value, "signed") },
   why: { kind: "why", value: (row) => market.score[row], write: (value) => formatNumber(value, "signed") },
@@ -74,7 +74,7 @@ function expression(key) {
   return { kind: "number", title: key, hint, error, expression: key, value, write: writer(key, factor) };
 }
 
-/** Values of one column have as many decimals as its middle one needs, so that their points stand in a line. */
+/** Values of one column have as many decimals as most of them need, so that their points stand in a line. */
 function writer(key, factor) {
   const share = factor?.unit.startsWith("share of the price");
   let format = null;
@@ -94,16 +94,17 @@ function formatOf(values, share) {
   const sizes = [];
   for (let row = 0; row < (values?.length ?? 0); row++) if (values[row]) sizes.push(Math.abs(values[row]) * scale);
   sizes.sort((a, b) => a - b);
-  const middle = sizes[sizes.length >> 1] || 1;
-  if (middle >= 100_000) return (value) => formatNumber(value, "compact");
-  const fixed = Math.max(0, Math.min(8, 2 - Math.floor(Math.log10(middle))));
+  // Of the larger ones, since some factors are next to nothing for most symbols.
+  const size = sizes[Math.floor(sizes.length * 0.8)] || 1;
+  if (size >= 100_000) return (value) => formatNumber(value, "compact");
+  const fixed = Math.max(0, Math.min(8, 2 - Math.floor(Math.log10(size))));
   return share ? (value) => `${(value * 100).toFixed(fixed)}%` : (value) => value.toFixed(fixed);
 }
 
 function widthOf(key, base) {
   const kept = personal.get("widths", {})[key];
   if (Number.isFinite(kept)) return Math.max(LEAST, Math.min(MOST, kept));
-  return base.width ?? Math.max(WIDTHS[base.kind], base.kind === "number" ? Math.min(220, 36 + 7 * base.title.length) : 0);
+  return base.width ?? Math.max(WIDTHS[base.kind], base.kind === "number" ? Math.min(220, 26 + 6.4 * base.title.length) : 0);
 }
 
 /**

@@ -54,6 +54,7 @@ export function h(tag, props = {}, ...children) {
 function give(element, key, value) {
   if (value === null || value === undefined || value === false) return;
   if (key.startsWith("on") && typeof value === "function") element.addEventListener(key.slice(2), value);
+  else if (key === "class") element.classList.add(...String(value).split(" ").filter(Boolean));
   else if (key === "text") element.textContent = String(value);
   else if (key === "value") element.value = value;
   else if (key === "data" || key === "aria") {
@@ -103,8 +104,8 @@ export function icon(name) {
  */
 export function button({ label, icon: drawn, text, class: classes = "", ...more }, act) {
   const named = text === label ? {} : { "aria-label": label, title: label };
-  return h(`button.button${classes ? `.${classes.split(" ").join(".")}` : ""}`,
-    { type: "button", ...named, ...more, onclick: act }, drawn && icon(drawn), text && h("span.label", {}, text));
+  return h("button.button",
+    { type: "button", class: classes, ...named, ...more, onclick: act }, drawn && icon(drawn), text && h("span.label", {}, text));
 }
 
 /**

@@ -79,8 +79,8 @@ export function makeFilter() {
 
   /** Write the text again with what is wrong marked from its place on. */
   function marks(text, place) {
-    if (!place) return null;
-    const at = Math.min(Math.max(0, place - 1), text.length);
+    if (place === null) return null;
+    const at = Math.min(place, text.length);
     const end = /^(\w+|\S|\s*$)/.exec(text.slice(at))?.[0].length || 1;
     const wrong = text.slice(at, at + end) || " ";
     return h("p.mono", {}, text.slice(0, at), h("mark", {}, wrong), text.slice(at + end));

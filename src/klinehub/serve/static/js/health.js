@@ -9,7 +9,7 @@ import { market } from "./market.js";
 const LINES = ["connecting", "open", "warming", "lost", "refused"];
 
 function seconds(value) {
-  return value === null || value === undefined ? "–" : `${formatNumber(value, "plain")}${t("unit.s")}`;
+  return value === null || value === undefined ? "–" : `${value.toFixed(value < 10 ? 2 : 0)} ${t("unit.s")}`;
 }
 
 /** How good or bad something is: nothing, warn or bad. */
@@ -34,7 +34,7 @@ function facts(health) {
     health.stale > 0 && ["stale", t("health.stale", { n: health.stale, count: health.stale }), reasons(health), "warn"],
     ["lag", t("health.lag", { p50: seconds(lag.p50), p99: seconds(lag.p99) }), t("health.lag.title", { count: lag.count }), grade(lag.p99 > 10, lag.p99 > 3)],
     ["gaps", t("health.gaps", { n: health.gaps, count: formatNumber(health.gaps, "whole") }), t("health.gaps.title"), grade(false, health.gaps > 0)],
-    ["weight", t("health.weight", { used: weight.used, limit: weight.limit }), t("health.weight.title"), grade(used > 0.9, used > 0.8)],
+    ["weight", weight.limit ? t("health.weight", { used: weight.used, limit: weight.limit }) : t("health.weight.free", { used: weight.used }), t("health.weight.title"), grade(used > 0.9, used > 0.8)],
     banned && ["ban", left ? t("health.ban", { span: left }) : t("health.ban.open"), rest.why, "bad"],
     ["sockets", t("health.sockets", { up: sockets.up, all: sockets.all }), sockets.loss || t("health.sockets.title", { count: sockets.reconnects }), grade(sockets.up === 0 && sockets.all > 0, down > 0)],
     ["reconnect", sockets.last_reconnect ? t("health.reconnect", { span: formatSpan(health.time - sockets.last_reconnect) }) : t("health.reconnect.none"), sockets.last_reconnect ? formatTime(sockets.last_reconnect, "exact") : "", ""],

@@ -47,7 +47,7 @@ export const market = {
   passes: null,
   warming: new Set(),
   missing: new Set(),
-  /** The bar of the table: its view, timeframe, times, whether it is forming and how often it was revised. */
+  /** The bar of the table: its view, timeframe, times, whether it is forming, how often revised, and past. */
   bar: null,
   /** @type {{bars: number, closes: string[], volumes: string[]}|null} base64 of a byte for each bar */
   spark: null,
@@ -119,6 +119,8 @@ export const market = {
   },
 };
 
+/** The newest prices, which go on while a past moment is looked at. */
+const newest = Object.fromEntries(PRICES.map((name) => [name, new Float64Array()]));
 const looks = { timeframe: "", where: "", forming: false, at: 0 };
 
 function tell(kind, message) {
@@ -173,7 +175,10 @@ function onSymbols(message) {
   market.symbols = message.symbols;
   market.rows = new Map(message.symbols.map((one, row) => [one.symbol, row]));
   const size = message.symbols.length;
-  for (const name of [...PRICES, "score", "barChange"]) market[name] = sized(grown ? market[name] : null, size);
+  for (const name of ["score", "barChange"]) market[name] = sized(grown ? market[name] : null, size);
+  for (const name of PRICES) newest[name] = sized(grown ? newest[name] : null, size);
+  if (market.bar?.past) forget();
+  else Object.assign(market, newest);
   if (!grown) forget();
   if (held) Object.assign(held, { table: null, spark: null, prices: new Map() });
   tell("symbols", message);
@@ -188,7 +193,7 @@ function onTable(message) {
   if (message.layout !== market.layout || message.view !== asked.id) return;
   if (held && market.settled) return wait("table", message);
   const { view, timeframe, bar, open_time, close_time, forming, revision } = message;
-  market.bar = { view, timeframe, bar, open_time, close_time, forming, revision };
+  market.bar = { view, timeframe, bar, open_time, close_time, forming, revision, past: looks.at > 0 };
   market.barChange = copied(market.barChange, message.change);
   market.score = copied(market.score, message.score);
   market.values = copiedAll(market.values, message.values);
@@ -196,10 +201,24 @@ function onTable(message) {
   market.passes = message.passes && Uint8Array.from(message.passes);
   market.warming = new Set(message.warming);
   market.missing = new Set(message.missing);
-  for (let row = 0; row < market.price.length; row++) {
-    if (looks.at || Number.isNaN(market.price[row])) market.price[row] = message.close[row] ?? NaN;
-  }
+  if (market.bar.past) lookBack(message);
+  else lookNow(message.close);
   tell("table", market.bar);
+}
+
+/** Of a past moment only what its bars say is known. */
+function lookBack(message) {
+  market.price = copied(null, message.close);
+  market.change = copied(null, message.change);
+  market.day = copied(null, []);
+  market.turnover = copied(null, []);
+}
+
+function lookNow(closes) {
+  Object.assign(market, newest);
+  for (let row = 0; row < closes.length; row++) {
+    if (Number.isNaN(market.price[row])) market.price[row] = closes[row] ?? NaN;
+  }
 }
 
 function onPrices(message) {
@@ -212,10 +231,10 @@ function onPrices(message) {
   }
   market.time = message.time;
   for (const name of PRICES) {
-    const [into, from] = [market[name], message[name]];
+    const [into, from] = [newest[name], message[name]];
     message.rows.forEach((row, i) => (into[row] = from[i] ?? NaN));
   }
-  tell("prices", message.rows);
+  if (!market.bar?.past) tell("prices", message.rows);
 }
 
 function onSpark(message) {
