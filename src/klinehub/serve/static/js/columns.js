@@ -68,7 +68,7 @@ function builtIn(key) {
 
 function expression(key) {
   const factor = factorOf(key);
-  const hint = factor ? `${titleOf(factor)} ${factor.formula} · ${factor.unit}, ${factor.range}` : key;
+  const hint = factor ? `${titleOf(factor)}: ${factor.formula} · ${factor.unit}, ${factor.range}` : key;
   const error = market.errors.columns[key]?.message;
   const value = (row) => market.values[key]?.[row] ?? NaN;
   return { kind: "number", title: key, hint, error, expression: key, value, write: writer(key, factor) };

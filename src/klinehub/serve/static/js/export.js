@@ -75,7 +75,8 @@ function download(name, type, content) {
 export async function save(format, table) {
   const columns = plainColumns(table);
   const stamp = new Date(market.time).toISOString().slice(0, 19).replace(/[-:]/g, "");
-  const name = `klinehub-${market.hello.exchange}-${market.bar.timeframe}-${stamp}Z.${format}`;
+  const exchange = market.hello.exchange.replace(/\W+/g, "-");
+  const name = `klinehub-${exchange}-${market.bar.timeframe}-${stamp}Z.${format}`;
   try {
     download(name, TYPES[format], await WRITERS[format](columns));
     tell(t("export.done", { name, rows: columns[0]?.values.length ?? 0 }));

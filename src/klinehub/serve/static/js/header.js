@@ -105,7 +105,6 @@ export function makeHeader({ onwiden }) {
     else return;
     event.preventDefault();
     event.stopPropagation();
-    if (step && event.altKey) requestAnimationFrame(() => focus(key));
   }
 
   function focus(key) {
@@ -122,9 +121,11 @@ export function makeHeader({ onwiden }) {
 
     /** Show the heads of these columns. */
     setColumns(columns) {
+      const focused = element.contains(document.activeElement) && document.activeElement.closest(".cell").dataset.key;
       heads = new Map(columns.map((column, i) => [column.key, makeHead(column, i)]));
       element.replaceChildren(...heads.values());
       this.mark(false, "");
+      if (focused) focus(focused);
     },
 
     /**

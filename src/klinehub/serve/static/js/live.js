@@ -88,8 +88,9 @@ async function why() {
     const said = await answer.text();
     // Ready or not for others, a hub that has warmed up takes this line.
     return answer.status === 503 && said.includes("warming up") ? ["warming", ""] : ["lost", ""];
-  } catch (error) {
-    return ["lost", error.message];
+  } catch {
+    // Nobody answers at all, which is what the socket has said already.
+    return ["lost", ""];
   }
 }
 

@@ -137,7 +137,8 @@ function plan() {
 }
 
 function ask() {
-  const columns = [...new Set([...wants.values()].flat())].slice(0, MOST_COLUMNS);
+  // Sorted, so that another order of the same columns is nothing new to compute.
+  const columns = [...new Set([...wants.values()].flat())].slice(0, MOST_COLUMNS).sort();
   const timeframe = looks.timeframe || market.hello.default;
   const view = { timeframe, columns, where: looks.where, forming: looks.forming, at: looks.at };
   const text = JSON.stringify(view);

@@ -41,7 +41,7 @@ export const order = {
 
   /** @returns {boolean} whether it is time to sort again by values that move between closes */
   get restless() {
-    return columnOf(sort().key).live && market.time - this.time >= AGAIN_AFTER * (market.hello?.rate ?? 1);
+    return columnOf(sort().key).live && Math.abs(market.time - this.time) >= AGAIN_AFTER * (market.hello?.rate ?? 1);
   },
 
   /** @returns {boolean} whether rows beside one another are the wrong way round by now */

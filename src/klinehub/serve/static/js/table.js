@@ -109,6 +109,7 @@ export function mount(container) {
     grid.classList.toggle("off", isLost());
     const blanked = blank(order);
     over.hidden = blanked === null;
+    over.classList.toggle("whole", !market.bar);
     if (blanked) fill(over, blanked);
   }
 
@@ -224,7 +225,7 @@ export function mount(container) {
     market.subscribe("spark", () => (redraw(), noted())),
     market.subscribe("stale", noted),
     market.subscribe("health", settle),
-    market.subscribe("hello", () => (want(), again({ columns: true, order: true }))),
+    market.subscribe("hello", () => (know(), want(), again({ columns: true, order: true }))),
     market.subscribe("asked", noted),
     market.subscribe("failed", noted),
     market.subscribe("held", () => (toolbar.paused(), settle())),
@@ -283,7 +284,12 @@ export function mount(container) {
     if (anchor) openRowMenu(anchor, chosenRow());
   }
 
-  factors().then(() => (toolbar.refresh(), again({ columns: true })), () => undefined);
+  /** Columns say what they are once the catalogue is here; a hub that warms up has none to give yet. */
+  function know() {
+    factors().then(() => again({ columns: true }), () => undefined);
+  }
+
+  know();
   rows.choose(kept.symbol);
   want();
   draw();
