@@ -155,8 +155,12 @@ function badge({ kind, text, title, drawn }) {
   return h(`span.badge.${kind}`, { title }, drawn ? icon(drawn) : h("span", { "aria-hidden": "true" }, text), h("span.aloud", {}, title));
 }
 
-/** What is to be said of a symbol: stale, halted, ending, new, and why it has no values. */
-function marksOf(row) {
+/**
+ * Give what is to be said of a symbol: stale, halted, ending, new, and why it has no values.
+ * @param {number} row
+ * @returns {{kind: string, text: string, title: string, drawn?: string}[]} one without a text has an icon
+ */
+export function marksOf(row) {
   const marks = [];
   const stale = market.stale.get(row);
   const { isNew, ends, halted } = standing(row);

@@ -14,6 +14,7 @@
  */
 export const VIEWS = {
   table: { title: "view.table", tab: true, load: () => import("./table.js") },
+  symbol: { title: "view.symbol", tab: false, load: () => import("./symbol.js") },
 };
 
 /** @type {(() => Promise<{install: (corner: HTMLElement) => void}>)[]} */
