@@ -14,6 +14,16 @@ const GROUPS = {
   quote: (row) => [market.symbols[row].quote],
 };
 
+/**
+ * Say to which of a group's kinds a row belongs first.
+ * @param {number} row
+ * @param {string} group side, state, kind, type or quote
+ * @returns {string} nothing where it belongs to none
+ */
+export function kindOf(row, group) {
+  return GROUPS[group]?.(row)[0] ?? "";
+}
+
 function statesOf(row) {
   const { isNew, ends, halted } = standing(row);
   const found = [market.stale.has(row) ? "stale" : "fresh"];

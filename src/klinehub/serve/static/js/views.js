@@ -14,6 +14,7 @@
  */
 export const VIEWS = {
   table: { title: "view.table", tab: true, load: () => import("./table.js") },
+  map: { title: "view.map", tab: true, load: () => import("./heatmap.js") },
   symbol: { title: "view.symbol", tab: false, load: () => import("./symbol.js") },
 };
 
