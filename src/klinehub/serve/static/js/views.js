@@ -15,8 +15,9 @@
 export const VIEWS = {
   table: { title: "view.table", tab: true, load: () => import("./table.js") },
   map: { title: "view.map", tab: true, load: () => import("./heatmap.js") },
+  wall: { title: "view.wall", tab: true, load: () => import("./wall.js") },
   symbol: { title: "view.symbol", tab: false, load: () => import("./symbol.js") },
 };
 
 /** @type {(() => Promise<{install: (corner: HTMLElement) => void}>)[]} */
-export const EXTRAS = [];
+export const EXTRAS = [() => import("./moment.js")];
