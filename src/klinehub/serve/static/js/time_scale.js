@@ -12,7 +12,8 @@ const MINUTE = 60_000;
 // As the chart weighs its own: minutes, hours and their multiples.
 const STEPS = [[33, 720], [32, 360], [31, 180], [30, 60], [22, 30], [21, 5], [20, 1]];
 const [DAY, MONTH, YEAR] = [50, 60, 70];
-const STYLES = [{ year: "numeric" }, { month: "short" }, { day: "numeric" }, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" }];
+const CLOCK = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+const STYLES = [{ year: "numeric" }, { month: "short" }, { day: "numeric" }, CLOCK];
 let formats = { key: "", all: [] };
 
 /**

@@ -20,4 +20,4 @@ export const VIEWS = {
 };
 
 /** @type {(() => Promise<{install: (corner: HTMLElement) => void}>)[]} */
-export const EXTRAS = [() => import("./moment.js")];
+export const EXTRAS = [() => import("./moment.js"), () => import("./alerts.js")];
