@@ -17,7 +17,7 @@ import { bind } from "./keys.js";
 import { kindOf } from "./lists.js";
 import { market } from "./market.js";
 import { drawLegend, drawMap } from "./map_canvas.js";
-import { controls, EVENED, makeList, tipOf } from "./map_words.js";
+import { colourColumn, controls, EVENED, makeList, tipOf } from "./map_words.js";
 import { blank } from "./notice.js";
 import { order } from "./order.js";
 import { personal } from "./personal.js";
@@ -53,6 +53,7 @@ class Heatmap {
   #focus = -1;
   #hover = -1;
   #drawn = 0;
+  #past = false;
   #timer = 0;
   #ends = [];
 
@@ -73,7 +74,7 @@ class Heatmap {
 
   start() {
     this.#ends = [
-      market.subscribe("table", () => this.#place()),
+      market.subscribe("table", (bar) => (bar.past === this.#past ? this.#place() : this.#choices())),
       market.subscribe("symbols", () => this.#place()),
       market.subscribe("prices", () => this.#soon()),
       personal.subscribe(() => this.#place()),
@@ -108,6 +109,7 @@ class Heatmap {
 
   /** Take in what the reader chose. */
   #choices() {
+    this.#past = market.bar?.past;
     const chosen = [state.get("size"), state.get("colour")];
     const needed = chosen.filter((key) => isColumn(key) && columnOf(key).expression !== null);
     market.want("map", needed);
@@ -129,7 +131,7 @@ class Heatmap {
     const laid = group ? grouped(values, names, room, HEAD) : { rects: squarified(values, room), groups: [] };
     this.#rects = laid.rects;
     this.#groups = laid.groups;
-    const colour = columnOf(state.get("colour"));
+    const colour = colourColumn();
     this.#span = spanOf(this.#rows.map((row) => colour.value(row)), factorOf(colour.key)?.range ?? fixedRange(colour.key));
     this.#focus = -1;
     fill(this.empty, blank(order));
@@ -146,7 +148,7 @@ class Heatmap {
 
   #draw = () => {
     this.#drawn = performance.now();
-    const colour = columnOf(state.get("colour"));
+    const colour = colourColumn();
     const marked = this.#focus >= 0 ? this.#focus : this.#hover;
     const tiles = { rows: this.#rows, rects: this.#rects, groups: this.#groups, head: HEAD };
     if (state.get("list")) this.list.write(colour);
@@ -183,8 +185,8 @@ class Heatmap {
 
   /** The columns of a tile's words: those chosen, and what everybody wants to know. */
   #shown() {
-    const { size, colour } = { size: state.get("size"), colour: state.get("colour") };
-    return [...new Set(["price", colour, size, "day", "turnover24h", "score"])].filter(isColumn).map(columnOf);
+    const keys = ["price", colourColumn().key, state.get("size"), "day", "turnover24h", "score"];
+    return [...new Set(keys)].filter(isColumn).map(columnOf);
   }
 
   #showTip(tile) {

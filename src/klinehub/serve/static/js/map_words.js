@@ -18,6 +18,15 @@ const COLOURS = ["day", "change", "score"];
 const GROUPS = ["", "type", "kind", "quote", "side"];
 
 /**
+ * Give the column of the colours. What 24 hours were is not told of a past moment: there it is the bar.
+ * @returns {import("./columns.js").Column}
+ */
+export function colourColumn() {
+  const key = state.get("colour");
+  return columnOf(key === "day" && market.bar?.past ? "change" : key);
+}
+
+/**
  * Make the choices of the map.
  * @param {string[]} own the columns of the table that are expressions
  * @returns {HTMLElement[]}
@@ -38,7 +47,7 @@ export function controls(own) {
 }
 
 function choice(name, label, keys, title) {
-  const now = state.get(name);
+  const now = name === "colour" ? colourColumn().key : state.get(name);
   return h("label.map-choice", {}, h("span.muted", {}, label),
     h("select.field", { onchange: (event) => state.set({ [name]: event.target.value }) },
       keys.map((key) => h("option", { value: key, selected: key === now }, title(key)))));

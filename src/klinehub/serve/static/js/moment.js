@@ -23,10 +23,9 @@ export function install(corner) {
     const on = state.get("at") > 0;
     const looks = { icon: "clock", class: on ? "quiet on" : "quiet", "aria-haspopup": "dialog" };
     const open = button({ label: t("moment.title"), ...looks }, () => show(open));
-    fill(place, market.hello?.can.history === false ? null : open);
+    fill(place, open);
   };
   onLanguage(draw);
-  market.subscribe("hello", draw);
   state.subscribe((names) => names.has("at") && draw());
   draw();
 }

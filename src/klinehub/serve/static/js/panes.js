@@ -58,7 +58,7 @@ export class Panes {
     const value = h("span.pane-value", {}, "–");
     const label = t("symbol.pane.remove", { name });
     const remove = button({ label, icon: "close", class: "quiet small" }, () => this.#onremove(name));
-    const head = h("div.pane-head", {}, h("span.mono", {}, name), value, unit && h("span.muted", {}, unit), remove);
+    const head = h("div.pane-head", {}, h("span.mono", {}, name), value, h("span.muted", {}, unit), remove);
     this.#place.append(head);
     this.#all.push({ name, series, head, value, times: [], values: [] });
   }
@@ -104,7 +104,7 @@ export class Panes {
    */
   failed(name, message) {
     const pane = this.#all.find((one) => one.name === name);
-    if (pane) fill(pane.value, h("span.bad", {}, message));
+    if (pane) fill(pane.value, h("span.bad", { title: message }, message));
   }
 
   /**

@@ -1,11 +1,13 @@
 /** Beside the chart of a symbol: what its score is made of, its factors, its alerts, and its newest bars as a table. */
 
+import { newRule } from "./alerts.js";
 import { getJson } from "./api.js";
 import { factorOf, factors, titleOf } from "./catalogue.js";
+import { where } from "./chosen.js";
 import { button, fill, h } from "./dom.js";
 import { formatNumber, formatPrice, formatTime, t } from "./i18n.js";
 import { market } from "./market.js";
-import { pageLink, sideWord } from "./pieces.js";
+import { pageLink, sideWord, textButton } from "./pieces.js";
 import { chosenPanes, factorColumns, MOST_PANES, togglePane } from "./subject.js";
 import { breakdown } from "./why.js";
 
@@ -30,9 +32,10 @@ export class SymbolSide {
     this.names = h("datalist", { id: "factor-names" });
     const form = h("form.add-factor", { onsubmit: (event) => (event.preventDefault(), this.#add()) },
       this.input, button({ label: t("symbol.add"), icon: "plus", class: "framed" }, () => this.#add()), this.names);
+    const alert = textButton("symbol.alerts.new", () => newRule({ symbols: [this.#symbol], where: where() }), { icon: "bell" });
     this.element = h("aside.symbol-side", { "aria-label": t("symbol.side") },
       section("symbol.score", this.score), section("symbol.factors", this.list, form, this.wrong),
-      market.hello?.can.alerts === false ? null : section("symbol.alerts", this.fired), bars(this.rows));
+      market.hello?.can.alerts === false ? null : section("symbol.alerts", this.fired, alert), bars(this.rows));
     this.#load();
   }
 

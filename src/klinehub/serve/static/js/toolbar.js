@@ -1,6 +1,7 @@
 /** What stands above the table: search, filter, screens, columns, lists, pause, export. */
 
-import { choosePreset, preset } from "./chosen.js";
+import { newRule } from "./alerts.js";
+import { choosePreset, preset, where } from "./chosen.js";
 import { button, fill, h, icon, popover } from "./dom.js";
 import { openExport } from "./export.js";
 import { makeFilter } from "./filter.js";
@@ -11,6 +12,7 @@ import { market } from "./market.js";
 import { order } from "./order.js";
 import { personal } from "./personal.js";
 import { openPicker } from "./picker.js";
+import { timeframe } from "./shell.js";
 import { state } from "./state.js";
 
 /** What a screen of the hub is called. */
@@ -31,9 +33,10 @@ export function makeToolbar(table) {
   const watch = button({ label: t("lists.watch"), text: t("lists.watch"), icon: "star", "aria-pressed": "false" }, toggleOnly);
   const lists = h("button.button.lists", { type: "button", "aria-haspopup": "dialog", onclick: () => openLists() });
   const pause = h("button.button.pause", { type: "button", onclick: () => market.hold(!market.paused) });
+  const alert = button({ label: t("alerts.from"), text: t("alerts.from"), icon: "bell" }, () => newRule({ where: where(), timeframe: timeframe() }));
   const save = button({ label: t("export.title"), text: t("export.title"), icon: "download", "aria-haspopup": "menu" }, () => openExport(save, table));
   const counted = h("span.count", { role: "status" });
-  const tools = h("div.tools", { id: "tools" }, screens, columns, watch, lists, save, pause);
+  const tools = h("div.tools", { id: "tools" }, screens, columns, watch, lists, alert, save, pause);
   const fold = button({ label: t("tools.open"), icon: "sliders", class: "framed fold", "aria-expanded": "false", "aria-controls": "tools" }, toggleFold);
   const element = h("div.toolbar", { role: "search", "aria-label": t("tools.label") }, find, filter.element, counted, tools, fold);
 
