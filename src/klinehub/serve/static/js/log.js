@@ -5,9 +5,11 @@ import { fill, h } from "./dom.js";
 import { formatNumber, formatPrice, formatTime, t } from "./i18n.js";
 import { market } from "./market.js";
 import { pageLink, sideWord, toned } from "./pieces.js";
+import { partName } from "./why.js";
 
 /** So many are drawn; the rest comes with a narrower filter. */
 const MOST_DRAWN = 200;
+const MOST_REASONS = 3;
 
 /**
  * Make the list.
@@ -62,6 +64,7 @@ function row(alert, leave) {
   const number = (name, text) => h("span", {}, name, " ", text);
   const numbers = Object.entries(alert.columns ?? {}).map(([name, value]) => number(h("span.mono", {}, name), formatNumber(value)));
   if (Number.isFinite(alert.score)) numbers.push(number(t("symbol.figure.score"), formatNumber(alert.score, "signed")));
+  numbers.push(...reasons(alert).map(([name, points]) => number(partName(name), formatNumber(points, "signed"))));
   return h("li.log-row", {},
     h("div.log-head", {},
       h("time", { datetime: new Date(alert.time).toISOString() }, formatTime(alert.time, "exact")),
@@ -70,6 +73,11 @@ function row(alert, leave) {
       h("span.log-price", {}, formatPrice(alert.price, decimals), " ", toned(alert.change, formatNumber(alert.change, "percent")))),
     h("div.log-numbers.muted", {}, numbers),
     (alert.deliveries ?? []).length > 0 && h("ul.deliveries", {}, alert.deliveries.map(delivery)));
+}
+
+/** What moved the score most. */
+function reasons(alert) {
+  return Object.entries(alert.contributions ?? {}).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).slice(0, MOST_REASONS);
 }
 
 function delivery({ target, state: became, attempts, detail, time }) {

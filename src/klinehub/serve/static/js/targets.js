@@ -2,7 +2,7 @@
 
 import { book } from "./alert_book.js";
 import { fill, h } from "./dom.js";
-import { formatNumber, t } from "./i18n.js";
+import { formatNumber, LANGUAGES, t } from "./i18n.js";
 
 /** @returns {{element: HTMLElement, refresh: () => void}} */
 export function makeTargets() {
@@ -13,16 +13,19 @@ export function makeTargets() {
   return { element, refresh };
 }
 
-function row(target) {
-  const { name, host, sent, failed, waiting, quiet, last_failure: failure } = target;
+function row({ name, kind, where, state, quiet, digest, lang, waiting, sent, retried, given_up: lost, failure }) {
   const said = [
+    t(`alerts.target.kind.${kind}`),
     t("alerts.target.sent", { count: formatNumber(sent, "whole") }),
     waiting > 0 && t("alerts.target.waiting", { count: formatNumber(waiting, "whole") }),
-    failed > 0 && t("alerts.target.failed", { count: formatNumber(failed, "whole") }),
-    quiet && t("alerts.target.quiet", { span: quiet }),
+    retried > 0 && t("alerts.target.retried", { count: formatNumber(retried, "whole") }),
+    lost > 0 && t("alerts.target.lost", { count: formatNumber(lost, "whole") }),
+    quiet && t("alerts.target.hush", { span: quiet }),
+    digest > 0 && t("alerts.target.digest", { count: digest }),
+    LANGUAGES[lang],
   ];
   return h("li.target", {},
-    h("div.rule-head", {}, h(`i.dot.${failure ? "bad" : "good"}`), h("b", {}, name), h("span.muted", {}, host),
-      h("span.rule-counts", {}, t(failure ? "alerts.target.bad" : "alerts.target.good"))),
+    h("div.rule-head", {}, h(`i.dot.${state}`), h("b", {}, name), h("span.muted", {}, where),
+      h("span.rule-counts", {}, t(`alerts.target.${state}`))),
     h("p.muted", {}, said.filter(Boolean).join(" · ")), failure && h("p.bad", {}, failure));
 }
