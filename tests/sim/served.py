@@ -9,6 +9,7 @@ import msgspec
 from tests.sim.worlds import HOUR, World, play
 
 from klinehub.scan.screen import Screen
+from klinehub.serve.board.live import LiveBoard
 from klinehub.serve.parts import lent
 from klinehub.serve.signals import Signals
 from klinehub.serve.site import Site
@@ -44,6 +45,7 @@ class Lent(NamedTuple):
     signals: Signals
     session: aiohttp.ClientSession
     url: str
+    live: LiveBoard
 
     async def ask(self, path: str, method: str = "GET", **params: Any) -> Answer:
         """Ask for something."""
@@ -67,13 +69,14 @@ def lend(
 
     async def act(world: World) -> None:
         signals = Signals(world.hub, "binance-usdm", screens, hooks(world))
+        live = LiveBoard(signals)
         async with (
             Site(serve) as site,
             SimNetwork().session(site.rest_url, timeout=30.0) as session,
             signals.following(),
-            lent(world.hub, serve, site, signals),
+            lent(world.hub, serve, site, signals, live),
         ):
-            await test(Lent(world, signals, session, site.rest_url))
+            await test(Lent(world, signals, session, site.rest_url, live))
 
     play(act, **settings)
 

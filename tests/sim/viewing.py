@@ -10,61 +10,73 @@ import aiohttp
 import msgspec
 from aiohttp import WSMsgType
 from tests.sim.served import Lent
+from tests.sim.worlds import port_of
 
 from klinehub.serve.board.live import LIVE
+from klinehub.sim.wire import Link
+
+Told = dict[str, Any]
 
 
 @dataclass
 class Looker:
-    """One page that is connected: everything that it was told, in order."""
+    """One page that is connected: everything that it was told, in order, and how it ended."""
 
     socket: aiohttp.ClientWebSocketResponse
-    got: list[dict[str, Any]] = field(default_factory=list)
+    link: Link
+    got: list[Told] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     code: int | None = None
-    _asked: int = 0
+    ended: bool = False
+    asked: int = 0
+    news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def read(self) -> None:
         """Read until the connection ends."""
-        while True:
-            message = await self.socket.receive()
-            if message.type is not WSMsgType.TEXT:
-                self.code = message.data if message.type is WSMsgType.CLOSE else None
-                return
+        async for message in self.socket:
+            assert message.type is WSMsgType.TEXT
             self.texts.append(message.data)
             self.got.append(msgspec.json.decode(message.data))
+            self.news.set()
+        self.code, self.ended = self.socket.close_code, True
+        self.news.set()
 
-    def of(self, kind: str) -> list[dict[str, Any]]:
+    def of(self, kind: str) -> list[Told]:
         """Give the messages of one kind."""
         return [one for one in self.got if one["type"] == kind]
 
-    def last(self, kind: str) -> dict[str, Any]:
+    def last(self, kind: str) -> Told:
         """Give the newest message of one kind."""
         return self.of(kind)[-1]
-
-    async def view(self, *columns: str, timeframe: str = "15m", **more: Any) -> dict[str, Any]:
-        """Look at something; gives the answer, with the first table where there is one."""
-        self._asked += 1
-        await self.send(type="view", id=self._asked, timeframe=timeframe, columns=columns, **more)
-        answer = await self.next("view", lambda one: one["id"] == self._asked)
-        return {"answer": answer}
-
-    async def table(self, *columns: str, **more: Any) -> dict[str, Any]:
-        """Look at something; gives its first table."""
-        await self.view(*columns, **more)
-        return await self.next("table", lambda one: one["view"] == self._asked)
 
     async def send(self, **message: Any) -> None:
         """Send a message."""
         await self.socket.send_str(msgspec.json.encode(message).decode())
 
-    async def next(
-        self, kind: str, fits: Callable[[dict[str, Any]], bool] = lambda _: True, *, within: float = 30.0
-    ) -> dict[str, Any]:
+    async def view(self, *columns: str, timeframe: str = "15m", **more: Any) -> Told:
+        """Look at something; gives what is wrong with it."""
+        self.asked += 1
+        await self.send(type="view", id=self.asked, timeframe=timeframe, columns=columns, **more)
+        answer = await self.next("view", id=self.asked)
+        errors: Told = answer["errors"]
+        return errors
+
+    async def table(self, *columns: str, **more: Any) -> Told:
+        """Look at something that nothing is wrong with; gives its first table."""
+        assert await self.view(*columns, **more) == {}
+        return await self.next("table", view=self.asked)
+
+    async def next(self, kind: str, **values: Any) -> Told:
+        """Wait for a message of one kind with these values, among those that came already too."""
+        return await self.until(kind, lambda one: all(one[name] == value for name, value in values.items()))
+
+    async def until(self, kind: str, fits: Callable[[Told], bool]) -> Told:
         """Wait for a message of one kind that fits, among those that came already too."""
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(1_000.0):
             while not (found := [one for one in self.of(kind) if fits(one)]):
-                await asyncio.sleep(0.01)
+                assert not self.ended, f"ended with {self.code} before {kind}"
+                self.news.clear()
+                await self.news.wait()
         return found[-1]
 
 
@@ -72,10 +84,12 @@ class Looker:
 async def looking(lent: Lent, path: str = LIVE, **more: Any) -> AsyncIterator[Looker]:
     """Connect a page for as long as the block runs."""
     async with lent.session.ws_connect(lent.url + path, **more) as socket:
-        looker = Looker(socket)
+        port = port_of(lent.url)
+        looker = Looker(socket, [link for link in lent.world.loop.links if link.server[1] == port][-1])
         reading = asyncio.create_task(looker.read())
         try:
             yield looker
         finally:
+            looker.link.reset()
             reading.cancel()
             await asyncio.wait([reading])

@@ -71,6 +71,8 @@ class Engine:
             for name, leaves in self._leaves_by_frame().items()
         }
         self._last: dict[str, int] = {}
+        # Ahead of a close: the open bar of each timeframe, which is the newest that there is.
+        self._open: dict[str, int] = {}
         self._is_in_order: dict[str, bool] = {}
         number = {step: n for n, step in enumerate(self.plan.steps)}
         self._numbers = {name: number[root] for name, root in self._roots.items()}
@@ -93,7 +95,8 @@ class Engine:
         self._name(self._panel.symbols)
         main = self._frames[self.timeframe]
         for name, frame in self._frames.items():
-            self._last[name] = bar if name == self.timeframe else usable(frame, main, bar)
+            last = bar if name == self.timeframe else usable(frame, main, bar)
+            self._last[name] = min(last, self._open.get(name, last))
         for name, grid in self._grids.items():
             grid.advance(self._last[name])
             self._is_in_order[name] = grid.symbols == self.symbols
@@ -117,11 +120,12 @@ class Engine:
     def ahead(self, panels: Mapping[str, PanelView]) -> "Engine":
         """Give a copy that goes on from here on other views of the panels; this engine stays as it is."""
         other = copy(self)
-        other.part(panels)
+        other.part(panels, {name: panel.closed_bar for name, panel in panels.items()})
         return other
 
-    def part(self, panels: Mapping[str, PanelView]) -> None:
-        """Share nothing from now on that is written, and read *panels*."""
+    def part(self, panels: Mapping[str, PanelView], opened: Mapping[str, int] | None = None) -> None:
+        """Share nothing from now on that is written, and read *panels*, of each at most the *opened* bar."""
+        self._open = dict(opened or {})
         self._panel = panels[self.timeframe]
         self._grids = {name: grid.ahead(panels[name]) for name, grid in self._grids.items()}
         self._last, self._is_in_order, self._done = {}, {}, []
@@ -206,7 +210,7 @@ class Engine:
         values = self._done[self._parts[number][0]]
         here, there = self._frames[step.timeframe], self._frames[other]
         first = self._last[step.timeframe] - bars + 1
-        places = np.array([usable(there, here, first + n) for n in range(bars)])
+        places = np.array([min(usable(there, here, first + n), self._last[other]) for n in range(bars)])
         return values[:, places - self._last[other] + values.shape[1] - 1]
 
 

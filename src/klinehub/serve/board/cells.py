@@ -1,7 +1,7 @@
 """Cells: the numbers of a sheet as JSON, by column.
 
 Values have seven significant digits, which is more than a page shows and half of what floats take in text;
-prices stay exact.
+prices and points stay exact.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ async def members(columns: Sequence[tuple[str, F64]]) -> list[bytes]:
     """Write columns as members of a JSON object, a few at a time so that others have their turn."""
     found = []
     for number, (name, values) in enumerate(columns, 1):
-        found.append(msgspec.json.encode(name) + b":" + written(rounded(values)))
+        found.append(msgspec.json.encode(name) + b":" + written(values))
         if number % _AT_A_TIME == 0:
             await asyncio.sleep(0)
     return found
@@ -84,14 +84,15 @@ async def table(sheet: Sheet, opened: F64, columns: Sequence[str], times: tuple[
         "missing": rows_of(sheet.missing),
     }
     unscored = np.full(len(sheet.symbols), np.nan)
+    # Points are multiples of 1/64 and add up to the score exactly: they are not rounded.
     parts = await members(list(sheet.parts.items()))
-    values = await members([(name, sheet.columns[name]) for name in columns])
+    values = await members([(name, rounded(sheet.columns[name])) for name in columns])
     return b",".join(
         (
             msgspec.json.encode(facts)[1:-1],
             b'"close":' + written(sheet.close),
             b'"change":' + written(rounded(percent(sheet.close, opened))),
-            b'"score":' + written(unscored if sheet.score is None else rounded(sheet.score)),
+            b'"score":' + written(unscored if sheet.score is None else sheet.score),
             b'"parts":{' + b",".join(parts) + b"}",
             b'"values":{' + b",".join(values) + b"}}",
         )

@@ -61,11 +61,12 @@ async def read(hub: Hub, asked: ViewAsked) -> Read:
         name="board",
         timeframe=asked.timeframe,
         where=where,
-        columns={OPENED: field("open"), **columns},
+        # In one order, so that pages which show the same share it.
+        columns={OPENED: field("open"), **dict(sorted(columns.items()))},
         score=base.score,
         unavailable=base.unavailable,
     )
-    return Read(Question(screen, tuple(columns), bar, asked.forming and bar is None), errors)
+    return Read(Question(screen, tuple(sorted(columns)), bar, asked.forming and bar is None), errors)
 
 
 def expression(hub: Hub, base: Screen, text: str, *, decides: bool) -> Expr:
