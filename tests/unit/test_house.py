@@ -35,6 +35,7 @@ FLOORS: Final = {
     "scan": 3,
     "settings": 3,
     "evidence": 4,
+    "alerts": 4,
     "hub": 4,
     "compiled": 5,
     "serve": 5,

@@ -1,6 +1,8 @@
 """Alerts: the hits that somebody is told, each once, in a form that stays the same wherever it goes."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -12,7 +14,10 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """A hit: which screen found whom, at which bar (open time in ms UTC), at what price (its close) and why.
 
     `pair` is the symbol as ccxt and freqtrade name it. `revision` is how often the bar was scanned again
-    before; `stale` says why the symbol is not proven fresh, null where it is.
+    before; `stale` says why the symbol is not proven fresh, null where it is. `rule` is what decided: a rule,
+    or a screen of the user's own. `change` is in percent since the bar's open, `change_24h` in percent and
+    `turnover` in the quote asset over 24 hours, null where not known; `forming` says that the bar was still
+    open. `key` is the same for the same rule, symbol and bar, however often it is decided.
     """
 
     screen: str
@@ -27,6 +32,29 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     stale: str | None
     contributions: Mapping[str, float] = {}
     columns: Mapping[str, float | None] = {}
+    rule: str = ""
+    change: float | None = None
+    change_24h: float | None = None
+    turnover: float | None = None
+    forming: bool = False
+    key: str = ""
+
+
+class Facts(NamedTuple):
+    """What is told of a symbol beside a hit: see `Alert`."""
+
+    change: float | None = None
+    change_24h: float | None = None
+    turnover: float | None = None
+
+
+_NOTHING: Final = Facts()
+
+
+def key_of(rule: str, symbol: str, timeframe: str, bar_open_time: int) -> str:
+    """Give the twelve digits by which whoever gets an alert twice knows it again."""
+    words = "\0".join((rule, symbol, timeframe, str(bar_open_time)))
+    return hashlib.sha256(words.encode()).hexdigest()[:12]
 
 
 class New:
@@ -52,8 +80,13 @@ class New:
         return new
 
 
-def alerts(hits: Sequence[Hit], scan: Scan, pair: Callable[[str], str]) -> list[Alert]:
-    """Write hits of a scan down; *pair* names a symbol as ccxt does."""
+def alerts(
+    hits: Sequence[Hit],
+    scan: Scan,
+    pair: Callable[[str], str],
+    facts: Callable[[str], Facts] = lambda _: _NOTHING,
+) -> list[Alert]:
+    """Write hits of a scan down; *pair* names a symbol as ccxt does, *facts* tells what else is known."""
     result = scan.result
     return [
         Alert(
@@ -69,6 +102,10 @@ def alerts(hits: Sequence[Hit], scan: Scan, pair: Callable[[str], str]) -> list[
             stale=scan.stale[hit.symbol].reason if hit.symbol in scan.stale else None,
             contributions=hit.contributions,
             columns=hit.columns,
+            rule=result.screen,
+            forming=result.forming,
+            key=key_of(result.screen, hit.symbol, result.timeframe, result.bar_open_time),
+            **facts(hit.symbol)._asdict(),
         )
         for hit in hits
     ]

@@ -104,3 +104,38 @@ def alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def locked(path: Path, setting: str) -> int:
+    """Hold the lock beside a file that has one writer, until `unlocked`; SQLite's own does it on Windows.
+
+    Raises StoreError naming the process that has it; *setting* is what names another place.
+    """
+    try:
+        made(path.parent)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+        fd = os.open(path.with_name(f"{path.name}.lock"), flags, 0o600)
+    except OSError as exc:
+        raise StoreError(
+            f"{path.parent} can not be written ({exc.strerror}): name another folder in `{setting}`."
+        ) from exc
+    if fcntl is None:
+        return fd
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+        os.close(fd)
+        raise StoreError(
+            f"{path.parent} is in use by process {owner or 'unknown'}: one hub writes a store. "
+            f"Use that hub, stop it first, or name another folder in `{setting}`."
+        ) from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return fd
+
+
+def unlocked(lock: int) -> None:
+    """Give a lock back; one that is none, -1, is no error."""
+    if lock >= 0:
+        os.close(lock)

@@ -5,7 +5,6 @@ a shared file, and lets no second writer in. SQLite comes with apsw: the standar
 the mend of the WAL-reset race (3.51.3).
 """
 
-import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,12 +16,7 @@ import apsw
 from klinehub.domain.kline import Scale
 from klinehub.errors import StoreError
 from klinehub.store.base import Change, Entry, First, Kept
-from klinehub.store.disk import made
-
-try:
-    import fcntl
-except ImportError:  # Windows: SQLite's own lock keeps a second writer out there.
-    fcntl = None  # type: ignore[assignment]
+from klinehub.store.disk import locked, unlocked
 
 T = TypeVar("T")
 _DAMAGED: Final = (apsw.CorruptError, apsw.NotADBError)
@@ -99,7 +93,7 @@ class SqliteTables:
         self._is_closed = False
         self._lock = -1
         if vfs is None:
-            self._lock = _locked(path)
+            self._lock = locked(path, "store.path")
         try:
             self._open()
         except BaseException:
@@ -322,9 +316,8 @@ class SqliteTables:
         if hasattr(self, "_db"):
             with suppress(apsw.Error):
                 self._db.close()
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        unlocked(self._lock)
+        self._lock = -1
 
     def _rows(self, query: str, *given: int) -> Iterator[tuple[Any, ...]]:
         """Ask; a column of a damaged row may be of any type."""
@@ -391,32 +384,6 @@ def fault(path: Path) -> str:
 def _sum(*words: int | str) -> int:
     """Give the checksum of a line."""
     return zlib.crc32(repr(words).encode())
-
-
-def _locked(path: Path) -> int:
-    """Hold the lock beside the file; raises StoreError naming the process that has it."""
-    try:
-        made(path.parent)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-        fd = os.open(path.with_name(f"{path.name}.lock"), flags, 0o600)
-    except OSError as exc:
-        raise StoreError(
-            f"{path.parent} can not be written ({exc.strerror}): name another folder in `store.path`."
-        ) from exc
-    if fcntl is None:
-        return fd
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
-        os.close(fd)
-        raise StoreError(
-            f"{path.parent} is in use by process {owner or 'unknown'}: one hub writes a store. "
-            "Use that hub, stop it first, or name another folder in `store.path`."
-        ) from None
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-    return fd
 
 
 def _refused(path: Path, exc: apsw.Error) -> StoreError:

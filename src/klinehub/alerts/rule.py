@@ -1,0 +1,130 @@
+"""Rules: conditions that somebody is told of when they come to hold, as text and as what is judged."""
+
+import hashlib
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from klinehub.errors import DefinitionError, UnknownName
+from klinehub.factors.expr import Expr, decisive
+from klinehub.factors.language import condition
+from klinehub.scan.presets import PRESETS, filtered, names, preset
+from klinehub.scan.scanner import DEFAULT
+from klinehub.scan.screen import Screen
+
+Origin = Literal["file", "board"]
+MOST_NAME: Final = 64
+MOST_TEXT: Final = 500
+MOST_COOLDOWN: Final = 10_000
+MOST_SYMBOLS: Final = 2_000
+MOST_TARGETS: Final = 64
+
+_Text = Annotated[str, Meta(max_length=MOST_TEXT)]
+_Name = Annotated[str, Meta(max_length=MOST_NAME)]
+_Symbol = Annotated[str, Meta(min_length=1, max_length=32)]
+
+
+class RuleText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table `[rules.NAME]`, and what the board sends of a rule: what to be told of, and whom to tell.
+
+    `where` is a condition of the filter language and `screen` the name of a screen, at least one of them;
+    with both, both have to hold. A symbol may fire again when `clear` holds, without it when the condition
+    no longer does, and not before `cooldown` bars of the `timeframe` have passed. `forming` looks at bars
+    that are still open too. Of the default score a hit needs `min_score` and the `side`, where given. `to`
+    names targets, all of them without any.
+    """
+
+    where: _Text = ""
+    screen: _Name = ""
+    timeframe: Annotated[str, Meta(max_length=3)] = ""
+    symbols: Annotated[tuple[_Symbol, ...], Meta(max_length=MOST_SYMBOLS)] = ()
+    clear: _Text = ""
+    cooldown: Annotated[int, Meta(ge=0, le=MOST_COOLDOWN)] = 0
+    forming: bool = False
+    min_score: Annotated[float, Meta(ge=0, le=100)] = 0.0
+    side: Literal["", "long", "short"] = ""
+    to: Annotated[tuple[_Name, ...], Meta(max_length=MOST_TARGETS)] = ()
+    enabled: bool = True
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """A rule as it is judged: a symbol fires when it comes to be a hit of *screen*.
+
+    It is armed again where *clear* holds, without it where it is no hit any more; *cooldown* is in bars of
+    the screen's timeframe. The score of the screen is told with each alert, and decides nothing but by its
+    `min_score` and `side`. *to* are names of targets, all of them without any.
+    """
+
+    name: str
+    screen: Screen
+    text: RuleText
+    clear: Expr | None = None
+    cooldown: int = 0
+    forming: bool = False
+    to: tuple[str, ...] = ()
+    enabled: bool = True
+    origin: Origin = "file"
+
+    def __post_init__(self) -> None:
+        """Refuse what is no condition."""
+        if self.clear is not None:
+            decisive(self.clear)
+
+    @property
+    def hash(self) -> str:
+        """Twelve digits that change with what is looked for: such a rule begins anew."""
+        clear = {} if self.clear is None else {"clear": self.clear}
+        screen = msgspec.structs.replace(self.screen, columns=clear, top=None, order_by=None)
+        return hashlib.sha256(f"{screen.hash} {self.forming}".encode()).hexdigest()[:12]
+
+
+def rule_of(
+    name: str, text: RuleText, base: Screen, own: dict[str, Screen], *, origin: Origin = "file"
+) -> Rule:
+    """Make a rule of its text; *base* is the screen of the default score, *own* are the user's screens.
+
+    Raises DefinitionError for a text that can not be judged, and UnknownName for a screen that is not there.
+    """
+    if not name.strip() or len(name) > MOST_NAME:
+        raise DefinitionError(f"A rule needs a name of 1 to {MOST_NAME} letters.")
+    if not text.where and not text.screen:
+        raise DefinitionError(f"{name} looks for nothing: give it `where`, `screen` or both.")
+    found = _screen(name, text, base, own)
+    return Rule(
+        name=name,
+        screen=found,
+        text=text,
+        clear=condition(text.clear, names(base.score)) if text.clear else None,
+        cooldown=text.cooldown,
+        forming=text.forming,
+        to=text.to,
+        enabled=text.enabled,
+        origin=origin,
+    )
+
+
+def _screen(name: str, text: RuleText, base: Screen, own: dict[str, Screen]) -> Screen:
+    """Give the screen of a rule, with the default score to be told beside it."""
+    chosen = _named(text.screen, base, own) if text.screen else Screen(name=name)
+    scored = msgspec.structs.replace(
+        chosen,
+        timeframe=text.timeframe or chosen.timeframe or base.timeframe,
+        score=chosen.score or base.score,
+        symbols=text.symbols or chosen.symbols,
+        min_score=text.min_score or chosen.min_score,
+        side=text.side or chosen.side,
+        top=None,
+        cooldown=0,
+    )
+    return filtered(text.where, scored) if text.where else scored
+
+
+def _named(name: str, base: Screen, own: dict[str, Screen]) -> Screen:
+    if name == DEFAULT:
+        return base
+    if name in own:
+        return own[name]
+    if name not in PRESETS:
+        raise UnknownName("screen", name, (*own, *PRESETS, DEFAULT))
+    return preset(name)
