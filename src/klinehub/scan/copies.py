@@ -5,7 +5,7 @@ What memory does not hold any more comes from disk, where that is asked for; wha
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,6 +23,18 @@ from klinehub.scan.screen import Screen
 
 # Gives the closed bars of symbols that open in [start, end) ms UTC and are kept on disk.
 Kept = Callable[[Timeframe, Sequence[str], int, int], Awaitable[Mapping[str, Exact]]]
+
+
+class Reader(Protocol):
+    """Something that reads bars of a timeframe, and fields `beside` them: a screen, or several."""
+
+    @property
+    def timeframe(self) -> str | None:
+        """The timeframe that is looked at."""
+
+    @property
+    def beside(self) -> frozenset[str]:
+        """The fields that are read beside the klines."""
 
 
 class Ground(NamedTuple):
@@ -54,19 +66,19 @@ class Ground(NamedTuple):
 
     async def copies(
         self,
-        screen: Screen,
+        reader: Reader,
         rows: Mapping[str, int],
         bar: int | None = None,
         symbols: Sequence[str] | None = None,
         *,
         from_disk: bool = False,
     ) -> tuple[dict[str, PanelView], int]:
-        """Copy bars of each timeframe as known at a closed bar of the screen's, by default the newest.
+        """Copy bars of each timeframe as known at a closed bar of the reader's, by default the newest.
 
         Of *symbols* alone where they are given; *from_disk* also those that memory holds no more. Gives the
         bar, too.
         """
-        main = self.panels[screen.timeframe or ""]
+        main = self.panels[reader.timeframe or ""]
         at = main.closed_bar if bar is None else bar
         # The names of all have to be known, the bars of others not.
         views = dict(self.panels)
@@ -74,7 +86,7 @@ class Ground(NamedTuple):
             panel = self.panels[name]
             last = usable(panel.timeframe, main.timeframe, at)
             length = count if from_disk else min(count, panel.bars)
-            made = History.copied(panel, last, length, screen.beside, _rows(panel, symbols))
+            made = History.copied(panel, last, length, reader.beside, _rows(panel, symbols))
             # A copy of 550 symbols takes 4 to 8 ms.
             await asyncio.sleep(0)
             views[name] = await self._filled(made, panel) if from_disk else made

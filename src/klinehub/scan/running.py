@@ -1,8 +1,8 @@
 """Running scans: the scanners of a live hub, run when their timeframe closes or when somebody asks."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from typing import Final, NamedTuple
 
 import msgspec
@@ -77,7 +77,8 @@ class Scanning:
     *now* gives the exchange's time in ms, *monotonic* real seconds, *calls* the REST calls made so far,
     *stale* why symbols are not proven fresh and *universe* which ones are looked at, None for all; *ahead*
     gives a panel of a timeframe with a bar that is still open, *kept* bars that are on disk. `count` scans
-    have taken `seconds` real ones. `sheets` give the values of all symbols.
+    have taken `seconds` real ones. `ground` is what scanners stand on, and `sheets` give the values of all
+    symbols.
     """
 
     count = 0
@@ -101,21 +102,21 @@ class Scanning:
         self._panels = panels
         self._default = default
         self._benchmark = benchmark
-        self._ground = Ground(panels, benchmark, listed, kept)
+        self.ground = Ground(panels, benchmark, listed, kept)
         self._now, self._monotonic, self._calls, self._stale = now, monotonic, calls, stale
         self._universe = universe
         self._view_ahead = ahead
         self._followers: dict[Schedule, asyncio.Event] = {}
         self._ended = False
         self.sheets = Sheets(
-            self._ground,
+            self.ground,
             following=self._following,
             ahead=self._ahead_of,
             ended=lambda: self._ended,
             monotonic=monotonic,
         )
         self._kept: dict[str, Scanner] = {}
-        self.default = self._ground.scanner([self._screen(default.timeframe)])
+        self.default = self.ground.scanner([self._screen(default.timeframe)])
 
     def warm_up(self) -> None:
         """Compile what the default scan runs, or load it from the cache."""
@@ -160,14 +161,14 @@ class Scanning:
         What is read live goes on meanwhile: a screen that nobody has asked for before takes 0.1 s and more.
         """
         calls, started, timed = self._calls(), self._monotonic(), self._timed_screen(screen)
-        rows = self._ground.rows(timed)
+        rows = self.ground.rows(timed)
         if screen is not self.default.screens[0]:
             self._check(rows, screen.name)
-        views, bar = await self._ground.copies(timed, rows)
+        views, bar = await self.ground.copies(timed, rows)
         universe = self._universe()
 
         def work() -> ScanResult:
-            return self._ground.scanner([timed], views).scan(bar, universe=universe)[0]
+            return self.ground.scanner([timed], views).scan(bar, universe=universe)[0]
 
         result = await asyncio.get_running_loop().run_in_executor(None, work)
         return self._noted([result], started, calls)[0]
@@ -186,18 +187,27 @@ class Scanning:
         """Yield what each screen finds at each close of its timeframe, the default one without any."""
         failed = dict[str, str]()
         groups = {some[0].timeframe: some for some in self._grouped(screens, failed)}
-        schedule = Schedule(groups)
         rest = {one.name: Rest(one.cooldown) for group in groups.values() for one in group[0].screens}
+        async with aclosing(self.due(groups)) as dues:
+            async for due, skipped in dues:
+                for scan in self._each(groups[due.timeframe], due.bar, failed, self._scanned):
+                    told = _told(scan, due, skipped, failed)
+                    yield msgspec.structs.replace(told, result=rest[scan.result.screen].of(scan.result))
+                if not any(groups.values()):
+                    raise DefinitionError(" ".join(failed.values()))
+
+    async def due(self, frames: Collection[str]) -> AsyncGenerator[tuple[Due, int], None]:
+        """Yield which bar of some timeframes is to be looked at now, and how many never were.
+
+        Who is too slow gets the newest one of each.
+        """
+        schedule = Schedule(frames)
         with self._following(schedule) as wake:
             while not self._ended:
                 await wake.wait()
                 wake.clear()
                 while (due := schedule.next()) is not None:
-                    for scan in self._each(groups[due.timeframe], due.bar, failed, self._scanned):
-                        told = _told(scan, due, schedule.skipped, failed)
-                        yield msgspec.structs.replace(told, result=rest[scan.result.screen].of(scan.result))
-                    if not any(groups.values()):
-                        raise DefinitionError(" ".join(failed.values()))
+                    yield due, schedule.skipped
 
     async def forming(self, screens: Sequence[Screen], seconds: float) -> AsyncGenerator[Scan, None]:
         """Yield what each screen finds in the bars that are still open, every so many real *seconds*.
@@ -250,7 +260,7 @@ class Scanning:
     def _apart(self, screens: list[Screen], lost: dict[str, DefinitionError]) -> list[Scanner]:
         """Make one scanner of screens, or one for each of those that can be had."""
         try:
-            return [self._fitting(self._ground.scanner(screens))]
+            return [self._fitting(self.ground.scanner(screens))]
         except DefinitionError as exc:
             if len(screens) > 1:
                 return [scanner for one in screens for scanner in self._apart([one], lost)]
@@ -274,7 +284,7 @@ class Scanning:
                 kept.append(scanner)
             except DefinitionError as exc:
                 if len(scanner.screens) > 1:
-                    waiting = [*(self._ground.scanner([one]) for one in scanner.screens), *waiting]
+                    waiting = [*(self.ground.scanner([one]) for one in scanner.screens), *waiting]
                 else:
                     failed[scanner.screens[0].name] = str(exc)
         group[:] = kept
@@ -291,7 +301,7 @@ class Scanning:
         if key not in self._kept:
             if len(self._kept) >= _MOST_KEPT:
                 self._kept.pop(next(iter(self._kept)))
-            self._kept[key] = self._ground.scanner([screen])
+            self._kept[key] = self.ground.scanner([screen])
             self._kept[key].warm_up()
         return self._kept[key]
 

@@ -1,0 +1,144 @@
+"""`alerts`: a whole market held against the rules of many when a bar closes, up to what is to be told."""
+
+import time
+from typing import Any, Final
+
+import numpy as np
+
+from klinehub.alerts.edges import decide, unseen
+from klinehub.alerts.judging import Judge
+from klinehub.alerts.rule import Rule, RuleText, rule_of
+from klinehub.bench.catalogue import Measurement, rounded
+from klinehub.bench.stage import NOON, SYMBOLS
+from klinehub.domain.kline import Exact, Scale
+from klinehub.domain.timeframe import TIMEFRAMES
+from klinehub.panel.ring import Ring
+from klinehub.scan.scanner import default_screen
+from klinehub.sim.synthetic import synthetic
+
+FRAMES: Final = ("5m", "15m", "1h")
+MAIN: Final = "15m"
+BARS: Final = 512
+CLOSES: Final = 100
+EVALUATIONS: Final = 10_000
+GOAL: Final = 20.0
+# What people ask for, each with other numbers for each of their rules.
+WANTED: Final = (
+    "rsi < {a:.1f} and volume_surge > {b:.2f}",
+    "rsi_1h > {c:.1f} and trend > 0.5",
+    "close > {d:.6g}",
+    "close < {e:.6g}",
+    "donchian > 1 and volume_surge > {b:.2f}",
+    "bollinger_b < {f:.2f} and adx > 20",
+    "roc > {g:.2f} or roc < -{g:.2f}",
+    "zscore(volume_surge) > {b:.2f} and taker_ratio > 0.5",
+    "score > {c:.1f} and age > 30d",
+    "rank(atr_percent) > 0.{h} and macd > 0",
+)
+
+
+def measure(
+    seed: int, *, symbols: int = SYMBOLS, closes: int = CLOSES, evaluations: int = EVALUATIONS
+) -> Measurement:
+    """Give the ms of CPU from a bar's close to what fires, of a few rules for everybody and of many for one."""
+    rng = np.random.default_rng(seed)
+    market = _Market(symbols, seed, closes)
+    count = -(-evaluations // len(market.names))
+    whole = _closing(market, [_rule(n, (), rng) for n in range(count)])
+    market = _Market(symbols, seed, closes)
+    names = rng.choice(market.names, evaluations).tolist()
+    single = _closing(market, [_rule(n, (name,), rng) for n, name in enumerate(names)])
+    detail = {
+        "whole_market": {"rules": count, **whole},
+        "one_symbol_each": {"rules": evaluations, **single},
+        "symbols": len(market.names),
+        "timeframes": len(FRAMES),
+        "closes": closes,
+        "time": "CPU",
+        "goals": {"whole_market_ms_p50": GOAL, "one_symbol_each_ms_p50": GOAL},
+    }
+    return Measurement(whole["close_ms"]["p50"], "ms", detail)
+
+
+class _Market:
+    """A ring of a synthetic market, in which one close after the other of all timeframes comes."""
+
+    def __init__(self, symbols: int, seed: int, closes: int) -> None:
+        market = synthetic(symbols, seed, start=NOON)
+        self.names = [one.symbol for one in market.instruments][:symbols]
+        self.frames = tuple(TIMEFRAMES[name] for name in FRAMES)
+        self.ring = Ring(self.frames, rows=len(self.names), bars=BARS)
+        self.panels = {frame.name: self.ring.panel(frame.name) for frame in self.frames}
+        frame = TIMEFRAMES[MAIN]
+        self.last = frame.index(NOON) - 1
+        self.first = self.last - closes
+        self._told: list[dict[int, Exact]] = []
+        for name in self.names:
+            self.ring.add(name, Scale(0, 0, 0))
+        begin = frame.close_time(self.first) + 1
+        for t, one in enumerate(self.frames):
+            upto = one.index(NOON) - 1
+            since = one.index(begin) - 1
+            for row, name in enumerate(self.names):
+                exact = market.klines(market.index[name], one, since - BARS + 2, upto, NOON)
+                old = len(exact.rows) - (upto - since)
+                self.ring.load(t, row, Exact(exact.rows[:old], exact.scale), NOON + 10**7)
+                self._told.append({"t": t, "row": row, "since": since, "new": Exact(exact.rows[old:], exact.scale)})  # type: ignore[dict-item]
+
+    def close(self, bar: int) -> None:
+        """Let everything close that ends with this bar."""
+        end = TIMEFRAMES[MAIN].close_time(bar) + 1
+        for told in self._told:
+            one: Any = told
+            frame = self.frames[one["t"]]
+            upto = frame.index(end) - 1
+            count = upto - one["since"]
+            if count > 0:
+                exact = one["new"]
+                self.ring.load(one["t"], one["row"], Exact(exact.rows[:count], exact.scale), NOON + 10**7)
+                one["new"] = Exact(exact.rows[count:], exact.scale)
+                one["since"] = upto
+
+
+def _rule(number: int, symbols: tuple[str, ...], rng: np.random.Generator) -> Rule:
+    """Make one of the rules that people want, with numbers of its own."""
+    given = {name: float(rng.uniform(low, high)) for name, low, high in _NUMBERS}
+    where = WANTED[number % len(WANTED)].format(h=int(rng.integers(5, 10)), **given)
+    clear = f"rsi > {given['c']:.1f}" if number % 4 == 0 else ""
+    text = RuleText(where=where, timeframe=MAIN, symbols=symbols, clear=clear, cooldown=number % 5)
+    return rule_of(f"rule {number}", text, default_screen(FRAMES, MAIN), {})
+
+
+_NUMBERS: Final = (
+    ("a", 20.0, 40.0),
+    ("b", 1.5, 4.0),
+    ("c", 55.0, 80.0),
+    ("d", 0.1, 100.0),
+    ("e", 0.1, 100.0),
+    ("f", -0.2, 0.2),
+    ("g", 1.0, 5.0),
+)
+
+
+def _closing(market: _Market, rules: list[Rule]) -> dict[str, Any]:
+    """Judge and decide one close after the other; gives the ms of CPU of each, and what came of it."""
+    begun = time.process_time()
+    judge = Judge(rules, market.panels, benchmark="BTCUSDT")
+    judge.compile()
+    judge.seen(market.first)
+    made = time.process_time() - begun
+    stand, taken, fired = unseen(judge.cells.row.size), [], 0
+    stand, _ = decide(stand, judge.seen(market.first), judge.terms, market.first)
+    for bar in range(market.first + 1, market.last + 1):
+        market.close(bar)
+        begun = time.process_time()
+        stand, fires = decide(stand, judge.seen(bar), judge.terms, bar)
+        fired += len(judge.fires(np.flatnonzero(fires)))
+        taken.append(time.process_time() - begun)
+    kept = taken[len(taken) // 10 :]
+    return {
+        "evaluations": int(judge.cells.row.size),
+        "close_ms": {f"p{share}": rounded(float(np.percentile(kept, share)) * 1e3) for share in (50, 99)},
+        "fired": fired,
+        "made_ms": rounded(made * 1e3),
+    }
