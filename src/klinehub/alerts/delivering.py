@@ -45,6 +45,9 @@ class Delivery(Protocol):
     def names(self) -> Collection[str]:
         """The targets that there are, also those that are off."""
 
+    def reached(self, alert: Alert, to: Sequence[str]) -> tuple[str, ...]:
+        """Give the targets that get an alert addressed to *to*, all of them without any."""
+
     def wake(self) -> None:
         """Say that the outbox has something new; never waits, may be called from the event loop alone."""
 

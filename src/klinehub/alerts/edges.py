@@ -72,59 +72,100 @@ def told(stand: Stand, fires: Flags, bar: int) -> Stand:
     return Stand(np.where(fires, SPENT, stand.state).astype(np.int8), np.where(fires, bar, stand.fired))
 
 
-class _Body(msgspec.Struct, frozen=True, array_like=True):
-    """The cells of a rule as they are kept: since which bar it is judged, their rows, and their stand."""
+class Position(NamedTuple):
+    """Where one rule stands: since which bar it is judged, and its cells before and after *bar*."""
 
     since: int
+    bar: int
+    rows: I64
+    before: Stand
+    stand: Stand
+
+
+class _Body(msgspec.Struct, frozen=True, array_like=True):
+    """A position as it is kept: who fired when, and of the stand before the bar only what was different."""
+
+    since: int
+    bar: int
     rows: bytes
     state: bytes
     who: bytes
     when: bytes
-
-
-class Unpacked(NamedTuple):
-    """The cells of a rule as they were kept, by the rows of then."""
-
-    since: int
-    rows: I64
-    stand: Stand
+    changed: bytes
+    state_before: bytes
+    when_before: bytes
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(_Body).decode
 
 
-def pack(since: int, rows: I64, stand: Stand) -> bytes:
-    """Write the cells of one rule down."""
+def pack(at: Position) -> bytes:
+    """Write down where a rule stands."""
+    before, stand = at.before, at.stand
     who = np.flatnonzero(stand.fired != NEVER)
+    changed = np.flatnonzero((before.state != stand.state) | (before.fired != stand.fired))
     return _encode(
         _Body(
-            since,
-            rows.astype("<i4").tobytes(),
+            at.since,
+            at.bar,
+            _small(at.rows),
             stand.state.tobytes(),
-            who.astype("<i4").tobytes(),
-            stand.fired[who].astype("<i8").tobytes(),
+            _small(who),
+            _large(stand.fired[who]),
+            _small(changed),
+            before.state[changed].tobytes(),
+            _large(before.fired[changed]),
         )
     )
 
 
-def unpack(body: bytes) -> Unpacked:
-    """Read the cells of one rule; raises StoreError for what `pack` did not write."""
+def unpack(body: bytes) -> Position:
+    """Read where a rule stood; raises StoreError for what `pack` did not write."""
     try:
         kept = _decode(body)
         rows = np.frombuffer(kept.rows, "<i4").astype(np.int64)
         stand = Stand(np.frombuffer(kept.state, np.int8).copy(), np.full(rows.size, NEVER))
         stand.fired[np.frombuffer(kept.who, "<i4")] = np.frombuffer(kept.when, "<i8")
+        before = Stand(stand.state.copy(), stand.fired.copy())
+        changed = np.frombuffer(kept.changed, "<i4")
+        before.state[changed] = np.frombuffer(kept.state_before, np.int8)
+        before.fired[changed] = np.frombuffer(kept.when_before, "<i8")
     except (msgspec.DecodeError, ValueError, IndexError) as exc:
         raise StoreError(f"Where a rule stood can not be read ({exc}): it begins anew.") from exc
-    return Unpacked(kept.since, rows, stand)
+    if stand.state.size != rows.size:
+        raise StoreError("Where a rule stood can not be read (cells lack): it begins anew.")
+    return Position(kept.since, kept.bar, rows, before, stand)
 
 
-def carried(kept: Unpacked, symbols: Sequence[str], rows: I64, names: Sequence[str]) -> Stand:
-    """Give where the cells of a rule with these *rows* of *names* stand, from what was kept of *symbols*."""
-    place = {symbols[row]: n for n, row in enumerate(kept.rows.tolist()) if row < len(symbols)}
-    found = np.array([place.get(names[row], -1) for row in rows.tolist()], np.int64)
+def at_bar(at: Position, bar: int) -> Position:
+    """Give where a rule stood at a later bar up to which nothing has changed."""
+    return at if at.bar == bar else at._replace(bar=bar, before=at.stand)
+
+
+def rebased(at: Position, symbols: Sequence[str], names: Sequence[str]) -> Position:
+    """Give a position by the rows of *names*, that was kept by those of *symbols*, without who is gone."""
+    row = {name: n for n, name in enumerate(names)}
+    rows = np.array([row.get(symbols[n], -1) if n < len(symbols) else -1 for n in at.rows.tolist()], np.int64)
+    here = rows >= 0
+    before, stand = (Stand(one.state[here], one.fired[here]) for one in (at.before, at.stand))
+    return at._replace(rows=rows[here], before=before, stand=stand)
+
+
+def carried(rows: I64, since: I64, stand: Stand) -> Stand:
+    """Give where the cells of *rows* stand, from a *stand* of the rows *since*; others are unseen."""
+    place = np.full(max(rows.max(initial=-1), since.max(initial=-1)) + 1, -1)
+    place[since] = np.arange(since.size)
+    found = place[rows]
     out = unseen(rows.size)
-    out.state[found >= 0] = kept.stand.state[found[found >= 0]]
-    out.fired[found >= 0] = kept.stand.fired[found[found >= 0]]
+    out.state[found >= 0] = stand.state[found[found >= 0]]
+    out.fired[found >= 0] = stand.fired[found[found >= 0]]
     return out
+
+
+def _small(values: I64) -> bytes:
+    return values.astype("<i4").tobytes()
+
+
+def _large(values: I64) -> bytes:
+    return values.astype("<i8").tobytes()

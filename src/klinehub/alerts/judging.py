@@ -24,6 +24,7 @@ from klinehub.factors.points import Part, points, score, total
 from klinehub.factors.section import Flags
 from klinehub.panel.memory import F64, I64
 from klinehub.panel.view import PanelView
+from klinehub.scan.copies import Ground
 from klinehub.scan.scanner import Hit, Universe
 from klinehub.scan.score import side
 from klinehub.scan.screen import PRICE, Screen
@@ -56,22 +57,15 @@ def condition_of(screen: Screen) -> Expr:
 
 
 class Judge:
-    """Holds *rules* of one timeframe against panels by timeframe name, bar by bar.
+    """Holds *rules* of one timeframe against some *ground*, bar by bar.
 
-    *benchmark* is the symbol that factors compare with, *listed* since when (ms) symbols trade. Raises
-    DefinitionError for what can not be computed.
+    Raises DefinitionError for what can not be computed.
     """
 
-    def __init__(
-        self,
-        rules: Sequence[Rule],
-        panels: Mapping[str, PanelView],
-        *,
-        benchmark: str | None = None,
-        listed: Mapping[str, int] | None = None,
-    ) -> None:
+    def __init__(self, rules: Sequence[Rule], ground: Ground) -> None:
         self.rules = tuple(rules)
-        self.timeframe = _frame(self.rules[0])
+        self.timeframe = self.rules[0].timeframe
+        self.frame = ground.panels[self.timeframe].timeframe
         clears = [rule.clear for rule in self.rules if rule.clear is not None]
         self._clearing = np.array([rule.clear is not None for rule in self.rules])
         self._cooldown = np.array([rule.cooldown for rule in self.rules], np.int64)
@@ -82,7 +76,9 @@ class Judge:
         self._names = {expr: f"told {n}" for n, expr in enumerate(told)}
         exprs = {**self._conditions.leaves, **{name: expr for expr, name in self._names.items()}}
         exprs[_PRICE] = field(PRICE)
-        self.engine = Engine(exprs, panels, self.timeframe, benchmark=benchmark, listed=listed)
+        self.engine = Engine(
+            exprs, ground.panels, self.timeframe, benchmark=ground.benchmark, listed=ground.listed
+        )
         self.symbols: tuple[str, ...] = ()
         # Of each cell: the number of the rule, and the symbol's row. A rule's cells are from bound to bound.
         self.cells = Cells(np.empty(0, np.int64), np.empty(0, np.int64))
@@ -178,17 +174,16 @@ class Judge:
     def fires(self, cells: Iterable[int]) -> list[Fire]:
         """Give what is told of cells that fire at the bar that was seen last, each rule's strongest first."""
         scores: dict[tuple[Part, ...], tuple[F64, F64]] = {}
-        found = []
+        found: list[tuple[int, Fire]] = []
         for cell in cells:
-            rule, row = self.rules[self.cells.condition[cell]], int(self.cells.row[cell])
-            parts = rule.screen.score
-            if parts not in scores:
-                scores[parts] = self._scored(parts)
-            found.append(Fire(rule, self._hit(rule.screen, row, *scores[parts])))
-        order = {rule.name: n for n, rule in enumerate(self.rules)}
-        return sorted(
-            found, key=lambda one: (order[one.rule.name], -abs(one.hit.score or 0.0), one.hit.symbol)
-        )
+            number, row = int(self.cells.condition[cell]), int(self.cells.row[cell])
+            screen = self.rules[number].screen
+            if screen.score not in scores:
+                scores[screen.score] = self._scored(screen.score)
+            hit = self._hit(screen, row, *scores[screen.score])
+            found.append((number, Fire(self.rules[number], hit)))
+        found.sort(key=lambda one: (one[0], -abs(one[1].hit.score or 0.0), one[1].hit.symbol))
+        return [fire for _, fire in found]
 
     def _scored(self, parts: tuple[Part, ...]) -> tuple[F64, F64]:
         """Give the points of each part for all symbols, and their sums."""
@@ -216,10 +211,3 @@ def _told(screen: Screen) -> Iterable[Expr]:
     """Give what is told of a symbol beside its price: the parts of the score, and the columns."""
     yield from (part.expr for part in screen.score)
     yield from screen.columns.values()
-
-
-def _frame(rule: Rule) -> str:
-    """Give the timeframe that a rule is judged on."""
-    if rule.screen.timeframe is None:
-        raise ValueError(rule.name)
-    return rule.screen.timeframe

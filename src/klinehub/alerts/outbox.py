@@ -42,8 +42,9 @@ _STEPS: Final = (
     CREATE TABLE edges (rule TEXT PRIMARY KEY, hash TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE bars (timeframe TEXT PRIMARY KEY, bar INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE alerts (id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE,
-        time INTEGER NOT NULL, symbol TEXT NOT NULL, body TEXT NOT NULL);
+        time INTEGER NOT NULL, rule TEXT NOT NULL, symbol TEXT NOT NULL, body TEXT NOT NULL);
     CREATE INDEX alerts_of_symbol ON alerts (symbol, id);
+    CREATE INDEX alerts_of_rule ON alerts (rule);
     CREATE TABLE messages (number INTEGER PRIMARY KEY AUTOINCREMENT, target TEXT NOT NULL,
         time INTEGER NOT NULL, attempts INTEGER NOT NULL, due INTEGER);
     CREATE INDEX messages_due ON messages (target, due) WHERE due IS NOT NULL;
@@ -88,17 +89,18 @@ class Standing(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """All that one bar of a timeframe changes; *symbols* only where the rows have changed since the last.
+    """All that changes at once: alerts, and of the rules the last bars decided, by timeframe, and edges.
 
-    Without *timeframe* no bar was decided: alerts of screens that are followed, at any bar.
+    *symbols* are given where the rows have changed since they were last; the edges of rules that are *gone*
+    are forgotten.
     """
 
     time: int
-    fired: tuple[Fired, ...]
-    timeframe: str = ""
-    bar: int = 0
+    fired: tuple[Fired, ...] = ()
+    bars: Mapping[str, int] = {}
     edges: tuple[Edges, ...] = ()
     symbols: tuple[str, ...] | None = None
+    gone: tuple[str, ...] = ()
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -190,9 +192,8 @@ class Outbox:
             if decision.symbols is not None:
                 text = msgspec.json.encode(decision.symbols).decode()
                 db.execute("INSERT OR REPLACE INTO about VALUES ('symbols', ?)", (text,))
-            if decision.timeframe:
-                bar = (decision.timeframe, decision.bar)
-                db.execute("INSERT OR REPLACE INTO bars VALUES (?, ?)", bar)
+            db.executemany("INSERT OR REPLACE INTO bars VALUES (?, ?)", decision.bars.items())
+            db.executemany("DELETE FROM edges WHERE rule = ?", [(name,) for name in decision.gone])
             db.executemany("INSERT OR REPLACE INTO edges VALUES (?, ?, ?)", decision.edges)
             self._prune(db)
         return new
@@ -202,8 +203,8 @@ class Outbox:
         alert = fired.alert
         body = msgspec.json.encode(alert).decode()
         db.execute(
-            "INSERT OR IGNORE INTO alerts (key, time, symbol, body) VALUES (?, ?, ?, ?)",
-            (alert.key, now, alert.symbol, body),
+            "INSERT OR IGNORE INTO alerts (key, time, rule, symbol, body) VALUES (?, ?, ?, ?, ?)",
+            (alert.key, now, alert.rule, alert.symbol, body),
         )
         if not db.changes():
             return
@@ -354,6 +355,11 @@ class Outbox:
             rows = self._rows("SELECT target, state, COUNT(*) FROM deliveries GROUP BY target, state")
             return {(target, state): count for target, state, count in rows}
 
+    def fired(self) -> dict[str, int]:
+        """Count the alerts that are kept, by rule."""
+        with self._told("read"):
+            return dict(self._rows("SELECT rule, COUNT(*) FROM alerts GROUP BY rule"))
+
     # -- rules of the board
 
     def rules(self) -> dict[str, str]:
@@ -367,10 +373,9 @@ class Outbox:
             db.execute("INSERT OR REPLACE INTO rules VALUES (?, ?)", (name, body))
 
     def drop_rule(self, name: str) -> None:
-        """Forget a rule of the board and where it stood; its alerts stay."""
+        """Forget a rule of the board; its alerts stay."""
         with self._change() as db:
             db.execute("DELETE FROM rules WHERE name = ?", (name,))
-            db.execute("DELETE FROM edges WHERE rule = ?", (name,))
 
     # -- the file
 

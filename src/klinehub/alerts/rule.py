@@ -67,16 +67,24 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     origin: Origin = "file"
 
     def __post_init__(self) -> None:
-        """Refuse what is no condition."""
+        """Refuse what is no condition, and no closes to look at."""
         if self.clear is not None:
             decisive(self.clear)
+        if self.screen.timeframe is None:
+            raise DefinitionError(f"{self.name} says no timeframe: name one.")
+
+    @property
+    def timeframe(self) -> str:
+        """The timeframe that it is judged on."""
+        return str(self.screen.timeframe)
 
     @property
     def hash(self) -> str:
         """Twelve digits that change with what is looked for: such a rule begins anew."""
-        clear = {} if self.clear is None else {"clear": self.clear}
-        screen = msgspec.structs.replace(self.screen, columns=clear, top=None, order_by=None)
-        return hashlib.sha256(f"{screen.hash} {self.forming}".encode()).hexdigest()[:12]
+        screen = self.screen
+        looked = (screen.timeframe, screen.symbols, screen.min_score, screen.side, screen.side_from)
+        told = repr((repr(screen.where), repr(self.clear), looked, self.forming))
+        return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
 def rule_of(

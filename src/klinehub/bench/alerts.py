@@ -13,6 +13,7 @@ from klinehub.bench.stage import NOON, SYMBOLS
 from klinehub.domain.kline import Exact, Scale
 from klinehub.domain.timeframe import TIMEFRAMES
 from klinehub.panel.ring import Ring
+from klinehub.scan.copies import Ground
 from klinehub.scan.scanner import default_screen
 from klinehub.sim.synthetic import synthetic
 
@@ -40,7 +41,7 @@ WANTED: Final = (
 def measure(
     seed: int, *, symbols: int = SYMBOLS, closes: int = CLOSES, evaluations: int = EVALUATIONS
 ) -> Measurement:
-    """Give the ms of CPU from a bar's close to what fires, of a few rules for everybody and of many for one."""
+    """Give the ms of CPU from a bar's close to what fires, of rules for everybody and of many for one."""
     rng = np.random.default_rng(seed)
     market = _Market(symbols, seed, closes)
     count = -(-evaluations // len(market.names))
@@ -60,8 +61,23 @@ def measure(
     return Measurement(whole["close_ms"]["p50"], "ms", detail)
 
 
+class _Series:
+    """What is still to come of one symbol on one timeframe, after the bar *last*."""
+
+    def __init__(self, number: int, row: int, last: int, exact: Exact) -> None:
+        self.number, self.row, self.last, self.exact = number, row, last, exact
+
+    def next(self, upto: int) -> Exact:
+        """Take the bars up to *upto*."""
+        count, self.last = upto - self.last, upto
+        taken, self.exact = (
+            Exact(self.exact.rows[one], self.exact.scale) for one in (slice(count), slice(count, None))
+        )
+        return taken
+
+
 class _Market:
-    """A ring of a synthetic market, in which one close after the other of all timeframes comes."""
+    """A ring of a synthetic market, in which the bars of all timeframes close one after the other."""
 
     def __init__(self, symbols: int, seed: int, closes: int) -> None:
         market = synthetic(symbols, seed, start=NOON)
@@ -69,35 +85,30 @@ class _Market:
         self.frames = tuple(TIMEFRAMES[name] for name in FRAMES)
         self.ring = Ring(self.frames, rows=len(self.names), bars=BARS)
         self.panels = {frame.name: self.ring.panel(frame.name) for frame in self.frames}
-        frame = TIMEFRAMES[MAIN]
-        self.last = frame.index(NOON) - 1
+        self.last = TIMEFRAMES[MAIN].index(NOON) - 1
         self.first = self.last - closes
-        self._told: list[dict[int, Exact]] = []
-        for name in self.names:
+        begin = TIMEFRAMES[MAIN].close_time(self.first) + 1
+        self._coming = []
+        for row, name in enumerate(self.names):
             self.ring.add(name, Scale(0, 0, 0))
-        begin = frame.close_time(self.first) + 1
-        for t, one in enumerate(self.frames):
-            upto = one.index(NOON) - 1
-            since = one.index(begin) - 1
-            for row, name in enumerate(self.names):
-                exact = market.klines(market.index[name], one, since - BARS + 2, upto, NOON)
-                old = len(exact.rows) - (upto - since)
-                self.ring.load(t, row, Exact(exact.rows[:old], exact.scale), NOON + 10**7)
-                self._told.append({"t": t, "row": row, "since": since, "new": Exact(exact.rows[old:], exact.scale)})  # type: ignore[dict-item]
+            for number, frame in enumerate(self.frames):
+                since, upto = frame.index(begin) - 1, frame.index(NOON) - 1
+                told = market.klines(market.index[name], frame, since - BARS + 2, upto, NOON)
+                old = len(told.rows) - (upto - since)
+                self._load(number, row, Exact(told.rows[:old], told.scale))
+                coming = Exact(told.rows[old:], told.scale)
+                self._coming.append(_Series(number, row, since, coming))
 
     def close(self, bar: int) -> None:
-        """Let everything close that ends with this bar."""
+        """Let everything close that ends by the end of this bar."""
         end = TIMEFRAMES[MAIN].close_time(bar) + 1
-        for told in self._told:
-            one: Any = told
-            frame = self.frames[one["t"]]
-            upto = frame.index(end) - 1
-            count = upto - one["since"]
-            if count > 0:
-                exact = one["new"]
-                self.ring.load(one["t"], one["row"], Exact(exact.rows[:count], exact.scale), NOON + 10**7)
-                one["new"] = Exact(exact.rows[count:], exact.scale)
-                one["since"] = upto
+        for series in self._coming:
+            upto = self.frames[series.number].index(end) - 1
+            if upto > series.last:
+                self._load(series.number, series.row, series.next(upto))
+
+    def _load(self, number: int, row: int, exact: Exact) -> None:
+        self.ring.load(number, row, exact, NOON + 10**7)
 
 
 def _rule(number: int, symbols: tuple[str, ...], rng: np.random.Generator) -> Rule:
@@ -123,7 +134,7 @@ _NUMBERS: Final = (
 def _closing(market: _Market, rules: list[Rule]) -> dict[str, Any]:
     """Judge and decide one close after the other; gives the ms of CPU of each, and what came of it."""
     begun = time.process_time()
-    judge = Judge(rules, market.panels, benchmark="BTCUSDT")
+    judge = Judge(rules, Ground(market.panels, "BTCUSDT", {}))
     judge.compile()
     judge.seen(market.first)
     made = time.process_time() - begun

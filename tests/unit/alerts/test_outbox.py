@@ -47,11 +47,11 @@ def test_what_is_decided_is_there_after_a_restart_and_its_key_keeps_it_from_comi
     path = tmp_path / "own" / "alerts.db"
     edges = (Edges("dips", "abc", b"\x01\x02"),)
     outbox = opened(path)
-    first = outbox.decided(Decision(NOW, fired("BTCUSDT"), "15m", 7, edges, ("BTCUSDT", "ETHUSDT")))
+    first = outbox.decided(Decision(NOW, fired("BTCUSDT"), {"15m": 7}, edges, ("BTCUSDT", "ETHUSDT")))
     outbox.close()
 
     outbox = opened(path)
-    again = outbox.decided(Decision(NOW + 1, fired("BTCUSDT", "ETHUSDT"), "15m", 8, ()))
+    again = outbox.decided(Decision(NOW + 1, fired("BTCUSDT", "ETHUSDT"), {"15m": 8}))
 
     assert [one.id for one in first] == [1]
     assert [one.alert.symbol for one in again] == ["ETHUSDT"]
@@ -168,18 +168,20 @@ def test_the_log_is_read_on_from_a_number_and_of_one_symbol() -> None:
     assert [one.kept.id for one in outbox.entries(limit=2)] == [2, 3]
     assert [one.kept.id for one in outbox.entries(after=1)] == [2, 3]
     assert [one.kept.id for one in outbox.entries(symbol="ETHUSDT")] == [2]
+    assert outbox.fired() == {"dips": 3}
 
 
 def test_rules_of_the_board_are_kept_until_they_are_dropped() -> None:
     outbox = opened()
     outbox.put_rule("dips", "{}")
     outbox.put_rule("dips", '{"where":"rsi < 30"}')
-    outbox.decided(Decision(NOW, (), "15m", 7, (Edges("dips", "abc", b""),)))
+    outbox.decided(Decision(NOW, edges=(Edges("dips", "abc", b""), Edges("peaks", "abc", b""))))
 
     assert outbox.rules() == {"dips": '{"where":"rsi < 30"}'}
     outbox.drop_rule("dips")
+    outbox.decided(Decision(NOW, gone=("dips",)))
     assert outbox.rules() == {}
-    assert outbox.standing().edges == ()
+    assert [one.rule for one in outbox.standing().edges] == ["peaks"]
 
 
 def test_a_second_hub_and_a_newer_file_are_refused_with_the_way_out(tmp_path: Path) -> None:
