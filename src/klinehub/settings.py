@@ -1,5 +1,6 @@
 """What a hub keeps and how it asks for it."""
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -163,6 +164,50 @@ class WebhookSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields
     def host(self) -> str:
         """The host that alerts go to, which is all of the address that is shown."""
         return urlsplit(self.url).hostname or ""
+
+
+_QUIET: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)-([01]?\d|2[0-3]):([0-5]\d)")
+MOST_DIGEST: Final = 1_000
+
+
+class TargetSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table `[targets.NAME]`: somebody who is told of alerts by a messenger.
+
+    `url` is an address of apprise, and a secret. In the hours `quiet`, like "23:00-07:00" in `output.tz`,
+    nothing is sent; what happens meanwhile is one message when they end. More than `digest` alerts at once
+    are one message. `lang` is the language of messages. With `direct` the messenger is reached without
+    `network.proxy`.
+    """
+
+    url: str
+    quiet: str = ""
+    digest: int = 10
+    lang: Literal["en", "zh"] = "en"
+    direct: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what nobody can be told by, without showing the address."""
+        if "://" not in self.url:
+            raise DefinitionError(
+                "The `url` of a target is no address of apprise: write it like tgram://TOKEN/CHAT."
+            )
+        if not 1 <= self.digest <= MOST_DIGEST:
+            raise DefinitionError(
+                f"The `digest` of a target is {self.digest}: it has to be from 1 to {MOST_DIGEST}."
+            )
+        if self.quiet and (self.hours is None or self.hours[0] == self.hours[1]):
+            raise DefinitionError(
+                f"The quiet hours {self.quiet!r} of a target are none: write them like 23:00-07:00."
+            )
+
+    @property
+    def hours(self) -> tuple[int, int] | None:
+        """When quiet hours begin and end, in minutes of the day; None without any."""
+        found = _QUIET.fullmatch(self.quiet)
+        if found is None:
+            return None
+        begin, begin_minute, end, end_minute = (int(part) for part in found.groups())
+        return begin * 60 + begin_minute, end * 60 + end_minute
 
 
 class HubSettings(Discreet, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from klinehub.app.screens import ScreenText, WatchText
 from klinehub.domain.universe_rules import Rules
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed.archive import FILES_URL, LISTING_URL
-from klinehub.settings import Discreet, HubSettings, ServeSettings, WebhookSettings
+from klinehub.settings import Discreet, HubSettings, ServeSettings, TargetSettings, WebhookSettings
 
 FILE: Final = "klinehub.toml"
 PREFIX: Final = "KLINEHUB_"
@@ -23,7 +23,7 @@ class Config(Discreet, frozen=True, kw_only=True):
 
     `tz` is an IANA zone such as Europe/Berlin. Without `archive_listing_url` the exchange's archive is listed
     where it lists it, another one at its own `archive_url`.
-    `screens`, `watch` and `webhooks` are tables by name, in the file alone.
+    `screens`, `watch`, `webhooks` and `targets` are tables by name, in the file alone.
     """
 
     hub: HubSettings = HubSettings()
@@ -36,6 +36,7 @@ class Config(Discreet, frozen=True, kw_only=True):
     screens: Mapping[str, ScreenText] = {}
     watch: Mapping[str, WatchText] = {}
     webhooks: Mapping[str, WebhookSettings] = {}
+    targets: Mapping[str, TargetSettings] = {}
 
     @property
     def exchange(self) -> str:
@@ -49,9 +50,14 @@ class Config(Discreet, frozen=True, kw_only=True):
         return self.archive_listing_url or usual
 
     def __post_init__(self) -> None:
-        """Refuse a table without rows."""
+        """Refuse a table without rows, and a name that means two targets."""
         if self.top < 1:
             raise DefinitionError(f"`scan.top` is {self.top}: a table has at least 1 row.")
+        twice = sorted(self.targets.keys() & self.webhooks.keys())
+        if twice:
+            raise DefinitionError(
+                f"{twice[0]!r} names a table of [webhooks] and one of [targets]: give one another name."
+            )
 
 
 # Each table of the file: its keys, and the field of Config, its hub settings or their rules that each sets.
@@ -109,7 +115,7 @@ _PARTS: Final = ("rules", "serve")
 # Settings that are values by name.
 _BY_NAME: Final[dict[str, type]] = {"weights": dict[str, float], "clients": dict[str, str]}
 # Tables of tables, whose names are the user's.
-_NAMED: Final = ("screens", "watch", "webhooks")
+_NAMED: Final = ("screens", "watch", "webhooks", "targets")
 
 
 def defaults() -> dict[str, object]:

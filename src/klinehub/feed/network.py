@@ -76,18 +76,18 @@ class RealNetwork:
 
     def via(self, url: str) -> str | None:
         """Name the proxy that connections to *url* take, without its credentials; None if direct."""
-        proxy = self._route(url)
+        proxy = self.route(url)
         return redact(proxy) if proxy else None
 
     def session(self, url: str, *, timeout: float) -> aiohttp.ClientSession:
         """Give a new HTTP session for requests to *url* only; the caller closes it."""
-        return http_session(self._connector(self._route(url)), timeout)
+        return http_session(self._connector(self.route(url)), timeout)
 
     async def open_socket(
         self, url: str, listener_factory: Callable[[], picows.WSListener]
     ) -> picows.WSTransport:
         """Open a WebSocket to *url*; raises `Unreachable`, `ProxyError` or `Blocked`."""
-        proxy = self._route(url)
+        proxy = self.route(url)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 transport, _ = await picows.ws_connect(
@@ -102,7 +102,7 @@ class RealNetwork:
             raise explain(error, url, redact(proxy) if proxy else None) from error
         return transport
 
-    def _route(self, url: str) -> str | None:
+    def route(self, url: str) -> str | None:
         """Give the proxy for *url*, credentials included; None if it is reached directly."""
         if self._proxy is None:
             return None
