@@ -1,6 +1,7 @@
 """Rules: conditions that somebody is told of when they come to hold, as text and as what is judged."""
 
 import hashlib
+from collections.abc import Callable, Mapping
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -87,10 +88,13 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
+Base = Callable[[str | None], Screen]
+
+
 def rule_of(
-    name: str, text: RuleText, base: Screen, own: dict[str, Screen], *, origin: Origin = "file"
+    name: str, text: RuleText, base: Base, own: Mapping[str, Screen], *, origin: Origin = "file"
 ) -> Rule:
-    """Make a rule of its text; *base* is the screen of the default score, *own* are the user's screens.
+    """Make a rule of its text; *base* gives the screen of the default score, *own* those of the user.
 
     Raises DefinitionError for a text that can not be judged, and UnknownName for a screen that is not there.
     """
@@ -98,12 +102,13 @@ def rule_of(
         raise DefinitionError(f"A rule needs a name of 1 to {MOST_NAME} letters.")
     if not text.where and not text.screen:
         raise DefinitionError(f"{name} looks for nothing: give it `where`, `screen` or both.")
-    found = _screen(name, text, base, own)
+    named = _named(text.screen, base, own) if text.screen else Screen(name=name)
+    usual = base(text.timeframe or named.timeframe)
     return Rule(
         name=name,
-        screen=found,
+        screen=_screen(named, text, usual),
         text=text,
-        clear=condition(text.clear, names(base.score)) if text.clear else None,
+        clear=condition(text.clear, names(usual.score)) if text.clear else None,
         cooldown=text.cooldown,
         forming=text.forming,
         to=text.to,
@@ -112,27 +117,30 @@ def rule_of(
     )
 
 
-def _screen(name: str, text: RuleText, base: Screen, own: dict[str, Screen]) -> Screen:
-    """Give the screen of a rule, with the default score to be told beside it."""
-    chosen = _named(text.screen, base, own) if text.screen else Screen(name=name)
-    scored = msgspec.structs.replace(
-        chosen,
-        timeframe=text.timeframe or chosen.timeframe or base.timeframe,
-        score=chosen.score or base.score,
-        symbols=text.symbols or chosen.symbols,
-        min_score=text.min_score or chosen.min_score,
-        side=text.side or chosen.side,
-        top=None,
-        cooldown=0,
-    )
-    return filtered(text.where, scored) if text.where else scored
-
-
-def _named(name: str, base: Screen, own: dict[str, Screen]) -> Screen:
+def _named(name: str, base: Base, own: Mapping[str, Screen]) -> Screen:
     if name == DEFAULT:
-        return base
+        return base(None)
     if name in own:
         return own[name]
     if name not in PRESETS:
         raise UnknownName("screen", name, (*own, *PRESETS, DEFAULT))
     return preset(name)
+
+
+def _screen(named: Screen, text: RuleText, usual: Screen) -> Screen:
+    """Give the screen of a rule, with the default score to be told beside it."""
+    timeframe = usual.timeframe
+    # The default score reads other timeframes on another one.
+    score = named.score if named.score and named.timeframe == timeframe else usual.score
+    scored = msgspec.structs.replace(
+        named,
+        timeframe=timeframe,
+        score=score,
+        symbols=text.symbols or named.symbols,
+        min_score=text.min_score or named.min_score,
+        side=text.side or named.side,
+        order_by=None,
+        top=None,
+        cooldown=0,
+    )
+    return filtered(text.where, scored) if text.where else scored

@@ -117,7 +117,7 @@ def _rule(number: int, symbols: tuple[str, ...], rng: np.random.Generator) -> Ru
     where = WANTED[number % len(WANTED)].format(h=int(rng.integers(5, 10)), **given)
     clear = f"rsi > {given['c']:.1f}" if number % 4 == 0 else ""
     text = RuleText(where=where, timeframe=MAIN, symbols=symbols, clear=clear, cooldown=number % 5)
-    return rule_of(f"rule {number}", text, default_screen(FRAMES, MAIN), {})
+    return rule_of(f"rule {number}", text, lambda frame: default_screen(FRAMES, frame), {})
 
 
 _NUMBERS: Final = (
