@@ -21,7 +21,7 @@ from klinehub.errors import StoreError
 
 # Real seconds in which alerts of one storm come, until the disk is asked again, and for a last attempt.
 COLLECT: Final = 2.0
-_DISK_PAUSE: Final = 10.0
+DISK_PAUSE: Final = 10.0
 _LAST: Final = 3.0
 # Less is no wait: a loop may take it for over at once.
 _MOMENT: Final = 0.001
@@ -62,6 +62,8 @@ class Courier:
         # By the loop's own clock, which is never set.
         self._resumes = 0.0
         self._refusals = 0
+        # Why the last attempt failed.
+        self._why = ""
         self._unwritten: tuple[Message, Outcome] | None = None
 
     @property
@@ -96,7 +98,7 @@ class Courier:
             try:
                 pause = await self._turn()
             except StoreError as exc:
-                self.failure, pause = str(exc), _DISK_PAUSE
+                self.failure, pause = str(exc), DISK_PAUSE
             if pause is None or pause > 0:
                 await self._idle(pause)
 
@@ -132,7 +134,8 @@ class Courier:
             return pause
         if self._terms.waited(message.time, now) > self._terms.oldest:
             self.given_up += len(message.alerts)
-            await self._write(message, Outcome("given_up", self.failure or TOO_OLD))
+            why = f"{TOO_OLD} ({self._why})" if self._why else TOO_OLD
+            await self._write(message, Outcome("given_up", why))
         else:
             await self._attempt(message)
         return 0.0
@@ -166,8 +169,8 @@ class Courier:
             raise
 
     async def _tried(self, message: Message) -> None:
-        quiet = all(self._terms.was_held(kept, message.time) for kept in message.alerts)
-        answer = await self.post.send(message, quiet=quiet)
+        held = self._terms.held(message.alerts, message.time)
+        answer = await self.post.send(message, quiet=len(held) == len(message.alerts))
         outcome = self._outcome(message, answer)
         self._unwritten = (message, outcome)
         await self._write(message, outcome)
@@ -182,10 +185,10 @@ class Courier:
         """Say what becomes of a message after an attempt, and count it."""
         alerts, patience = len(message.alerts), self.post.patience
         if answer.ended is Ended.TAKEN:
-            self._refusals, self.failure = 0, ""
+            self._refusals, self.failure, self._why = 0, "", ""
             self.sent += alerts
             return Outcome("sent")
-        self.failure = answer.detail
+        self.failure = self._why = answer.detail
         self._refusals += answer.ended is Ended.REFUSED
         attempts = message.attempts + 1
         refused = answer.ended is Ended.REFUSED and self._refusals >= patience.refusals

@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
-from klinehub.alerts.courier import Courier
+from klinehub.alerts.courier import DISK_PAUSE, Courier
 from klinehub.alerts.delivering import TargetRow, Tried
 from klinehub.alerts.log import Log
 from klinehub.alerts.outbox import Kept
 from klinehub.alerts.posting import Ended
-from klinehub.errors import UnknownName
+from klinehub.errors import StoreError, UnknownName
 from klinehub.scan.alerts import Alert
 
 # Real seconds that a test may take.
@@ -46,11 +46,19 @@ class Couriers:
 
     async def run(self) -> None:
         """Deliver until cancelled; what waits for targets that are gone is given up."""
-        names, now = tuple(self._couriers), self._now()
-        await self._log.do(lambda outbox: outbox.retain(names, now))
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._retain())
             for courier in self._couriers.values():
                 group.create_task(courier.run())
+
+    async def _retain(self) -> None:
+        """Give up what waits for targets that are gone, as soon as the disk lets it be written."""
+        names, now = tuple(self._couriers), self._now()
+        while True:
+            try:
+                return await self._log.do(lambda outbox: outbox.retain(names, now))
+            except StoreError:
+                await asyncio.sleep(DISK_PAUSE)
 
     async def test(self, alert: Alert, to: Sequence[str]) -> list[Tried]:
         """Send *alert* to targets at once, marked as a test, beside the outbox; answers within seconds.

@@ -28,9 +28,10 @@ class Terms(NamedTuple):
         """Give for how many ms something could have been sent."""
         return now - since if self.quiet is None else self.quiet.awake(since, now, self.oldest)
 
-    def was_held(self, kept: Kept, now: int) -> bool:
-        """Whether an alert waited for the end of quiet hours."""
-        return self.quiet is not None and kept.time < self.quiet.ended(now)
+    def held(self, alerts: Sequence[Kept], now: int) -> list[Kept]:
+        """Give those of some alerts that waited for the end of quiet hours."""
+        ended = 0 if self.quiet is None else self.quiet.ended(now)
+        return [kept for kept in alerts if kept.time < ended]
 
 
 class Parcel(NamedTuple):
@@ -57,7 +58,7 @@ def _given_up(due: Sequence[Kept], now: int, terms: Terms) -> Parcel | None:
 def _chosen(due: Sequence[Kept], now: int, terms: Terms) -> Parcel | None:
     if not terms.digest:
         return Parcel(due[:1])
-    held = [kept for kept in due if terms.was_held(kept, now)]
+    held = terms.held(due, now)
     if held:
         return Parcel(held[: terms.most])
     if due[0].time <= now < due[0].time + terms.collect:
