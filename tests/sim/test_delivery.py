@@ -120,6 +120,9 @@ class Phone:
         self.patience = Patience(first=2.0, longest=60.0, tries=None, refusals=3)
         self._world, self._process = world, world.process
 
+    async def begin(self) -> None:
+        await self._pass()
+
     def wants(self, alert: Alert) -> bool:
         return True
 

@@ -48,15 +48,27 @@ class Timing(NamedTuple):
 
 
 class Courier:
-    """Brings *post* its alerts; those that nobody took for *oldest* ms are given up."""
+    """Brings *post* its alerts; those that nobody took for *oldest* ms are given up.
 
-    def __init__(self, post: Post, log: Log, timing: Timing, *, quiet: Quiet | None, oldest: int) -> None:
+    *say* is told when the target is off, and why.
+    """
+
+    def __init__(
+        self,
+        post: Post,
+        log: Log,
+        timing: Timing,
+        *,
+        quiet: Quiet | None,
+        oldest: int,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.post = post
         self.sent = self.retried = self.given_up = self.waiting = 0
-        self.failure = post.failure
+        self.failure = ""
         self.is_quiet = False
         self.woken = asyncio.Event()
-        self._log, self._timing = log, timing
+        self._log, self._timing, self._say = log, timing, say
         collect = int(COLLECT * 1000 * timing.rate)
         self._terms = Terms(post.digest, post.most, post.waiting, oldest, collect, quiet)
         # By the loop's own clock, which is never set.
@@ -88,11 +100,14 @@ class Courier:
             sent=self.sent,
             retried=self.retried,
             given_up=self.given_up,
-            failure=self.failure,
+            failure=self.post.failure or self.failure,
         )
 
     async def run(self) -> None:
         """Bring what comes, until cancelled."""
+        await self.post.begin()
+        if self.post.failure:
+            self._say(f"{self.post.name} is told nothing: {self.post.failure}")
         while True:
             self.woken.clear()
             try:

@@ -70,14 +70,23 @@ class Messenger:
         self.where = ""
         self.failure = ""
         self.digest = settings.digest
-        self.lang = settings.lang
+        self.lang: str = settings.lang
         self._style, self._trusted = style, trusted
         self._route: Route = (lambda _: None) if settings.direct else route
-        self._secrets = _pieces(settings.url)
+        self._settings, self._secrets = settings, _pieces(settings.url)
         self._hand = Hand()
+        self._making: asyncio.Future[None] | None = None
         self._late: tuple[str, asyncio.Future[Answer]] | None = None
+
+    async def begin(self) -> None:
+        """Get ready, in a thread: apprise takes about a second to load the first time."""
+        if self._making is None:
+            self._making = asyncio.get_running_loop().run_in_executor(self._hand, self._make)
+        await asyncio.shield(self._making)
+
+    def _make(self) -> None:
         try:
-            self._sender, self._plugin = self._made(settings)
+            self._sender, self._plugin = self._made(self._settings)
         except ImportError:
             self.failure = EXTRA
         except DefinitionError as exc:
@@ -89,6 +98,7 @@ class Messenger:
 
     async def send(self, message: Message, *, quiet: bool) -> Answer:
         """Send a message once; never raises, and never takes much longer than LIMIT."""
+        await self.begin()
         if self.failure:
             return Answer(Ended.REFUSED, self.failure)
         if self._late is not None:
@@ -108,6 +118,7 @@ class Messenger:
 
     async def test(self, kept: Kept) -> Answer:
         """Send an alert as a test."""
+        await self.begin()
         if self.failure:
             return Answer(Ended.REFUSED, self.failure)
         if self._late is not None:

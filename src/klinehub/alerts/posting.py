@@ -53,6 +53,9 @@ class Post(Protocol):
     lang: str
     patience: Patience
 
+    async def begin(self) -> None:
+        """Get ready; from then on `where` and `failure` are known."""
+
     def wants(self, alert: Alert) -> bool:
         """Whether an alert goes this way."""
 

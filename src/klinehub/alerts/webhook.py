@@ -83,6 +83,9 @@ class Webhook:
         self._listing = listing
         self._exchange = exchange
 
+    async def begin(self) -> None:
+        """Do nothing: all is ready."""
+
     def wants(self, alert: Alert) -> bool:
         """Whether an alert is of a screen or a rule that is asked for, and can be told in the format."""
         wanted = self._settings.screens

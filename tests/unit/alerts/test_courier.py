@@ -38,6 +38,9 @@ class Scripted:
         self.tried: list[tuple[float, str, int]] = []
         self._answers, self._late = list(answers), late
 
+    async def begin(self) -> None:
+        await asyncio.sleep(0)
+
     def wants(self, alert: Alert) -> bool:
         return alert.rule != "unwanted"
 
@@ -60,8 +63,11 @@ class Office:
 
         timing = Timing(now, 1.0, lambda: 0.5)
         self.log, self.now = log, now
+        self.said: list[str] = []
         self.couriers = Couriers(
-            [Courier(post, log, timing, quiet=None, oldest=HOUR) for post in posts], log, now
+            [Courier(post, log, timing, quiet=None, oldest=HOUR, say=self.said.append) for post in posts],
+            log,
+            now,
         )
 
     async def offer(self, *alerts: Alert, to: Sequence[str] = ()) -> None:
@@ -202,6 +208,7 @@ def test_a_target_that_is_off_gives_up_with_the_reason() -> None:
         ]
         (row,) = await office.couriers.rows()
         assert (row.state, row.failure) == ("off", "apprise is not here")
+        assert office.said == ["phone is told nothing: apprise is not here"]
 
     deliver(test, phone)
 

@@ -123,6 +123,12 @@ def way(proxy: Proxy, scheme: str = "http", login: str = "") -> RealNetwork:
     return RealNetwork(f"{scheme}://{login}127.0.0.1:{proxy.port}")
 
 
+async def failure(url: str, network: RealNetwork, **more: Any) -> str:
+    there = made(url, network, **more)
+    await there.begin()
+    return there.failure
+
+
 def made(url: str, network: RealNetwork, trusted: str | None = None, **more: Any) -> Messenger:
     return Messenger("phone", TargetSettings(url=url, **more), style(), network.route, trusted=trusted)
 
@@ -135,7 +141,7 @@ async def test_each_messenger_is_asked_what_it_understands_through_the_proxy_and
         network = way(proxy, scheme, "me:pa55@")
         for url in ALL:
             there = made(url, network, services.trusted)
-            assert (there.failure, await there.send(message([kept()]), quiet=False)) == ("", TAKEN)
+            assert await there.send(message([kept()]), quiet=False) == TAKEN
 
     assert proxy.asked == [(host, 443) for host in HOSTS]
     assert [place for place, _, _ in services.asked] == [f"POST {host}" for host in HOSTS]
@@ -322,6 +328,7 @@ async def test_an_address_that_can_not_be_is_off_with_the_reason_and_shows_nothi
     url: str, said: str
 ) -> None:
     there = made(url, RealNetwork())
+    await there.begin()
 
     assert said in there.failure
     assert not any(part in there.failure for part in ("123456789", "5550002", "not a token", "a1b2c3d4"))
@@ -332,12 +339,10 @@ async def test_a_service_that_is_no_http_is_off_behind_a_proxy_unless_it_may_be_
     url = "mailto://me:pa55w0rd@mail.example"
     proxied = RealNetwork("http://127.0.0.1:1")
 
-    assert (
-        "is not reached by HTTP, so not through network.proxy: set `direct = true`"
-        in made(url, proxied).failure
-    )
-    assert made(url, proxied, direct=True).failure == ""
-    assert made(url, RealNetwork()).failure == ""
+    told = await failure(url, proxied)
+    assert "is not reached by HTTP, so not through network.proxy: set `direct = true`" in told
+    assert await failure(url, proxied, direct=True) == ""
+    assert await failure(url, RealNetwork()) == ""
 
 
 async def test_without_apprise_a_target_is_off_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,6 +350,7 @@ async def test_without_apprise_a_target_is_off_with_the_way_out(monkeypatch: pyt
 
     there = made(TELEGRAM, RealNetwork())
 
+    assert await there.send(message([kept()]), quiet=False) == Answer(Ended.REFUSED, EXTRA)
     assert there.failure == EXTRA
     assert "pip install 'klinehub[alerts]'" in there.failure
     assert await there.test(kept()) == Answer(Ended.REFUSED, EXTRA)
@@ -366,9 +372,9 @@ async def test_no_token_is_logged_or_shown(
         settings = TargetSettings(url=TELEGRAM)
         there = made(TELEGRAM, way(proxy), services.trusted)
         answer = await there.send(message([kept()]), quiet=False)
-        wrong = made("feishu://AAbbcc!DDeeff", way(proxy))
+        wrong = await failure("feishu://AAbbcc!DDeeff", way(proxy))
 
-    shown = [repr(settings), repr(there), answer.detail, wrong.failure, lines.text, *capfd.readouterr()]
+    shown = [repr(settings), repr(there), answer.detail, wrong, lines.text, *capfd.readouterr()]
     assert not any(
         secret in text for text in shown for secret in ("123456789", "AAbbcc", "GGhhii", "5550001")
     )
@@ -379,7 +385,7 @@ async def test_who_else_uses_apprise_here_is_left_alone(
 ) -> None:
     import apprise
 
-    made(f"json://127.0.0.1:{services.plain}/x", RealNetwork("http://127.0.0.1:1"))
+    assert await failure(f"json://127.0.0.1:{services.plain}/x", RealNetwork("http://127.0.0.1:1")) == ""
     other = apprise.Apprise.instantiate(f"json://127.0.0.1:{services.plain}/other")
     assert other is not None
 
