@@ -210,6 +210,34 @@ class TargetSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields=
         return begin * 60 + begin_minute, end * 60 + end_minute
 
 
+# The numbers that alerts can be set to, from the least to the most.
+_ALERT_LIMITS: Final[dict[str, tuple[float, float]]] = {"oldest": (1, 30 * 86_400)}
+
+
+class AlertSettings(Discreet, frozen=True, kw_only=True):
+    """Where alerts are written down, and which are sent.
+
+    `path` is the file of the log: "auto" beside the store of the user's own, "off" for memory alone. Alerts
+    of bars that ended more than `oldest` seconds ago are written down and not sent. `url` is how links to the
+    board begin, by default where it is served.
+    """
+
+    path: str = "auto"
+    oldest: float = 3_600.0
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what no alert can be kept by."""
+        for name, (least, most) in _ALERT_LIMITS.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise DefinitionError(
+                    f"`alerts.{name}` is {value:g}: it has to be from {least:g} to {most:g}."
+                )
+        if self.url and urlsplit(self.url).scheme not in {"http", "https"}:
+            raise DefinitionError("`alerts.url` is no address: write it like http://hub.lan:8787.")
+
+
 class HubSettings(Discreet, frozen=True, kw_only=True):
     """What a hub keeps and how it asks for it; every field has a config key of the same name.
 

@@ -13,7 +13,6 @@ from klinehub.serve.board.live import LiveBoard
 from klinehub.serve.parts import lent
 from klinehub.serve.signals import Signals
 from klinehub.serve.site import Site
-from klinehub.serve.webhook import Webhook
 from klinehub.settings import ServeSettings
 from klinehub.sim.loop import SimNetwork
 
@@ -52,6 +51,12 @@ class Lent(NamedTuple):
         async with self.session.request(method, self.url + path, params=params) as answer:
             return Answer(answer.status, answer.headers, await answer.read())
 
+    async def change(self, path: str, body: Any, **headers: str) -> Answer:
+        """Change something, as the board does."""
+        shown = {"X-Klinehub": "1"} | {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self.session.post(self.url + path, json=body, headers=shown) as answer:
+            return Answer(answer.status, answer.headers, await answer.read())
+
     async def until(self, second: float) -> None:
         """Wait until so many seconds after the start's minute, market time."""
         await asyncio.sleep(max(0.0, (HOUR + second * 1000 - self.world.clock.now()) / 1000))
@@ -61,14 +66,14 @@ def lend(
     test: Callable[[Lent], Awaitable[None]],
     *,
     screens: Sequence[Screen] = (),
-    hooks: Callable[[World], Sequence[Webhook]] = lambda _: (),
+    alerting: Callable[[World], Mapping[str, Any]] = lambda _: {},
     serve: ServeSettings = ANYWHERE,
     **settings: Any,
 ) -> None:
-    """Run *test* on a served hub in a world of its own."""
+    """Run *test* on a served hub in a world of its own, whose alerts are set by keywords of `Alerting`."""
 
     async def act(world: World) -> None:
-        signals = Signals(world.hub, "binance-usdm", screens, hooks(world))
+        signals = Signals(world.hub, "binance-usdm", screens, **alerting(world))
         live = LiveBoard(signals)
         async with (
             Site(serve) as site,

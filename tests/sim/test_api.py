@@ -9,8 +9,12 @@ import msgspec
 import numpy as np
 import pytest
 from tests.sim.served import Lent, lend
-from tests.sim.worlds import HOUR
+from tests.sim.worlds import HOUR, World
 
+from klinehub.alerts.courier import Courier, Timing
+from klinehub.alerts.delivery import Couriers
+from klinehub.alerts.log import Log
+from klinehub.alerts.webhook import Way, Webhook, open_session
 from klinehub.domain.stale import Reason
 from klinehub.factors.expr import field
 from klinehub.scan.screen import Screen
@@ -32,9 +36,9 @@ def table(text: str) -> list[dict[str, str]]:
 def test_every_list_is_there_as_json_and_as_csv_with_the_same_rows() -> None:
     async def test(lent: Lent) -> None:
         await lent.until(70)
-        lists = [route for route in ROUTES if route.rows]
+        lists = [route for route in ROUTES if route.rows and route.body is None]
         assert [route.path.rpartition("/")[2] for route in lists] == [
-            "symbols", "screens", "factors", "universe", "gaps", "corrections", "alerts",
+            "symbols", "screens", "factors", "universe", "gaps", "corrections", "alerts", "rules", "targets",
         ]  # fmt: skip
         for route in lists:
             plain, as_json, as_csv = [await lent.ask(f"{route.path}{form}") for form in ("", ".json", ".csv")]
@@ -357,7 +361,7 @@ def test_alerts_are_kept_with_ids_that_grow_and_only_once() -> None:
         alerts = (await lent.ask("/api/v1/alerts")).json
 
         assert [one["id"] for one in alerts] == list(range(1, len(alerts) + 1))
-        held = [one["alert"] for one in alerts if one["alert"]["screen"] == "held"]
+        held = [one for one in alerts if one["rule"] == "held"]
         times = [one["bar_open_time"] for one in held]
         assert times == sorted(set(times))
         assert len(times) >= 3
@@ -381,39 +385,42 @@ def test_a_screen_that_can_not_be_had_is_named_and_the_others_go_on() -> None:
             "own",
             "score",
         )
-        assert {one["alert"]["screen"] for one in (await lent.ask("/api/v1/alerts")).json} == {"held"}
+        assert {one["rule"] for one in (await lent.ask("/api/v1/alerts")).json} == {"held"}
 
     lend(test, screens=[deep, HELD])
 
 
-def test_status_shows_of_a_webhook_no_more_than_its_host() -> None:
+def test_a_target_is_shown_with_no_more_of_its_address_than_its_host() -> None:
     settings = WebhookSettings(url="https://hooks.example.com/canary-1", secret="canary-canary-canary")
 
-    def hooks(world: Any) -> list[Any]:
-        from klinehub.serve.webhook import Way, Webhook, open_session
+    async def resolve(_host: str, _port: int) -> tuple[str, ...]:
+        return ("10.0.0.1",)
 
-        async def resolve(_host: str, _port: int) -> tuple[str, ...]:
-            return ("10.0.0.1",)
+    def alerting(world: World) -> dict[str, Any]:
+        def deliver(log: Log) -> Couriers:
+            hub = world.hub
+            webhook = Webhook(
+                "mine", settings, Way(resolve, open_session), now=hub.now, listing=hub.listings.get,
+                exchange="binance-usdm",
+            )  # fmt: skip
+            timing = Timing(hub.now, 1.0, lambda: 0.5)
+            return Couriers([Courier(webhook, log, timing, quiet=None, oldest=3_600_000)], log, hub.now)
 
-        return [
-            Webhook(
-                "mine", settings, Way(resolve, open_session, lambda: 0.5), now=world.hub.now,
-                listing=world.hub.listings.get, exchange="binance-usdm",
-            )
-        ]  # fmt: skip
+        return {"deliver": deliver}
 
     async def test(lent: Lent) -> None:
         await lent.until(70)
-        everything = [
-            (await lent.ask(path)).text for path in ("/api/v1/status", "/metrics", "/api/v1/alerts")
-        ]
+        paths = ("/api/v1/targets", "/api/v1/alerts", "/metrics", "/api/v1/status")
+        everything = [(await lent.ask(path)).text for path in paths]
 
-        (told,) = msgspec.json.decode(everything[0])["webhooks"]
-        assert (told["host"], told["dead"] > 0) == ("hooks.example.com", True)
-        assert "not a public address" in told["last_failure"]
+        (told,) = msgspec.json.decode(everything[0])
+        assert (told["where"], told["kind"], told["given_up"] > 0) == ("hooks.example.com", "webhook", True)
+        assert "not a public address" in told["failure"]
+        logged, *_ = msgspec.json.decode(everything[1])
+        assert logged["deliveries"][0]["state"] == "given_up"
         assert "canary" not in "".join(everything)
 
-    lend(test, screens=[HELD], hooks=hooks)
+    lend(test, screens=[HELD], alerting=alerting)
 
 
 def test_nothing_is_in_a_bar_that_is_not_a_number() -> None:

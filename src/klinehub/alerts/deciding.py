@@ -9,6 +9,7 @@
 """
 
 import asyncio
+import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -16,15 +17,16 @@ from typing import Final, TypeVar
 
 from klinehub.alerts.edges import Position, at_bar, pack, rebased, unpack
 from klinehub.alerts.group import Group, Step
-from klinehub.alerts.judging import Judge
+from klinehub.alerts.judging import Fire, Judge
 from klinehub.alerts.log import Log
-from klinehub.alerts.outbox import Decision, Edges, Fired, Kept, Standing
+from klinehub.alerts.outbox import Decision, Edges, Fired, Logged, Outbox, Standing
 from klinehub.alerts.rule import Rule
 from klinehub.alerts.telling import Market, Reach, Telling
 from klinehub.domain.timeframe import timeframe
 from klinehub.errors import DefinitionError, StoreError
 from klinehub.panel.view import PanelView
 from klinehub.scan.alerts import Alert
+from klinehub.scan.scanner import Hit
 from klinehub.scan.schedule import Due
 
 T = TypeVar("T")
@@ -36,7 +38,7 @@ FORMING: Final = 1.0
 # Ms of market time within which a bar that has just ended may still be incomplete.
 SETTLING: Final = 10_000
 # Alerts of screens that wait for a disk that refuses; of more the oldest are dropped, and counted.
-MOST_WAITING: Final = 1_000
+MOST_WAITING: Final = 10_000
 
 
 class Deciding:
@@ -45,7 +47,7 @@ class Deciding:
     *reach* gives the targets of an alert that is addressed to some of them, *on_kept* is told what was
     written. Alerts of bars that ended more than *oldest* ms ago are written down, and not sent. `fault` says
     why nothing can be written, `dropped` counts alerts of screens that were given up for that. `failures`
-    says of rules why they are not judged any more, `notices` what was lost at the start.
+    says of rules why they are not judged any more.
     """
 
     def __init__(
@@ -54,25 +56,35 @@ class Deciding:
         log: Log,
         *,
         reach: Reach,
-        on_kept: Callable[[list[Kept]], None],
+        on_kept: Callable[[list[Logged]], None],
         oldest: int,
     ) -> None:
         self.fault = ""
         self.dropped = 0
         self.failures: dict[str, str] = {}
-        self.notices: list[str] = []
         self._market, self._log = market, log
         self._telling, self._on_kept = Telling(market, reach, oldest), on_kept
         self._groups: dict[str, Group] = {}
         # The symbols by whose rows edges are written.
         self._names: tuple[str, ...] = ()
         self._waiting: deque[Fired] = deque()
+        self._noted = asyncio.Event()
         # Held while a bar is decided and written, and while rules are made ready.
         self._turn, self._changing = asyncio.Lock(), asyncio.Lock()
 
     def armed(self) -> dict[str, int]:
         """Count the symbols of each rule that may fire."""
         return {name: count for group in self._groups.values() for name, count in group.armed().items()}
+
+    def sample(self, rule: Rule) -> Alert:
+        """Give an alert as a rule would give it now, of the first symbol that it looks at; for a test."""
+        group, panel = self._groups.get(rule.timeframe), self._market.ground.panels[rule.timeframe]
+        bar = panel.closed_bar if group is None else group.bar
+        fire = group.sample(rule.name) if group is not None and rule in group.judge.rules else None
+        if fire is None:
+            symbol = next(iter((*rule.screen.symbols, *panel.symbols)))
+            fire = Fire(rule, Hit(symbol=symbol, score=None, side="flat", price=0.0, contributions={}))
+        return next(self._telling.of([fire], panel.timeframe, bar)).alert
 
     # -- the start
 
@@ -101,7 +113,7 @@ class Deciding:
                 else:
                     gone.append(one.rule)
             except StoreError as exc:
-                self.notices.append(f"{one.rule}: {exc}")
+                warnings.warn(f"{one.rule}: {exc}", stacklevel=2)
                 gone.append(one.rule)
         edges = tuple(Edges(rule, hashes[rule], pack(at)) for rule, at in found.items())
         await self._write(Decision(self._market.now(), (), {}, edges, names, tuple(gone)))
@@ -218,7 +230,8 @@ class Deciding:
             if self._groups.get(group.judge.timeframe) is not group or bar != group.bar + 1:
                 return
             views = {
-                name: market.ahead(name, panel.timeframe.index(now)) for name, panel in market.ground.panels.items()
+                name: market.ahead(name, panel.timeframe.index(now))
+                for name, panel in market.ground.panels.items()
             }
             step = group.ahead(views, bar, market.universe())
             if step.fires:
@@ -227,30 +240,31 @@ class Deciding:
 
     # -- screens that are followed
 
-    async def note(self, alerts: Sequence[Alert], to: Sequence[str]) -> None:
-        """Write down alerts that screens of the user's own have made; those that are known are left out."""
+    def note(self, alerts: Sequence[Alert], to: Sequence[str]) -> None:
+        """Have alerts that screens of the user's own have made written down; those that are known are not."""
         for alert in alerts:
             if len(self._waiting) >= MOST_WAITING:
                 self._waiting.popleft()
                 self.dropped += 1
             self._waiting.append(self._telling.addressed(alert, to))
-        await self._written()
+        self._noted.set()
 
     async def _drain(self) -> None:
-        while True:
-            await asyncio.sleep(RETRY)
-            await self._written()
-
-    async def _written(self) -> None:
         """Write what screens have made; what the disk refuses goes on waiting."""
-        async with self._turn:
-            some = tuple(self._waiting)
-            if not some:
-                return
-            with suppress(StoreError):  # told in `fault`, and tried again soon
-                await self._count(Decision(self._market.now(), some))
-                for _ in some:
-                    self._waiting.popleft()
+        while True:
+            await self._noted.wait()
+            self._noted.clear()
+            while self._waiting:
+                some = tuple(self._waiting)
+                try:
+                    await self._count(Decision(self._market.now(), some))
+                except StoreError:
+                    await asyncio.sleep(RETRY)
+                    continue
+                # Where too many came meanwhile the oldest are gone already.
+                for one in some:
+                    if self._waiting and self._waiting[0] is one:
+                        self._waiting.popleft()
 
     # -- rules that change
 
@@ -312,18 +326,24 @@ class Deciding:
 
     async def _count(self, decision: Decision) -> None:
         """Write a decision, and tell what is new of it."""
-        kept = await self._write(decision)
-        if kept:
-            self._on_kept(kept)
+        new = await self._write(decision)
+        if new:
+            self._on_kept(new)
 
-    async def _write(self, decision: Decision) -> list[Kept]:
+    async def _write(self, decision: Decision) -> list[Logged]:
         try:
-            kept = await self._log.do(lambda outbox: outbox.decided(decision))
+            new = await self._log.do(lambda outbox: _written(outbox, decision))
         except StoreError as exc:
             self.fault = str(exc)
             raise
         self.fault = ""
-        return kept
+        return new
+
+
+def _written(outbox: Outbox, decision: Decision) -> list[Logged]:
+    """Write a decision, and read back what is new of it."""
+    kept = outbox.decided(decision)
+    return outbox.entries(kept[0].id - 1, len(kept)) if kept else []
 
 
 def _by_frame(rules: Sequence[Rule]) -> dict[str, tuple[Rule, ...]]:

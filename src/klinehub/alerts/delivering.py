@@ -59,3 +59,6 @@ class Delivery(Protocol):
 
     async def rows(self) -> list[TargetRow]:
         """Give what is shown of each target."""
+
+    def now(self) -> Sequence[TargetRow]:
+        """Give the same at once, with what waited when it was last looked at."""

@@ -150,6 +150,13 @@ class Group:
             if hashes.get(rule.name) == rule.hash
         }
 
+    def sample(self, rule: str) -> Fire | None:
+        """Give what would be told now of the first symbol that a rule looks at, None for no symbol."""
+        number = [one.name for one in self.judge.rules].index(rule)
+        here = self._of(number)
+        found = self.judge.fires(range(here.start, min(here.stop, here.start + 1)))
+        return found[0] if found else None
+
     def armed(self) -> dict[str, int]:
         """Count the symbols of each rule that may fire, by the rule's name."""
         counts = np.bincount(

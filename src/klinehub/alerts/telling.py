@@ -52,7 +52,10 @@ class Telling:
         market = self._market
         end = min(frame.close_time(bar) + 1, market.now())
         names = list(dict.fromkeys(fire.hit.symbol for fire in fires))
-        facts, stale = facts_of(views or market.ground.panels, frame.name, bar, names, end), market.stale(names)
+        facts, stale = (
+            facts_of(views or market.ground.panels, frame.name, bar, names, end),
+            market.stale(names),
+        )
         for fire in fires:
             symbol = fire.hit.symbol
             alert = msgspec.structs.replace(

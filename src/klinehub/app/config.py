@@ -8,11 +8,19 @@ from typing import Final
 
 import msgspec
 
+from klinehub.alerts.rule import RuleText
 from klinehub.app.screens import ScreenText, WatchText
 from klinehub.domain.universe_rules import Rules
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed.archive import FILES_URL, LISTING_URL
-from klinehub.settings import Discreet, HubSettings, ServeSettings, TargetSettings, WebhookSettings
+from klinehub.settings import (
+    AlertSettings,
+    Discreet,
+    HubSettings,
+    ServeSettings,
+    TargetSettings,
+    WebhookSettings,
+)
 
 FILE: Final = "klinehub.toml"
 PREFIX: Final = "KLINEHUB_"
@@ -23,11 +31,12 @@ class Config(Discreet, frozen=True, kw_only=True):
 
     `tz` is an IANA zone such as Europe/Berlin. Without `archive_listing_url` the exchange's archive is listed
     where it lists it, another one at its own `archive_url`.
-    `screens`, `watch`, `webhooks` and `targets` are tables by name, in the file alone.
+    `screens`, `watch`, `rules`, `webhooks` and `targets` are tables by name, in the file alone.
     """
 
     hub: HubSettings = HubSettings()
     serve: ServeSettings = ServeSettings()
+    alerts: AlertSettings = AlertSettings()
     proxy: str | None = None
     archive_url: str = FILES_URL
     archive_listing_url: str = ""
@@ -35,6 +44,7 @@ class Config(Discreet, frozen=True, kw_only=True):
     tz: str = "UTC"
     screens: Mapping[str, ScreenText] = {}
     watch: Mapping[str, WatchText] = {}
+    rules: Mapping[str, RuleText] = {}
     webhooks: Mapping[str, WebhookSettings] = {}
     targets: Mapping[str, TargetSettings] = {}
 
@@ -105,17 +115,18 @@ TABLES: Final[dict[str, dict[str, str]]] = {
     "store": {"path": "store", "days": "store_days", "history": "history"},
     "network": {key: key for key in ("proxy", "timeout", "batch", "streams_per_socket")},
     "serve": {name: f"serve.{name}" for name in ServeSettings.__struct_fields__},
+    "alerts": {name: f"alerts.{name}" for name in AlertSettings.__struct_fields__},
     "output": {"tz": "tz"},
 }
 _LISTS: Final = frozenset(
     {"timeframes", "symbols", "exclude", "unavailable", "fallback_urls", "pins", "allowed_hosts"}
 )
 # Where the fields lie that are in neither Config nor its hub settings themselves.
-_PARTS: Final = ("rules", "serve")
+_PARTS: Final = ("rules", "serve", "alerts")
 # Settings that are values by name.
 _BY_NAME: Final[dict[str, type]] = {"weights": dict[str, float], "clients": dict[str, str]}
 # Tables of tables, whose names are the user's.
-_NAMED: Final = ("screens", "watch", "webhooks", "targets")
+_NAMED: Final = ("screens", "watch", "rules", "webhooks", "targets")
 
 
 def defaults() -> dict[str, object]:
@@ -153,7 +164,8 @@ def load(
             parts[part][inner] = value
         else:
             (own if field in Config.__struct_fields__ else hub)[field] = value
-    read = {**own, "serve": parts["serve"], "hub": {**hub, "rules": parts["rules"]}}
+    apart = {name: parts[name] for name in _PARTS if name != "rules"}
+    read = {**own, **apart, "hub": {**hub, "rules": parts["rules"]}}
     try:
         return msgspec.convert(read, Config, strict=False)
     except msgspec.ValidationError as exc:

@@ -12,7 +12,7 @@ from rich.table import Table
 from klinehub import compiled
 from klinehub.app import options, show
 from klinehub.app.config import Config
-from klinehub.app.following import keeping, own_screens, signals_of
+from klinehub.app.following import keeping, own_screens, rules_of, signals_of, whole
 from klinehub.app.library import Hub
 from klinehub.app.market import Announcement, simulated
 from klinehub.app.sharing import panel_file
@@ -51,7 +51,8 @@ async def run(given: Mapping[str, Any], screen: Screen | None = None) -> None:
     """Warm up, go live, answer other commands and show the ranking, or a screen's, until stopped."""
     config = options.settings(given)
     own = own_screens(config)
-    config = keeping(config, own if screen is None else [*own, screen])
+    read = [*own, *whole(rules_of(config))]
+    config = keeping(config, read if screen is None else [*read, screen])
     async with live_hub(config, own) as hub:
         as_json, every = given["as_json"], given["every"]
         await watch(hub, config, config.exchange, as_json=as_json, screen=screen, every=every)
@@ -99,7 +100,8 @@ async def _opened(
 ) -> AsyncIterator[None]:
     """Serve this hub, and let other commands ask it; where these cannot, say so and go on."""
     async with AsyncExitStack() as stack:
-        signals = signals_of(hub, config, exchange, screens)
+        url = "" if site is None else site.rest_url
+        signals = signals_of(hub, config, exchange, screens, url)
         await stack.enter_async_context(signals.following())
         live = LiveBoard(signals, About(config.tz, "" if site is None else site.rest_url))
         if site is not None:
@@ -107,7 +109,8 @@ async def _opened(
             show.err.print(f"board: {site.rest_url}")
             show.err.print(f"serving: {site.rest_url} and {site.ws_url} (docs/bots.md)")
         try:
-            await stack.enter_async_context(LocalDoor(hub, options.door(), exchange, live.connect))
+            door = LocalDoor(hub, options.door(), exchange, live.connect, signals.alerting)
+            await stack.enter_async_context(door)
         except OSError as exc:
             show.err.print(
                 f"other commands cannot ask this hub ({exc}): set XDG_RUNTIME_DIR to a short, writable folder"

@@ -15,7 +15,10 @@ from klinehub.scan.watch import stop_within, trend_flip, turned, watch
 
 
 class ScreenText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table `[screens.NAME]`: a screen in the filter language, with `score` beside the default score."""
+    """A table `[screens.NAME]`: a screen in the filter language, with `score` beside the default score.
+
+    Its hits are told to the targets that `to` names, to all of them without any.
+    """
 
     timeframe: str | None = None
     where: str | None = None
@@ -27,6 +30,7 @@ class ScreenText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     side: Side | None = None
     cooldown: int = 0
     symbols: tuple[str, ...] = ()
+    to: tuple[str, ...] = ()
 
     def screen(self, name: str, base: Screen, top: int) -> Screen:
         """Make the screen, with the score of *base* and at most *top* hits; raises DefinitionError."""
@@ -50,7 +54,8 @@ class WatchText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """A table `[watch.NAME]`: what to be told of held symbols.
 
     `when` is a condition, `flip` the trend changing its side, `stop` a price that the close comes within
-    `ranges` average true ranges of. Each is told when it comes to hold, with `every_bar` as long as it holds.
+    `ranges` average true ranges of. Each is told when it comes to hold, with `every_bar` as long as it holds,
+    to the targets that `to` names, to all of them without any.
     """
 
     symbols: tuple[str, ...]
@@ -60,6 +65,7 @@ class WatchText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ranges: float = 2.0
     every_bar: bool = False
     timeframe: str | None = None
+    to: tuple[str, ...] = ()
 
     def screen(self, name: str, base: Screen) -> Screen:
         """Make the rule a screen; raises DefinitionError."""

@@ -16,20 +16,11 @@ class Failure(msgspec.Struct, frozen=True):
     message: str
 
 
-class Hook(msgspec.Struct, frozen=True):
-    """A webhook: of its address only the host is shown."""
-
-    name: str
-    host: str
-    delivered: int
-    retried: int
-    dead: int
-    pending: int
-    last_failure: str
-
-
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """What the hub follows, whether it can be relied on, and what it counts."""
+    """What the hub follows, whether it can be relied on, and what it counts.
+
+    `alerts_failure` says why alerts can not be written down, and are not sent.
+    """
 
     exchange: str
     time: Time
@@ -39,8 +30,14 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     symbols: int
     universe_time: Time
     universe_failure: str
-    webhooks: tuple[Hook, ...]
+    alerts_failure: str
     counts: Mapping[str, bool | int | float | str]
+
+
+class Done(msgspec.Struct, frozen=True):
+    """A change was made to what has this name."""
+
+    name: str
 
 
 class Close(msgspec.Struct, frozen=True):

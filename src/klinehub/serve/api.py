@@ -17,6 +17,9 @@ import numpy as np
 from aiohttp import web
 from msgspec import UNSET
 
+from klinehub.alerts.delivering import TargetRow, Tried
+from klinehub.alerts.rule import RuleText
+from klinehub.alerts.rulebook import NamedRule, RuleRow
 from klinehub.domain.kline import Exact, Klines
 from klinehub.domain.stale import Stale
 from klinehub.domain.timeframe import Timeframe
@@ -29,7 +32,7 @@ from klinehub.scan.pools import Member
 from klinehub.scan.presets import PRESETS, filtered
 from klinehub.scan.scanner import DEFAULT
 from klinehub.scan.screen import Screen
-from klinehub.serve import answers, queries, rows
+from klinehub.serve import answers, changes, queries, rows
 from klinehub.serve.board.texts import check, series
 from klinehub.serve.events import EVENTS, EVENTS_DOCUMENT
 from klinehub.serve.guard import Caller
@@ -41,20 +44,20 @@ from klinehub.serve.readiness import readiness
 from klinehub.serve.routes import (
     MEDIA,
     NOT_KEPT,
+    MethodNotAllowed,
     NotAnswered,
     Replied,
     Route,
     Work,
     Write,
     given,
-    only_reads,
     parsed,
     refused,
+    told,
 )
 from klinehub.serve.scan_desk import ScanDesk
 from klinehub.serve.signals import Signals
 from klinehub.serve.tables import columns_of, csv_of, klines_arrow, klines_csv, rows_of, scan_csv
-from klinehub.serve.webhook import Kept
 
 VERSION: Final = "1"
 DOCUMENT: Final = "/api/v1/openapi.json"
@@ -75,9 +78,13 @@ class Api:
 
     def __init__(self, signals: Signals) -> None:
         self.desk = ScanDesk(signals.hub)
+        self.alerting = signals.alerting
         self._signals = signals
         self._hub = signals.hub
-        self._paths = {path: (route, form) for route in ROUTES for path, form in route.paths.items()}
+        self._paths: dict[str, dict[str, tuple[Route, str]]] = {}
+        for route in ROUTES:
+            for path, form in route.paths.items():
+                self._paths.setdefault(path, {})[route.method] = route, form
 
     async def answer(self, request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
         """Answer one request."""
@@ -85,15 +92,18 @@ class Api:
         try:
             if caller.path not in self._paths:
                 raise NotAnswered(404, "UnknownName", str(UnknownName("path", caller.path, self._paths)))
-            route, form = self._paths[caller.path]
-            only_reads(request)
-            found = await route.work(self, parsed(route.query, request.query))
-            told = found if isinstance(found, Replied) else Replied(found)
-            body = await _written(route.forms[form], told.value, form)
+            found_by, method = self._paths[caller.path], "GET" if request.method == "HEAD" else request.method
+            if method not in found_by:
+                raise MethodNotAllowed(request.method, found_by)
+            route, form = found_by[method]
+            asked = parsed(route.query, request.query)
+            found = await route.work(self, asked if route.body is None else await told(route.body, request))
+            reply = found if isinstance(found, Replied) else Replied(found)
+            body = await _written(route.forms[form], reply.value, form)
         except KlinehubError as exc:
             return refused(exc, plain=route is not None and route.plain)
-        headers = {**NOT_KEPT, **told.headers, "Content-Type": MEDIA[form]}
-        return web.Response(status=told.status, body=body, headers=headers)
+        headers = {**NOT_KEPT, **reply.headers, "Content-Type": MEDIA[form]}
+        return web.Response(status=reply.status, body=body, headers=headers)
 
     async def document(self, _: queries.Nothing) -> dict[str, Any]:
         """Give the OpenAPI document."""
@@ -121,7 +131,7 @@ class Api:
             symbols=len(hub.symbols),
             universe_time=0 if chosen is None else chosen.time,
             universe_failure=hub.choosing.failure,
-            webhooks=tuple(hook.told for hook in self._signals.hooks),
+            alerts_failure=self.alerting.failure,
             counts=hub.get_stats(),
         )
 
@@ -286,9 +296,32 @@ class Api:
         symbol: str | None = given(query.symbol)
         return symbol
 
-    async def alerts(self, query: queries.AlertsQuery) -> list[Kept]:
-        """List the newest hits of the user's own screens and rules, the newest last."""
-        return [one for one in self._signals.alerts if one.id > query.after][-query.limit :]
+    async def alerts(self, query: queries.AlertsQuery) -> list[rows.AlertRow]:
+        """List the newest alerts of the log, the newest last."""
+        return await self.alerting.entries(query.after, query.limit, given(query.symbol))
+
+    async def rules(self, _: queries.Nothing) -> list[RuleRow]:
+        """List the rules."""
+        return await self.alerting.rulebook.rows()
+
+    async def targets(self, _: queries.Nothing) -> list[TargetRow]:
+        """List who is told."""
+        return await self.alerting.delivery.rows()
+
+    async def put_rule(self, body: NamedRule) -> RuleRow:
+        """Judge a rule of the board from now on."""
+        text = {name: getattr(body, name) for name in RuleText.__struct_fields__}
+        await self.alerting.put(body.name, RuleText(**text))
+        return next(row for row in await self.alerting.rulebook.rows() if row.name == body.name)
+
+    async def drop_rule(self, body: queries.RuleName) -> answers.Done:
+        """Forget a rule of the board."""
+        await self.alerting.rulebook.drop(body.name)
+        return answers.Done(body.name)
+
+    async def try_rule(self, body: queries.RuleName) -> list[Tried]:
+        """Send a test of a rule to its targets."""
+        return await self.alerting.try_rule(body.name)
 
 
 async def _written(write: Write, value: object, form: str) -> bytes:
@@ -410,7 +443,40 @@ ROUTES: Final = (
         Api.corrections,
         rows.CorrectionRow,
     ),
-    _list("/api/v1/alerts", "The newest hits of your own screens.", queries.AlertsQuery, Api.alerts, Kept),
+    _list(
+        "/api/v1/alerts",
+        "The newest alerts of the log, the newest last, and what became of them.",
+        queries.AlertsQuery,
+        Api.alerts,
+        rows.AlertRow,
+    ),
+    _list(changes.RULES, "The rules of the file and of the board.", _NONE, Api.rules, RuleRow),
+    _list("/api/v1/targets", "Who is told of alerts.", _NONE, Api.targets, TargetRow),
+    Route(
+        changes.RULES,
+        "Judge a rule of the board from now on, in place of one of its name.",
+        _NONE,
+        Api.put_rule,
+        (RuleRow,),
+        body=NamedRule,
+    ),
+    Route(
+        changes.DELETE,
+        "Forget a rule of the board; its alerts stay in the log.",
+        _NONE,
+        Api.drop_rule,
+        (answers.Done,),
+        body=queries.RuleName,
+    ),
+    Route(
+        changes.TEST,
+        "Send a test of a rule to its targets, and say what became of it.",
+        _NONE,
+        Api.try_rule,
+        (Tried,),
+        rows=True,
+        body=queries.RuleName,
+    ),
     Route(
         "/freqtrade/pairlist",
         "Pairs as freqtrade's RemotePairList reads them.",

@@ -28,9 +28,10 @@ EVENTS_DOCUMENT: Final[dict[str, Any]] = {
         "operationId": "api_v1_events",
         "summary": "Closes and scans as they happen, until the client leaves or is too slow.",
         "description": (
-            "Server-sent events: `close` (see the schema Close), `scan` (NamedScan) of each screen that was "
-            "named, first as it stands; `failed` (Failure) for a screen that is given up; `resync` for a "
-            "client that is too slow, as the last event. Ids grow; what was missed is not sent again."
+            "Server-sent events: `close` (see the schema Close), `alert` (AlertRow), `scan` (NamedScan) of "
+            "each screen that was named, first as it stands; `failed` (Failure) for a screen that is given "
+            "up; `resync` for a client that is too slow, as the last event. Ids grow; what was missed is not "
+            "sent again."
         ),
         "parameters": parameters_of(queries.EventsQuery),
         "responses": {
@@ -72,7 +73,8 @@ class Events:
         signals = self._signals
         if signals.listeners >= MOST_LISTENERS:
             raise NotAnswered(503, "Busy", f"{MOST_LISTENERS} clients listen already: close one of them.")
-        async with signals.listening(screens, closes=query.closes == "yes") as listener:
+        wanted = {"closes": query.closes == "yes", "alerts": query.alerts == "yes"}
+        async with signals.listening(screens, **wanted) as listener:
             response = web.StreamResponse(headers=_HEADERS)
             await response.prepare(request)
             if request.method == "GET":

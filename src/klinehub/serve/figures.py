@@ -114,8 +114,8 @@ def _queues(source: Source) -> Values:
     yield ("store",), float(hub.shelf.stats().get("store_pending", 0))
     yield ("forwarded",), source.broker.stats().waiting
     yield ("events",), source.signals.pending
-    for hook in source.signals.hooks:
-        yield (f"webhook_{hook.name}",), hook.pending
+    for target in source.signals.alerting.delivery.now():
+        yield (f"target_{target.name}",), target.waiting
 
 
 def _forwarded(source: Source) -> Values:
@@ -126,11 +126,11 @@ def _forwarded(source: Source) -> Values:
     yield ("refused",), sum(told.refused.values())
 
 
-def _webhooks(source: Source) -> Values:
-    for hook in source.signals.hooks:
-        yield (hook.name, "delivered"), hook.delivered
-        yield (hook.name, "retried"), hook.retried
-        yield (hook.name, "dead"), hook.dead
+def _alerts(source: Source) -> Values:
+    for target in source.signals.alerting.delivery.now():
+        yield (target.name, "sent"), target.sent
+        yield (target.name, "retried"), target.retried
+        yield (target.name, "given_up"), target.given_up
 
 
 def _store_commits(source: Source) -> tuple[float, float]:
@@ -301,9 +301,7 @@ FIGURES: Final = (
     Figure(
         "slow_listeners_total", "counter", "Clients of events that were cut.", (), lambda s: s.signals.cut
     ),
-    Figure(
-        "alerts_total", "counter", "Alerts posted by webhook, by outcome.", ("webhook", "outcome"), _webhooks
-    ),
+    Figure("alerts_total", "counter", "Alerts sent to targets, by outcome.", ("target", "outcome"), _alerts),
     Figure("panel_bytes", "gauge", "Memory that bars are kept in.", (), lambda s: s.hub.ring.bytes),
     Figure("resident_bytes", "gauge", "Memory of the process.", (), lambda _: resident_bytes()),
 )

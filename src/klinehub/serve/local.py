@@ -14,6 +14,7 @@ from aiohttp import web
 from klinehub.errors import DefinitionError, FeedError, KlinehubError, NoHub
 from klinehub.hub import Hub
 from klinehub.scan.running import Scan
+from klinehub.serve.alerting import Alerting
 
 # Verifying a whole market takes as many minutes as its weight needs.
 LONGEST: Final = 1_800.0
@@ -21,7 +22,7 @@ SOON: Final = 5.0
 Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # What the board's pages are told, as messages of a WebSocket.
 LIVE: Final = "/live"
-PATHS: Final = ("status", "klines", "scan", "verify", "universe")
+PATHS: Final = ("status", "klines", "scan", "verify", "universe", "alerts", "tried")
 
 
 def _reply(value: object) -> web.Response:
@@ -41,7 +42,7 @@ class NamedScan(Scan, frozen=True, kw_only=True):
     exchange: str
 
 
-def _routes(hub: Hub, exchange: str) -> web.Application:
+def _routes(hub: Hub, exchange: str, alerting: Alerting | None) -> web.Application:
     async def status(_: web.Request) -> web.Response:
         return _reply({"exchange": exchange, **hub.get_stats()})
 
@@ -79,20 +80,50 @@ def _routes(hub: Hub, exchange: str) -> web.Application:
             return web.json_response(body, status=400)
 
     app = web.Application(middlewares=[tell])
-    for path, handle in zip(PATHS, (status, klines, scan, verify, universe), strict=True):
+    works = (status, klines, scan, verify, universe, *_of_alerts(alerting))
+    for path, handle in zip(PATHS, works, strict=True):
         app.router.add_get(f"/{path}", handle)
     return app
+
+
+def _of_alerts(alerting: Alerting | None) -> tuple[Serve, Serve]:
+    """Give what answers for alerts: the log, and a test."""
+
+    def told() -> Alerting:
+        if alerting is None:
+            raise DefinitionError("The running hub alerts nobody: start one with `klinehub run`.")
+        return alerting
+
+    async def alerts(request: web.Request) -> web.Response:
+        after = request.query.get("after", "0")
+        found = await told().entries(
+            int(after) if after.isdigit() else 0, _limit(request), request.query.get("symbol")
+        )
+        return _reply(found)
+
+    async def tried(request: web.Request) -> web.Response:
+        return _reply(await told().try_name(request.query.get("name", "")))
+
+    return alerts, tried
 
 
 class LocalDoor:
     """Serves *hub*, which follows *exchange*, on the socket file *path* while the `async with` block runs.
 
-    *live* connects those who look at the board. Raises OSError where the file cannot be made.
+    *live* connects those who look at the board; without *alerting* nothing is told of alerts. Raises OSError
+    where the file cannot be made.
     """
 
-    def __init__(self, hub: Hub, path: Path, exchange: str, live: Serve | None = None) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        path: Path,
+        exchange: str,
+        live: Serve | None = None,
+        alerting: Alerting | None = None,
+    ) -> None:
         self._path = path
-        app = _routes(hub, exchange)
+        app = _routes(hub, exchange, alerting)
         if live is not None:
             app.router.add_get(LIVE, live)
         self._runner = web.AppRunner(app, access_log=None)

@@ -20,19 +20,35 @@ _REFUSALS: Final = {
     503: "It can not be answered now: too much is asked for at once, or what it takes is out of reach.",
 }
 
+# What a change may be answered with besides.
+_UNCHANGED: Final = {
+    403: "The header that a change needs is not there, or the page that asks is not the hub's own.",
+    413: "The body has more than 64 KiB.",
+    415: "The body is not JSON.",
+}
+_HEADER: Final = {
+    "name": "X-Klinehub",
+    "in": "header",
+    "required": True,
+    "description": "says that no page from elsewhere asks",
+    "schema": {"type": "string", "enum": ["1"]},
+    "example": "1",
+}
+
 
 def document(
     routes: Iterable[Route], more: Mapping[str, Any], version: str, types: Iterable[Any] = ()
 ) -> dict[str, Any]:
     """Give the document of *routes*, of *more* paths that are written out, and of further *types*."""
     table = tuple(routes)
-    wanted = [Failure, *types, *(one for route in table for one in route.schema)]
+    bodies = [route.body for route in table if route.body is not None]
+    wanted = [Failure, *types, *(one for route in table for one in route.schema), *bodies]
     refs, components = msgspec.json.schema_components(wanted, ref_template=_REF)
     schemas = dict(zip(map(repr, wanted), refs, strict=True))
     paths: dict[str, Any] = {}
     for route in table:
         for path, form in route.paths.items():
-            paths[path] = {"get": _operation(route, path, form, schemas)}
+            paths.setdefault(path, {})[route.method.lower()] = _operation(route, path, form, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -49,7 +65,8 @@ def document(
 def _operation(route: Route, path: str, form: str, schemas: Mapping[str, Any]) -> dict[str, Any]:
     content = {MEDIA[form]: {"schema": _schema(route, schemas) if form == "json" else {"type": "string"}}}
     parameters = parameters_of(route.query)
-    refusals = {status: text for status, text in _REFUSALS.items() if parameters}
+    refusals = {status: text for status, text in _REFUSALS.items() if parameters or route.body}
+    refusals |= _UNCHANGED if route.body else {}
     responses = {
         "200": {"description": route.about, "content": content},
         **{str(status): refusal(text, status, plain=route.plain) for status, text in refusals.items()},
@@ -62,12 +79,17 @@ def _operation(route: Route, path: str, form: str, schemas: Mapping[str, Any]) -
             for status, text in route.statuses.items()
         },
     }
-    return {
-        "operationId": path.strip("/").replace("/", "_").replace(".", "_"),
+    name = path.strip("/").replace("/", "_").replace(".", "_")
+    operation = {
+        "operationId": name if route.body is None else f"{name}_post",
         "summary": route.about,
         "parameters": parameters,
         "responses": responses,
     }
+    if route.body is None:
+        return operation
+    body = {"required": True, "content": {JSON: {"schema": schemas[repr(route.body)]}}}
+    return {**operation, "parameters": [_HEADER], "requestBody": body}
 
 
 def _schema(route: Route, schemas: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from klinehub.alerts.rule import MOST_NAME
 from klinehub.domain.timeframe import TIMEFRAMES
 
 # Up to the year 2100, where what exchanges list ends.
@@ -150,12 +151,20 @@ class AlertsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     after: Annotated[int, Meta(ge=0, le=2**53, description="only those with a larger id")] = 0
     limit: _Limit = 1_000
+    symbol: _Symbol | UnsetType = UNSET
+
+
+class RuleName(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which of the rules."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=MOST_NAME, description="the name of a rule")]
 
 
 class EventsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to listen for."""
 
     closes: Annotated[Literal["no", "yes"], Meta(description="each bar that closes")] = "yes"
+    alerts: Annotated[Literal["no", "yes"], Meta(description="each alert that is written down")] = "no"
     screens: (
         Annotated[
             str,

@@ -1,6 +1,6 @@
 """Routes: what the own API can be asked, in one table that dispatch, checks and its document are made of."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -39,6 +39,7 @@ class Replied(NamedTuple):
 class Route(NamedTuple):
     """A question: its path, what it is, its parameters, what works it out, and in which forms it is given.
 
+    One with a *body* changes something, and is asked by POST with what the body says in place of parameters.
     The first form is given at the path itself, each of them at the path with its name as suffix. *schema* are
     the types that JSON can have, several for one of them; *rows* says that it is a list of them. *statuses*
     says when it is answered otherwise; with *plain* refusals are plain text.
@@ -53,6 +54,12 @@ class Route(NamedTuple):
     rows: bool = False
     statuses: Mapping[int, str] = {}
     plain: bool = False
+    body: type[msgspec.Struct] | None = None
+
+    @property
+    def method(self) -> str:
+        """By which method it is asked; HEAD too where that is GET."""
+        return "GET" if self.body is None else "POST"
 
     @property
     def paths(self) -> dict[str, str]:
@@ -85,18 +92,42 @@ def given(value: Any) -> Any:  # noqa: ANN401 - whatever a parameter is
     return None if value is UNSET else value
 
 
+async def told(body: type[msgspec.Struct], request: web.BaseRequest) -> Any:  # noqa: ANN401 - of this type
+    """Read what is to be changed; raises NotAnswered for a body that does not say it."""
+    try:
+        return msgspec.json.decode(await request.read(), type=body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        text = f"The body does not fit ({exc}): see /api/v1/openapi.json for what it has to say."
+        raise NotAnswered(400, "DefinitionError", text) from exc
+
+
 def only_reads(request: web.BaseRequest) -> None:
     """Refuse everything that is not a question."""
-    if request.method not in {"GET", "HEAD"}:
-        raise NotAnswered(405, "MethodNotAllowed", f"{request.method} does nothing here: use GET.")
+    only("GET", request)
+
+
+def only(method: str, request: web.BaseRequest) -> None:
+    """Refuse every other method than this one; HEAD is a GET without the answer."""
+    if request.method != method and (method, request.method) != ("GET", "HEAD"):
+        raise MethodNotAllowed(request.method, (method,))
+
+
+class MethodNotAllowed(NotAnswered):
+    """A method that does nothing at a path, and those that do."""
+
+    def __init__(self, method: str, allowed: Iterable[str]) -> None:
+        some = sorted(allowed)
+        self.allow = ", ".join(name for one in some for name in (("GET", "HEAD") if one == "GET" else (one,)))
+        told = f"{method} does nothing here: use {' or '.join(some)}."
+        super().__init__(405, "MethodNotAllowed", told)
 
 
 def refused(error: KlinehubError, *, plain: bool = False) -> web.Response:
     """Say why a question is not answered, as JSON or as *plain* text."""
     status = _status_of(error)
     headers = dict(NOT_KEPT)
-    if status == 405:
-        headers["Allow"] = "GET, HEAD"
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = error.allow
     if status == 503:
         headers["Retry-After"] = "1"
     # What somebody sent may hold characters that no text has.

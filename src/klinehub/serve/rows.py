@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from klinehub.alerts.outbox import Delivered
 from klinehub.serve.answers import Time
 
 
@@ -137,3 +138,33 @@ class CorrectionRow(msgspec.Struct, frozen=True):
     cause: str
     old: Kline
     new: Kline
+
+
+class AlertRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert of the log, with what became of it for each target; `key` tells alerts apart for ever.
+
+    `rule` is the rule or the screen of the user's own that fired, `time` when it was decided. `change` is in
+    percent since the bar's open, `change_24h` in percent and `turnover` in the quote asset over 24 hours,
+    null where not known. `link` leads to the board at that moment.
+    """
+
+    id: int
+    key: str
+    rule: str
+    symbol: str
+    pair: str
+    timeframe: str
+    bar_open_time: Time
+    time: Time
+    price: float
+    change: float | None
+    change_24h: float | None
+    turnover: float | None
+    side: str
+    score: float | None
+    contributions: Mapping[str, float]
+    columns: Mapping[str, float | None]
+    forming: bool
+    stale: str | None
+    link: str
+    deliveries: tuple[Delivered, ...]

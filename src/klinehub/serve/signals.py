@@ -1,36 +1,36 @@
-"""Signals: what a hub finds, passed on to whoever listens: event streams, alerts and webhooks.
+"""Signals: what a hub finds, passed on to whoever listens, and what is alerted of it.
 
 1. Each close, and each scan of a screen that is followed, becomes one event, encoded once for everybody.
 2. A listener has a bounded queue. One that has no room left is ended, and told to read anew: nobody waits
    for it, and nothing is left out unsaid.
-3. The user's own screens are followed always, others as long as somebody listens for them.
+3. The user's own screens are followed always, others as long as somebody listens for them. What they find
+   is written into the log of alerts.
 """
 
 import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from klinehub.alerts.outbox import Logged
 from klinehub.domain.timeframe import timeframe
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed.decisions import BarClosed
 from klinehub.hub import Hub
-from klinehub.scan.alerts import New, alerts
 from klinehub.scan.presets import PRESETS, preset
 from klinehub.scan.running import Scan
 from klinehub.scan.scanner import DEFAULT
 from klinehub.scan.screen import Screen
+from klinehub.serve.alerting import Alerting
 from klinehub.serve.answers import Close, Failure
 from klinehub.serve.histogram import Histogram
 from klinehub.serve.local import NamedScan
-from klinehub.serve.webhook import Kept, Webhook
 
 MOST_PENDING: Final = 256
 MOST_LISTENERS: Final = 64
-MOST_ALERTS: Final = 1_000
 # Announcements of base bars whose lag is kept one by one.
 MOST_LAGS: Final = 2_048
 # Seconds of market time from a bar's end to its announcement.
@@ -47,18 +47,18 @@ class Event(NamedTuple):
 
 
 class Listener:
-    """Somebody who listens: for closes or not, and for the scans of some screens."""
+    """Somebody who listens: for closes and alerts or not, and for the scans of some screens."""
 
-    def __init__(self, screens: Collection[str], *, closes: bool) -> None:
+    def __init__(self, screens: Collection[str], *, closes: bool, alerts: bool = False) -> None:
         self.screens = frozenset(screens)
-        self.closes = closes
+        self.kinds = {kind for kind, wanted in (("close", closes), ("alert", alerts)) if wanted}
         self.queue: asyncio.Queue[Event | None] = asyncio.Queue(MOST_PENDING)
         # Too slow: what it was not told yet is gone, and it has to read anew.
         self.cut = False
 
     def wants(self, event: Event) -> bool:
         """Whether it listens for this."""
-        return event.screen in self.screens if event.screen else self.closes
+        return event.screen in self.screens if event.screen else event.kind in self.kinds
 
     def put(self, event: Event | None) -> bool:
         """Add an event; False where there is no room, and the listener is ended."""
@@ -73,24 +73,23 @@ class Listener:
 
 
 class Signals:
-    """Passes on what *hub* finds by *screens*, the user's own; live while its `following` block runs."""
+    """Passes on what *hub* finds by *screens*, the user's own; live while its `following` block runs.
 
-    def __init__(
-        self, hub: Hub, exchange: str, screens: Sequence[Screen] = (), hooks: Sequence[Webhook] = ()
-    ) -> None:
+    *alerting* are the settings of its alerts, as keywords of `Alerting`.
+    """
+
+    def __init__(self, hub: Hub, exchange: str, screens: Sequence[Screen] = (), **alerting: Any) -> None:  # noqa: ANN401 - see `Alerting`
         self.hub = hub
         self.exchange = exchange
         self.own: Mapping[str, Screen] = {screen.name: screen for screen in screens}
-        self.hooks = tuple(hooks)
-        self.alerts: deque[Kept] = deque(maxlen=MOST_ALERTS)
+        self.alerting = Alerting(hub, self.own, **alerting)
         self.latency = {frame.name: Histogram(LATENCY) for frame in hub.timeframes}
         self.lags: deque[float] = deque(maxlen=MOST_LAGS)
         self.failures: dict[str, str] = {}
         self.cut = 0
         self._listeners: list[Listener] = []
         self._latest: dict[str, Event] = {}
-        self._events = self._kept = 0
-        self._new = New()
+        self._events = 0
         self._group: asyncio.TaskGroup | None = None
         self._wanted: Counter[str] = Counter()
         self._followed: dict[str, asyncio.Task[None]] = {}
@@ -123,8 +122,11 @@ class Signals:
     async def following(self) -> AsyncIterator[None]:
         """Pass on what happens while the block runs; a bug inside ends the block with its exception."""
         try:
-            async with asyncio.TaskGroup() as self._group:
-                works = [self._follow_closes(), *(hook.run() for hook in self.hooks)]
+            async with (
+                self.alerting.running(self._tell_alerts) as alerting,
+                asyncio.TaskGroup() as self._group,
+            ):
+                works = [self._follow_closes(), *alerting]
                 works += [self._follow(tuple(self.own.values()))] if self.own else []
                 tasks = [self._group.create_task(work) for work in works]
                 try:
@@ -142,7 +144,9 @@ class Signals:
                 listener.put(None)
 
     @asynccontextmanager
-    async def listening(self, screens: Iterable[str], *, closes: bool) -> AsyncIterator[Listener]:
+    async def listening(
+        self, screens: Iterable[str], *, closes: bool, alerts: bool = False
+    ) -> AsyncIterator[Listener]:
         """Listen while the block runs; begins with the latest scan of each screen that is followed already.
 
         Raises UnknownName for a screen that does not exist, and DefinitionError where nothing is passed on.
@@ -150,7 +154,7 @@ class Signals:
         if self._group is None:
             raise DefinitionError("This hub passes no events on: ask it again when it is live.")
         wanted = {name: self.screen(name) for name in screens}
-        listener = Listener(wanted, closes=closes)
+        listener = Listener(wanted, closes=closes, alerts=alerts)
         self._listeners.append(listener)
         try:
             for name, screen in wanted.items():
@@ -216,16 +220,12 @@ class Signals:
             "scan", name, NamedScan(**msgspec.structs.asdict(scan), exchange=self.exchange)
         )
         if name in self.own:
-            self._alert(scan)
+            self.alerting.note(scan)
 
-    def _alert(self, scan: Scan) -> None:
-        """Keep what is new in a scan of the user's own screens, and have it posted."""
-        for alert in alerts(self._new.hits(scan), scan, self.hub.pair):
-            self._kept += 1
-            kept = Kept(self._kept, self.hub.now(), alert)
-            self.alerts.append(kept)
-            for hook in self.hooks:
-                hook.offer(kept)
+    def _tell_alerts(self, new: list[Logged]) -> None:
+        """Pass on what was written into the log."""
+        for one in new:
+            self._tell("alert", "", self.alerting.row(one))
 
     def _fail(self, failures: Mapping[str, str]) -> None:
         """Say of screens that they are given up."""

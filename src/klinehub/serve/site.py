@@ -4,8 +4,8 @@
    is told to come again.
 2. The files of the board's page are there from the start: it says itself that the hub warms up.
 3. What is too large or too slow is cut off (limits.py), and the guard says who asks, and under which path.
-4. The part with the longest prefix of that path answers. Beside the exchange's own paths there is nothing
-   that changes anything, so that there only GET and HEAD are answered.
+4. The part with the longest prefix of that path answers. Beside the exchange's own paths only a few change
+   anything (changes.py), so that elsewhere only GET and HEAD are answered.
 Both ports answer everything: that there are two is for clients that want one for REST and one for streams.
 """
 
@@ -15,10 +15,12 @@ from typing import Final, Self
 from aiohttp import web
 
 from klinehub.errors import DefinitionError
+from klinehub.serve import changes
 from klinehub.serve.board.page import Page
 from klinehub.serve.guard import Caller, Guard
 from klinehub.serve.limits import Door, oversize
 from klinehub.serve.readiness import warming
+from klinehub.serve.routes import MethodNotAllowed, refused
 from klinehub.settings import ServeSettings
 
 # Answers one request of a caller.
@@ -83,9 +85,10 @@ class Site:
 
     async def _answer_to(self, request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
         """Answer somebody who was let in."""
-        if request.method not in {"GET", "HEAD"} and not caller.path.startswith(_OF_EXCHANGE):
-            said = {"error": "MethodNotAllowed", "message": f"{request.method} does nothing here: use GET."}
-            return web.json_response(said, status=405, headers={"Allow": "GET, HEAD"})
+        if not caller.path.startswith(_OF_EXCHANGE):
+            refusal = _changing(request, caller.path)
+            if refusal is not None:
+                return refusal
         refusal = await oversize(request)
         if refusal is not None:
             return refusal
@@ -97,3 +100,13 @@ class Site:
             if caller.path.startswith(prefix):
                 return await part(request, caller)
         return web.Response(status=404, text="Not Found")
+
+
+def _changing(request: web.BaseRequest, path: str) -> web.Response | None:
+    """Give the answer to a request that would change something where nothing is changed, or by whom not."""
+    if request.method == "POST" and path in changes.PATHS:
+        return changes.refusal(request)
+    if request.method in {"GET", "HEAD"}:
+        return None
+    allowed = ("GET", "POST") if path == changes.RULES else ("POST",) if path in changes.PATHS else ("GET",)
+    return refused(MethodNotAllowed(request.method, allowed))

@@ -83,7 +83,9 @@ def _flat(row: msgspec.Struct) -> Iterator[tuple[str, object]]:
     for name, value in msgspec.structs.asdict(row).items():
         if isinstance(value, msgspec.Struct):
             yield from ((f"{name}.{inner}", cell) for inner, cell in _flat(value))
-        elif isinstance(value, Mapping):
+        elif isinstance(value, Mapping) or (
+            isinstance(value, tuple) and value and isinstance(value[0], msgspec.Struct)
+        ):
             yield name, msgspec.json.encode(value).decode()
         else:
             yield name, " ".join(value) if isinstance(value, tuple) else value
