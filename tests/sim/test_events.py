@@ -79,6 +79,16 @@ def test_scans_begin_with_the_newest_one_and_come_at_each_close_of_their_timefra
     lend(test, screens=[CHEAP])
 
 
+def test_alerts_come_as_they_are_written_down_for_who_asks_for_them() -> None:
+    async def test(lent: Lent) -> None:
+        found = await some(lent, 2, closes="no", alerts="yes")
+
+        assert {kind for _, kind, _ in found} == {"alert"}
+        assert [one for _, _, one in found] == (await lent.ask("/api/v1/alerts")).json[-2:]
+
+    lend(test, screens=[HELD])
+
+
 def test_a_screen_that_can_not_be_had_is_told_as_failed() -> None:
     async def test(lent: Lent) -> None:
         ((_, kind, told),) = await some(lent, 1, screens="momentum", closes="no")

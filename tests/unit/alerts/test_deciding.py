@@ -226,7 +226,7 @@ def test_a_rule_that_is_edited_begins_anew_and_the_others_go_on() -> None:
                 await bourse.close(first(bourse) + bar)
             found = desk.entries()
         begun = first(bourse) + 165
-        same = [one for one in whole if one[0] in {"turn", "hours"} or one[2] < begun]
+        same = [one for one in whole if one[0] in {"turn", "restless", "hours"} or one[2] < begun]
         assert sorted(one for one in found if one[0] != "surge" or one[2] < begun) == sorted(same)
         held = bourse.whole["15m"].planes[4, :, 164] > 0
         anew = {name for rule_, name, bar in found if rule_ == "surge" and bar >= begun}
