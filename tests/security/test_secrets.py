@@ -21,14 +21,17 @@ from klinehub import settings
 from klinehub.app import config
 from klinehub.app.config import Config, load
 from klinehub.serve.guard import Caller
-from klinehub.settings import Discreet, HubSettings, ServeSettings
+from klinehub.settings import Discreet, HubSettings, ServeSettings, TargetSettings, WebhookSettings
 
 pytestmark = pytest.mark.timeout(180)
 API_KEY: Final = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
 PROXY: Final = "pr0xy-Pa55w0rd"
 DATABASE: Final = "db-Pa55w0rd-x"
 MIRROR: Final = "m1rror-Pa55w0rd"
-PLANTED: Final = (TOKEN, OTHER, API_KEY, PROXY, DATABASE, MIRROR)
+MESSENGER: Final = "123456789:AAE-token-of-the-bot"
+SIGNING: Final = "s1gning-Pa55w0rd-x"
+HOOK: Final = "hook-t0ken-x"
+PLANTED: Final = (TOKEN, OTHER, API_KEY, PROXY, DATABASE, MIRROR, MESSENGER, SIGNING, HOOK)
 KLINES: Final = "/fapi/v1/klines?symbol=BTCUSDT&interval=1m&limit=5"
 
 
@@ -59,6 +62,8 @@ def planted() -> Config:
             stream_url=f"wss://me:{MIRROR}@mirror.example/stream",
             fallback_urls=(f"wss://me:{MIRROR}@other.example/stream",),
         ),
+        targets={"phone": TargetSettings(url=f"tgram://{MESSENGER}/5550001")},
+        webhooks={"desk": WebhookSettings(url=f"https://hooks.example/{HOOK}", secret=SIGNING)},
     )
 
 
@@ -67,7 +72,8 @@ def leaks(*texts: object) -> list[str]:
 
 
 def test_row_08_what_is_looked_for_would_be_found() -> None:
-    assert leaks(msgspec.json.encode(planted())) == [TOKEN, OTHER, PROXY, DATABASE, MIRROR]
+    found = leaks(msgspec.json.encode(planted()))
+    assert found == [TOKEN, OTHER, PROXY, DATABASE, MIRROR, MESSENGER, SIGNING, HOOK]
 
 
 def test_row_08_settings_show_no_secret_where_they_are_printed() -> None:
@@ -116,6 +122,11 @@ def test_row_08_settings_with_a_secret_are_all_discreet() -> None:
         f'[serve]\nclients = {{ bot = ["{TOKEN}"] }}',
         f'[serve]\ntoken = "{TOKEN}"\nport = "x"',
         f'[serve]\ntoken = "{TOKEN}"\nhold = 1000',
+        f'[targets.phone]\nurl = "{MESSENGER}"',
+        f'[targets.phone]\nurl = "tgram://{MESSENGER}/1"\nquiet = "late"',
+        f'[targets.phone]\nurl = "tgram://{MESSENGER}/1"\ndigest = 0',
+        f'[targets.phone]\nurl = ["tgram://{MESSENGER}/1"]',
+        f'[webhooks.desk]\nurl = "http://hooks.example/{HOOK}"\nsecret = "{SIGNING}"',
         f'[network]\nproxy = "ftp://me:{PROXY}@x"\n[store]\npath = 5\n[market]\nbars = "{TOKEN}"',
     ],
 )
@@ -123,7 +134,7 @@ def test_row_08_settings_that_do_not_fit_are_told_without_secrets(tmp_path: Path
     file = tmp_path / "klinehub.toml"
     file.write_text(text)
 
-    with pytest.raises(Exception, match=r"does not fit|serve\.") as caught:
+    with pytest.raises(Exception, match=r"does not fit|serve\.|target|webhook") as caught:
         load(file, {})
     assert leaks(caught.value, repr(caught.value)) == []
 
