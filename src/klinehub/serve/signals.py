@@ -31,6 +31,8 @@ from klinehub.serve.local import NamedScan
 
 MOST_PENDING: Final = 256
 MOST_LISTENERS: Final = 64
+# The newest alerts, for who looks now and then instead of listening.
+MOST_ALERTS: Final = 1_000
 # Announcements of base bars whose lag is kept one by one.
 MOST_LAGS: Final = 2_048
 # Seconds of market time from a bar's end to its announcement.
@@ -86,6 +88,7 @@ class Signals:
         self.latency = {frame.name: Histogram(LATENCY) for frame in hub.timeframes}
         self.lags: deque[float] = deque(maxlen=MOST_LAGS)
         self.failures: dict[str, str] = {}
+        self.alerts: deque[Event] = deque(maxlen=MOST_ALERTS)
         self.cut = 0
         self._listeners: list[Listener] = []
         self._latest: dict[str, Event] = {}
@@ -224,8 +227,7 @@ class Signals:
 
     def _tell_alerts(self, new: list[Logged]) -> None:
         """Pass on what was written into the log."""
-        for one in new:
-            self._tell("alert", "", self.alerting.row(one))
+        self.alerts.extend(self._tell("alert", "", self.alerting.row(one)) for one in new)
 
     def _fail(self, failures: Mapping[str, str]) -> None:
         """Say of screens that they are given up."""

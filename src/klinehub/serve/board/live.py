@@ -162,8 +162,8 @@ class LiveBoard:
         alerts = self._signals.alerts
         if not alerts or alerts[-1].id == self._alerted:
             return
-        for kept in [one for one in alerts if one.id > self._alerted]:
-            message = b'{"type":"alert","alert":' + msgspec.json.encode(kept) + b"}"
+        for event in [one for one in alerts if one.id > self._alerted]:
+            message = b'{"type":"alert","alert":' + event.data + b"}"
             for client in self._clients:
                 client.tell_alert(message)
         self._alerted = alerts[-1].id
