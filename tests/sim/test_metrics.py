@@ -2,13 +2,18 @@
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.sim.served import Lent, lend
-from tests.sim.test_api import CHEAP
+from tests.sim.test_api import CHEAP, HELD
+from tests.sim.worlds import World
+from tests.unit.alerts.test_courier import REFUSED, Scripted
 
+from klinehub.alerts.courier import Courier, Timing
+from klinehub.alerts.delivery import Couriers
+from klinehub.alerts.log import Log
 from klinehub.domain.stale import Reason
 from klinehub.feed.use import Use
 from klinehub.serve.figures import FIGURES, page
@@ -46,7 +51,7 @@ def test_every_figure_is_told_and_has_its_help_and_no_label_has_symbols() -> Non
             base = name.removesuffix("_total") if figure.kind == "counter" else name
             assert f"# HELP {name} {figure.about}" in text or f"# HELP {base}" in text
             assert f"# TYPE {name} {figure.kind}" in text or f"# TYPE {base} {figure.kind}" in text
-            if figure.name != "alerts_total":
+            if figure.labels[:1] != ("target",):
                 assert re.search(rf"^{name}(_count|_bucket)?[ {{]", text, re.MULTILINE), name
         assert "BTCUSDT" not in text
         assert len(text.splitlines()) < 600
@@ -105,6 +110,33 @@ def test_open_metrics_is_given_to_who_asks_for_it() -> None:
             assert (await answer.text()).endswith("# EOF\n")
 
     lend(test)
+
+
+def test_each_target_is_counted_and_says_whether_it_takes_what_it_is_sent() -> None:
+    def alerting(world: World) -> dict[str, Any]:
+        timing = Timing(world.hub.now, 1.0, lambda: 0.5)
+        posts = Scripted("good"), Scripted("wrong", [REFUSED] * 9), Scripted("gone", failure="no such thing")
+
+        def deliver(log: Log) -> Couriers:
+            couriers = [Courier(post, log, timing, quiet=None, oldest=3_600_000) for post in posts]
+            return Couriers(couriers, log, world.hub.now)
+
+        return {"deliver": deliver}
+
+    async def test(lent: Lent) -> None:
+        await lent.until(80)
+        found = await read(lent)
+
+        told = found["klinehub_alerts_total"]
+        assert told["sent", "good"] > 0
+        assert (told["sent", "wrong"], told["sent", "gone"]) == (0, 0)
+        assert told["given_up", "wrong"] > 0
+        assert told["retried", "wrong"] > 0
+        assert told["given_up", "gone"] == told["sent", "good"]
+        assert found["klinehub_target_ok"] == {("good",): 1, ("wrong",): 0, ("gone",): 0}
+        assert found["klinehub_queue_depth"]["target_good",] == 0
+
+    lend(test, screens=[HELD], alerting=alerting)
 
 
 def test_the_page_is_fresh() -> None:

@@ -63,6 +63,11 @@ def open_log(config: Config, now: int) -> Outbox:
     return outbox
 
 
+def _say(line: str) -> None:
+    """Say on stderr what keeps a target from being told anything."""
+    show.err.print(line, style="yellow")
+
+
 def couriers_of(hub: Hub, config: Config, settings: AlertSettings, log: Log) -> Couriers:
     """Give who brings alerts to the targets of the settings: messengers and webhooks."""
     zone = show.zone(config.tz)
@@ -74,7 +79,7 @@ def couriers_of(hub: Hub, config: Config, settings: AlertSettings, log: Log) -> 
         style = Style(texts(target.lang), zone, settings.url)
         quiet = None if target.hours is None else Quiet(*target.hours, zone)
         post = Messenger(name, target, style, route)
-        found.append(Courier(post, log, timing, quiet=quiet, oldest=oldest))
+        found.append(Courier(post, log, timing, quiet=quiet, oldest=oldest, say=_say))
     for name, hook in config.webhooks.items():
         webhook = Webhook(
             name,

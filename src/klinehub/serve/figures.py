@@ -126,6 +126,11 @@ def _forwarded(source: Source) -> Values:
     yield ("refused",), sum(told.refused.values())
 
 
+def _targets(source: Source) -> Values:
+    for target in source.signals.alerting.delivery.now():
+        yield (target.name,), target.state in {"ok", "quiet"}
+
+
 def _alerts(source: Source) -> Values:
     for target in source.signals.alerting.delivery.now():
         yield (target.name, "sent"), target.sent
@@ -302,6 +307,13 @@ FIGURES: Final = (
         "slow_listeners_total", "counter", "Clients of events that were cut.", (), lambda s: s.signals.cut
     ),
     Figure("alerts_total", "counter", "Alerts sent to targets, by outcome.", ("target", "outcome"), _alerts),
+    Figure(
+        "target_ok",
+        "gauge",
+        "1 while a target takes what it is sent, 0 when it fails or is off.",
+        ("target",),
+        _targets,
+    ),
     Figure("panel_bytes", "gauge", "Memory that bars are kept in.", (), lambda s: s.hub.ring.bytes),
     Figure("resident_bytes", "gauge", "Memory of the process.", (), lambda _: resident_bytes()),
 )

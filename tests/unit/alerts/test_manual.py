@@ -61,6 +61,13 @@ def test_each_key_is_explained() -> None:
 def test_all_five_messengers_and_the_signed_webhook_have_an_example() -> None:
     whole = "".join(EXAMPLES)
 
-    for start in ("tgram://", "https://discord.com/", "feishu://", "dingtalk://", "https://qyapi.", "[webhooks."):
+    for start in (
+        "tgram://",
+        "https://discord.com/",
+        "feishu://",
+        "dingtalk://",
+        "https://qyapi.",
+        "[webhooks.",
+    ):
         assert start in whole
     assert alert().key in PAGE
