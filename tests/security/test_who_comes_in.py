@@ -28,6 +28,7 @@ from tests.security.door import (
 from tests.sim.worlds import World
 
 from klinehub.errors import DefinitionError
+from klinehub.serve.board.page import Page
 from klinehub.serve.guard import Caller, Guard
 from klinehub.serve.site import Site
 from klinehub.settings import ServeSettings
@@ -138,6 +139,26 @@ def test_row_02_who_shows_no_secret_gets_nothing(path: str) -> None:
             assert (await place.ask(f"{path}?{query}")).status == 401
         assert (await place.ask(path, Authorization=f"Basic {TOKEN}")).status == 401
         assert (await place.ask(path, Cookie=f"token={TOKEN}")).status == 401
+
+    at_door(test, secret())
+
+
+def test_row_02_the_page_is_shown_to_everybody_and_nothing_beside_it() -> None:
+    async def test(place: Place) -> None:
+        files = sorted(Page().paths)
+        assert "/" in files
+        for path in files:
+            shown = await place.ask(path)
+            assert shown.status == 200
+            assert shown.body == (await place.ask(f"/c/{TOKEN}{path}")).body
+            # Whoever shows a secret that is none is told so at once.
+            assert (await place.ask(f"/c/{OTHER}{path}")).status == 401
+            assert (await place.ask(path, "POST")).status == 405
+            assert (await place.raw(_of("evil.example", path))).status == 421
+            assert (await place.ask(path, Origin="http://evil.example")).status == 403
+        beside = ("/board", "/board/", "/board/live", "/index.html", "/board/index.html", "/board/nothing.js")
+        for path in (*beside, "//", *_strays(files[-1])):
+            assert (await place.ask(path)).status == 401, path
 
     at_door(test, secret())
 
@@ -418,6 +439,39 @@ STRAY_PATHS: Final = (
     "/c/../../etc/passwd",
     f"/{'a/' * 3_000}",
 )
+
+
+def _strays(file: str) -> list[str]:
+    """Give ways to write a path that is not a file's own and may be taken for it."""
+    strays = [
+        "/board/../api/v1/status",
+        "/board/%2e%2e/api/v1/status",
+        "/board/..%2fapi/v1/status",
+        "/board/..%5c..%5csite.py",
+        "/board/../page.py",
+        "/board/../../guard.py",
+        "/board//etc/passwd",
+        "/board/%2fetc%2fpasswd",
+        "/board/./" + file.rpartition("/")[2],
+        f"{file}/",
+        f"{file}/..",
+        f"/{file}",
+        f"{file}%00",
+        f"{file}%00.html",
+        file.upper(),
+    ]
+    return [path for path in strays if path != file]
+
+
+def test_row_06_the_page_has_the_files_of_its_manifest_and_no_others() -> None:
+    async def test(place: Place, _: World) -> None:
+        page = Page()
+        for file in sorted(page.paths):
+            for path in _strays(file):
+                assert (await place.ask(path)).status == 404, path
+        assert (await place.ask("/board/../")).status == 404
+
+    with_hub(test)
 
 
 def test_row_06_no_path_and_no_symbol_leads_to_a_file() -> None:

@@ -1,11 +1,13 @@
 """The board's live connection on virtual time: what a page is told of a hub that is live."""
 
 import asyncio
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 import pytest
 from tests.sim.served import Lent, lend
+from tests.sim.test_hub_live import silence_all
 from tests.sim.viewing import Looker, looking
 from tests.sim.worlds import HOUR, Place
 
@@ -296,6 +298,74 @@ def test_the_past_is_shown_as_it_was_known() -> None:
             assert "too far back" in far["at"]["message"]
             later = await page.view("rsi", timeframe="5m", at=HOUR + 60 * MINUTE)
             assert "Nothing is known of that moment yet" in later["at"]["message"]
+
+    lend(test, **WHOLE)
+
+
+def test_a_symbol_that_comes_is_a_row_at_the_end_and_is_computed_with_the_others() -> None:
+    async def test(lent: Lent) -> None:
+        hub = lent.world.hub
+        async with looking(lent) as page:
+            before = await page.table("rsi", timeframe="1m")
+            # What the hub does when the exchange lists something new.
+            hub._follow(("SOLUSDT",))
+            symbols = await page.until("symbols", lambda one: one["layout"] == 3)
+            table = await page.until("table", lambda one: one["layout"] == 3 and not one["missing"])
+
+            assert [one["symbol"] for one in symbols["symbols"]] == ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+            assert before["layout"] == 2
+            assert len(table["values"]["rsi"]) == len(table["close"]) == 3
+            assert table["close"][2] == hub.klines("SOLUSDT", "1m", 1)["close"][0]
+            await page.until("prices", lambda one: one["layout"] == 3 and 2 in one["rows"])
+
+    lend(test, symbols=("BTCUSDT", "ETHUSDT"), **WHOLE)
+
+
+def test_alerts_are_told_as_they_come() -> None:
+    async def test(lent: Lent) -> None:
+        async with looking(lent) as page:
+            await lent.until(62)
+            told = await page.next("alert")
+            kept = (await lent.ask("/api/v1/alerts")).json[-1]
+
+            assert {name: told[name] for name in kept} == kept
+
+    rising = watch("held", ["BTCUSDT"], parse("close > 0", BY_NAME), "1m")
+    lend(test, screens=[rising], **WHOLE)
+
+
+def test_staleness_is_told_when_it_changes_and_health_each_second() -> None:
+    async def test(lent: Lent) -> None:
+        async with looking(lent) as page:
+            await lent.until(70)
+            assert len(page.of("stale")) == 1
+            assert 66 <= len(page.of("health")) <= 70
+            health = page.last("health")
+            assert (health["symbols"], health["fresh"], health["gaps"]) == (4, 4, 0)
+            assert (health["lag"]["count"], health["rest"]["open"]) == (1, True)
+            assert health["sockets"]["up"] == health["sockets"]["all"] == 1
+            silence_all(lent.world)
+            stale = await page.until("stale", lambda one: bool(one["rows"]))
+            told = await page.until("health", lambda one: one["stale"] == 4)
+
+            assert set(stale["rows"]) <= {"0", "1", "2", "3"}
+            assert sum(told["reasons"].values()) == 4
+            for row, one in page.last("stale")["rows"].items():
+                known = lent.world.hub.stale(lent.world.hub.symbols[int(row)])
+                assert known is not None
+                assert (one["reason"], one["since"]) == known
+
+    lend(test, **WHOLE)
+
+
+def test_who_looks_is_told_when_the_hub_ends() -> None:
+    async def test(lent: Lent) -> None:
+        async with looking(lent) as page:
+            await page.table("rsi")
+            await lent.live.close()
+            await asyncio.sleep(1)
+
+            assert (page.ended, page.code) == (True, 1001)
 
     lend(test, **WHOLE)
 

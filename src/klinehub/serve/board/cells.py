@@ -27,7 +27,7 @@ _AT_A_TIME: Final = 4
 
 
 def rounded(values: F64) -> F64:
-    """Round to seven significant digits; what is smaller than 1e-15 is left as it is."""
+    """Round to seven significant digits; what is smaller than 1e-16 is left as it is."""
     with np.errstate(divide="ignore", invalid="ignore"):
         places = DIGITS - 1 - np.floor(np.log10(np.abs(values)))
     fits = np.isfinite(places) & (places < _POWERS.size) & (places > -_POWERS.size)
