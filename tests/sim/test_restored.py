@@ -7,14 +7,20 @@ from pathlib import Path
 from typing import Any, Final, Self
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 from tests.sim.worlds import HOUR, plainly
 
 from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import MINUTE, Timeframe, timeframe
+from klinehub.factors.stock import stock_factor
 from klinehub.feed.decisions import Fetch
 from klinehub.feed.live import Live
 from klinehub.hub import Hub
+from klinehub.panel.history import History
+from klinehub.panel.recorded import history_of
+from klinehub.scan.scanner import Scanner
+from klinehub.scan.screen import Screen
 from klinehub.settings import HubSettings
 from klinehub.sim.exchange import Exchange, serve
 from klinehub.sim.loop import SimLoop, SimNetwork, run
@@ -67,6 +73,12 @@ class Place:
                 kept = hub.panel(frame.name).exact(symbol, start=last - BARS + 1, end=last)
                 assert plainly(kept) == plainly(self.truth(symbol, frame, last - BARS + 1, last))
                 assert len(kept.rows) == BARS
+
+    def recorded(self, hub: Hub, frame: Timeframe, bars: int) -> History:
+        """Give the exchange's own bars as a panel."""
+        last = hub.panel(frame.name).closed_bar
+        found = {symbol: self.truth(symbol, frame, last - bars + 1, last) for symbol in hub.symbols}
+        return history_of(frame, found, hub.symbols)
 
     def truth(self, symbol: str, frame: Timeframe, first: int, last: int) -> Any:
         return self.market.klines(self.market.index[symbol], frame, first, last, self.clock.now())
@@ -242,6 +254,40 @@ def test_a_range_comes_from_memory_then_disk_then_the_exchange_and_is_kept(tmp_p
             await asyncio.sleep(700)
             stats = await told(1_000)
             assert (stats["range_store_hits"], stats["range_expired"]) == (2, 1)
+
+    play(tmp_path, act)
+
+
+def test_what_has_left_memory_is_computed_from_disk(tmp_path: Path) -> None:
+    async def act(place: Place) -> None:
+        rsi = stock_factor("rsi")()
+        columns = {"rsi": rsi, "rank": rsi.rank(), "larger": stock_factor("roc")(3).on("5m")}
+        screen = Screen(name="past", timeframe="1m", where=rsi > 50, columns=columns)
+        async with place.hub(bars=450):
+            await asyncio.sleep(70)
+        async with place.hub() as hub:
+            await all_fresh(hub)
+            sheets, last = hub.scanning.sheets, hub.panel("1m").closed_bar
+            assert hub.panel("1m").bars < 100
+            # Half of what is read is in memory, and nothing of it.
+            for bar in (last - 20, last - 180):
+                views = {name: place.recorded(hub, timeframe(name), 450) for name in ("1m", "5m")}
+                true = Scanner(views, [screen], listed=hub._listed).sheet(bar)
+                found = await sheets.at(screen, bar)
+                assert not found.warming.any()
+                for name in columns:
+                    assert found.columns[name].tolist() == true.columns[name].tolist()
+                assert found.passes is not None
+                assert true.passes is not None
+                assert found.passes.tolist() == true.passes.tolist()
+                for row, symbol in enumerate(hub.symbols):
+                    series = await sheets.series(screen, symbol, bar, 20)
+                    assert {name: values[-1] for name, values in series.items()} == {
+                        name: values[row] for name, values in true.columns.items()
+                    }
+                    assert not np.isnan(series["rsi"]).any()
+            nothing = await sheets.at(screen, last - 5_000)
+            assert nothing.missing.all()
 
     play(tmp_path, act)
 
