@@ -39,18 +39,18 @@ async def series(hub: Hub, desk: ScanDesk, query: SeriesQuery) -> Series:
 
 
 async def check(hub: Hub, desk: ScanDesk, query: CheckQuery) -> Checked:
-    """Say whether a text can be read, what is wrong with it if not, and how many a condition lets in now."""
+    """Say whether texts can be read, what is wrong with the first that can not, and how many pass now."""
     where, column = given(query.where), given(query.column)
-    if (where is None) == (column is None):
-        raise DefinitionError("Give one of `where` and `column`.")
     base = hub.scanning.base(given(query.timeframe))
     try:
-        found = expression(hub, base, where or column, decides=column is None)
+        if column is not None:
+            expression(hub, base, column, decides=False)
+        if where is None:
+            return Checked(ok=column is not None, message="" if column else "Give `where` or `column`.")
+        condition = expression(hub, base, where, decides=True)
     except DefinitionError as exc:
         return Checked(ok=False, message=str(exc), place=exc.place)
-    if where is None:
-        return Checked(ok=True)
-    screen = Screen(name="check", timeframe=base.timeframe, where=found, top=1)
+    screen = Screen(name="check", timeframe=base.timeframe, where=condition, top=1)
     try:
         hits = (await desk.scan(screen)).result.signals_found
     except NotAnswered:
