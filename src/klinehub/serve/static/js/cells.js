@@ -1,8 +1,8 @@
 /**
  * Cells: each kind is made once and then shows one row after another.
  *
- * A cell writes to the page only what has changed. A live value that changes while its row stays flashes; two
- * animations that look the same take turns, so that one begins anew without the page being measured.
+ * A cell writes to the page only what has changed. A live value that changes while its row stays is lit for a
+ * moment, all of one batch until the same moment: an animation of each was most of what an update took.
  */
 
 import { h, icon } from "./dom.js";
@@ -23,12 +23,29 @@ const MAKERS = { symbol: symbolCell, number: numberCell, score: scoreCell, spark
 let flashes = personal.get("flash", true);
 personal.subscribe(() => (flashes = personal.get("flash", true)));
 
-/** Grows when pictures have to be drawn anew though their row is the same. */
-let drawing = 0;
+const LIT_FOR = 350;
+/** @type {{element: HTMLElement, plain: string}[]} what is lit now, and its classes without */
+let lit = [];
+let putOut = 0;
 
-/** Let all pictures be drawn anew when they are shown next. */
-export function redraw() {
-  drawing++;
+function light(cell, look) {
+  lit.push({ element: cell, plain: look });
+  putOut ||= setTimeout(() => {
+    putOut = 0;
+    for (const { element, plain } of lit) if (element.className.startsWith(`${plain} lit-`)) element.className = plain;
+    lit = [];
+  }, LIT_FOR);
+}
+
+/** Each grows when pictures of its kind have to be drawn anew though their row is the same. */
+const drawings = { spark: 0, why: 0 };
+
+/**
+ * Let pictures be drawn anew when they are shown next.
+ * @param {...("spark"|"why")} kinds
+ */
+export function redraw(...kinds) {
+  for (const kind of kinds) drawings[kind]++;
 }
 
 /**
@@ -54,7 +71,6 @@ function numberCell(column, classes) {
   let row = -1;
   let value = NaN;
   let shown = "";
-  let turn = 0;
   return {
     element,
     show(next) {
@@ -62,11 +78,10 @@ function numberCell(column, classes) {
       if (next === row && (now === value || (Number.isNaN(now) && Number.isNaN(value)))) return;
       const written = column.write(now, next);
       const flash = flashes && column.flashes && next === row && written !== shown && !Number.isNaN(value);
-      if (flash) turn ^= 1;
-      const lit = flash ? ` flash-${now > value ? "up" : "down"}-${turn}` : "";
-      const missing = written === "–" ? " unknown" : "";
-      const wanted = base + (column.toned ? tone(written) : "") + missing + lit;
+      const plain = base + (column.toned ? tone(written) : "") + (written === "–" ? " unknown" : "");
+      const wanted = flash ? `${plain} lit-${now > value ? "up" : "down"}` : plain;
       if (element.className !== wanted) element.className = wanted;
+      if (flash) light(element, plain);
       if (written !== shown) text.data = shown = written;
       row = next;
       value = now;
@@ -96,17 +111,19 @@ function scoreCell(column, classes) {
 
 function pictureCell(column, classes, draw, label) {
   const picture = canvas(column.width - 16);
-  const said = h("span.aloud");
+  const text = document.createTextNode("");
+  const said = h("span.aloud", {}, text);
   const element = h("div", { role: "gridcell", class: `cell picture ${classes}` }, picture, said);
   let row = -1;
   let drawn = -1;
   return {
     element,
     show(next) {
-      if (next === row && drawn === drawing) return;
+      if (next === row && drawn === drawings[column.kind]) return;
       row = next;
-      drawn = drawing;
-      said.textContent = label(draw(picture, next), next);
+      drawn = drawings[column.kind];
+      const now = label(draw(picture, next), next);
+      if (now !== text.data) text.data = now;
     },
   };
 }

@@ -18,6 +18,7 @@ export function makeHeader({ onwiden }) {
   /** @type {Map<string, HTMLElement>} */
   let heads = new Map();
   let dragged = false;
+  let marked = "";
 
   function makeHead(column, i) {
     const { key } = column;
@@ -124,6 +125,7 @@ export function makeHeader({ onwiden }) {
       const focused = element.contains(document.activeElement) && document.activeElement.closest(".cell").dataset.key;
       heads = new Map(columns.map((column, i) => [column.key, makeHead(column, i)]));
       element.replaceChildren(...heads.values());
+      marked = "";
       this.mark(false, "");
       if (focused) focus(focused);
     },
@@ -135,6 +137,9 @@ export function makeHeader({ onwiden }) {
      */
     mark(old, said) {
       const { key, descending } = sort();
+      const now = `${key} ${descending} ${old} ${said}`;
+      if (now === marked) return;
+      marked = now;
       for (const [name, head] of heads) {
         const mine = name === key;
         head.setAttribute("aria-sort", mine ? (descending ? "descending" : "ascending") : "none");

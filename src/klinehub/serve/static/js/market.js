@@ -273,8 +273,10 @@ live.on("prices", onPrices);
 live.on("spark", onSpark);
 live.on("view", (message) => {
   if (message.id !== asked.id) return;
-  market.errors = { columns: {}, ...message.errors };
-  tell("view", market.errors);
+  const errors = { columns: {}, ...message.errors };
+  const same = JSON.stringify(errors) === JSON.stringify(market.errors);
+  market.errors = errors;
+  if (!same) tell("view", errors);
 });
 live.on("stale", (message) => {
   if (message.layout !== market.layout) return;

@@ -12,7 +12,7 @@ import { market } from "./market.js";
 
 /** As the style sheet has it: fingers need more room. */
 const [HIGH, HIGHER] = [28, 36];
-const SPARE = 6;
+const SPARE = 3;
 
 /**
  * Make the part of the grid that has the rows.
@@ -49,7 +49,7 @@ export function makeRows(scroller) {
 
   function place(slot, at) {
     slot.place = at;
-    slot.element.style.transform = `translateY(${at * row}px)`;
+    slot.element.style.top = `${at * row}px`;
     slot.element.setAttribute("aria-rowindex", String(at + 2));
   }
 
@@ -107,7 +107,6 @@ export function makeRows(scroller) {
      * @param {"all"|"live"|"place"} what everything, only what moves between closes, or only rows that came into sight
      */
     draw(what) {
-      top = scroller.scrollTop;
       const first = Math.max(0, Math.floor(top / row) - SPARE);
       for (let at = first; at < first + slots.length; at++) {
         const slot = slots[at % slots.length];
@@ -123,6 +122,11 @@ export function makeRows(scroller) {
         show(slot, same && what === "live");
         slot.element.hidden = false;
       }
+    },
+
+    /** Take note of where the window is; it is not measured while rows are written. */
+    look() {
+      top = scroller.scrollTop;
     },
 
     /** @returns {HTMLElement|undefined} what shows a row now @param {number} row */
@@ -145,8 +149,8 @@ export function makeRows(scroller) {
     reveal(at, head) {
       const [from, to] = [at * row, at * row + row];
       const room = scroller.clientHeight - head;
-      if (from < scroller.scrollTop) scroller.scrollTop = from;
-      else if (to > scroller.scrollTop + room) scroller.scrollTop = to - room;
+      const next = from < top ? from : Math.max(top, to - room);
+      if (next !== top) scroller.scrollTop = top = next;
     },
   };
 }

@@ -48,6 +48,7 @@ export function mount(container) {
   let stale = { columns: true, order: true, look: true };
   let pointer = false;
   let touched = 0;
+  let left = 0;
 
   grid.append(header.element, rows.body);
   fill(container, toolbar.element, h("div.frame", {}, progress, grid, over, pill));
@@ -127,7 +128,7 @@ export function mount(container) {
   }
 
   function onTable() {
-    redraw();
+    redraw("why");
     why.refresh();
     if (isHeld() && order.time) order.due = true;
     else stale.order = true;
@@ -143,7 +144,7 @@ export function mount(container) {
   function onNewTable() {
     if (market.bar.view === view) return onTable();
     view = market.bar.view;
-    redraw();
+    redraw("why");
     again({ columns: true, order: true });
   }
 
@@ -198,6 +199,8 @@ export function mount(container) {
     openRowMenu(event.target.closest(".row").querySelector(".more"), row);
   });
   grid.addEventListener("scroll", () => {
+    rows.look();
+    left = grid.scrollLeft;
     if (!pointer) touched = performance.now();
     nextFrame(moved);
   }, { passive: true });
@@ -207,7 +210,7 @@ export function mount(container) {
 
   function moved() {
     rows.draw("place");
-    grid.classList.toggle("moved", grid.scrollLeft > 0);
+    grid.classList.toggle("moved", left > 0);
   }
 
   const sized = new ResizeObserver(([entry]) => {
@@ -222,7 +225,7 @@ export function mount(container) {
     market.subscribe("symbols", () => again({ order: true })),
     market.subscribe("view", () => again({ columns: true })),
     market.subscribe("prices", () => (settle(), nextFrame(draw))),
-    market.subscribe("spark", () => (redraw(), noted())),
+    market.subscribe("spark", () => (redraw("spark"), noted())),
     market.subscribe("stale", noted),
     market.subscribe("health", settle),
     market.subscribe("hello", () => (know(), want(), again({ columns: true, order: true }))),
@@ -230,7 +233,7 @@ export function mount(container) {
     market.subscribe("failed", noted),
     market.subscribe("held", () => (toolbar.paused(), settle())),
     live.on("status", noted),
-    onColours(() => (redraw(), noted())),
+    onColours(() => (redraw("spark", "why"), noted())),
     chosen.onNarrow(() => (want(), again({ columns: true }))),
     personal.subscribe(onPersonal),
     bind("j", { label: "keys.down", group: "keys.table", act: () => step(1) }),
@@ -293,8 +296,7 @@ export function mount(container) {
   rows.choose(kept.symbol);
   want();
   draw();
-  grid.scrollTop = kept.scroll;
-  grid.scrollLeft = kept.left;
+  grid.scrollTo(kept.left, kept.scroll);
 
   return {
     update(names) {
