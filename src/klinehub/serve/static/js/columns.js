@@ -103,8 +103,17 @@ function formatOf(values, share) {
 
 function widthOf(key, base) {
   const kept = personal.get("widths", {})[key];
-  if (Number.isFinite(kept)) return Math.max(LEAST, Math.min(MOST, kept));
+  if (Number.isFinite(kept)) return within(kept);
   return base.width ?? Math.max(WIDTHS[base.kind], base.kind === "number" ? Math.min(220, 26 + 6.4 * base.title.length) : 0);
+}
+
+/**
+ * Keep a width within what can be read and reached.
+ * @param {number} width
+ * @returns {number}
+ */
+export function within(width) {
+  return Math.max(LEAST, Math.min(MOST, Math.round(width)));
 }
 
 /**
@@ -114,7 +123,7 @@ function widthOf(key, base) {
  */
 export function keepWidth(key, width) {
   const { [key]: _, ...widths } = personal.get("widths", {});
-  if (width !== null) widths[key] = Math.max(LEAST, Math.min(MOST, Math.round(width)));
+  if (width !== null) widths[key] = within(width);
   personal.set("widths", widths);
 }
 

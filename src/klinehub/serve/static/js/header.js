@@ -1,7 +1,7 @@
 /** The heads of the columns: sorting, moving, pinning, widening, and a menu that does all of it by keys. */
 
 import { chooseColumns, columns as chosenColumns, moveColumn, sort, sortBy, togglePin } from "./chosen.js";
-import { keepWidth } from "./columns.js";
+import { keepWidth, within } from "./columns.js";
 import { h, icon, popover } from "./dom.js";
 import { t } from "./i18n.js";
 import { state } from "./state.js";
@@ -87,7 +87,7 @@ export function makeHeader({ onwiden }) {
     event.stopPropagation();
     const [from, before] = [event.clientX, head.offsetWidth];
     let width = before;
-    const move = (moved) => onwiden(column.key, (width = before + moved.clientX - from));
+    const move = (moved) => onwiden(column.key, (width = within(before + moved.clientX - from)));
     addEventListener("pointermove", move);
     addEventListener("pointerup", () => {
       removeEventListener("pointermove", move);

@@ -59,6 +59,7 @@ async function start() {
   mountNotices(document.getElementById("notices"));
   mountHealth(document.getElementById("health"));
   await show();
+  market.open();
   for (const load of EXTRAS) (await load()).install(corner);
 }
 

@@ -16,6 +16,7 @@ const wants = new Map();
 let held = null;
 let asked = { id: 0, text: "" };
 let planned = false;
+let opened = false;
 
 export const market = {
   /** What the hub said of itself, null before. */
@@ -91,6 +92,12 @@ export const market = {
     plan();
   },
 
+  /** Ask for what the page looks at from now on: before it is drawn nobody knows what that is. */
+  open() {
+    opened = true;
+    plan();
+  },
+
   /** @returns {boolean} whether what is shown is what was asked for last */
   get settled() {
     return this.bar !== null && this.bar.view === asked.id;
@@ -132,7 +139,7 @@ function plan() {
   planned = true;
   queueMicrotask(() => {
     planned = false;
-    if (market.hello) ask();
+    if (market.hello && opened) ask();
   });
 }
 
@@ -265,7 +272,7 @@ live.on("hello", (message) => {
   market.hello = message;
   market.time = message.time;
   tell("hello", message);
-  ask();
+  plan();
 });
 live.on("symbols", onSymbols);
 live.on("table", onTable);

@@ -168,7 +168,7 @@ export function mount(container) {
     if (!order.rows.length) return;
     const at = order.rows.indexOf(market.rows.get(kept.symbol));
     const first = Math.floor(grid.scrollTop / rows.height);
-    const next = at < 0 ? first : Math.max(0, Math.min(order.rows.length - 1, at + by));
+    const next = at < 0 && Number.isFinite(by) ? first : Math.max(0, Math.min(order.rows.length - 1, at + by));
     choose(market.symbols[order.rows[next]].symbol);
   }
 

@@ -1,0 +1,122 @@
+"""A demo as users start it, and a real browser that looks at its board.
+
+The browser is the Chromium of the system; without one these tests are skipped, or with
+KLINEHUB_REQUIRE_CHROMIUM set they fail.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+SYMBOLS: Final = 60
+NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
+DEMO: Final = ("demo", "--symbols", str(SYMBOLS), "--speed", "10", "--seed", "7", "--json")
+# A first start compiles the kernels.
+STARTS_WITHIN: Final = 120.0
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Give the system's Chromium."""
+    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    if found is None:
+        said = f"no browser: none of {', '.join(NAMES)} is installed"
+        if os.environ.get("KLINEHUB_REQUIRE_CHROMIUM"):
+            pytest.fail(f"KLINEHUB_REQUIRE_CHROMIUM is set, and there is {said}")
+        pytest.skip(f"there is {said}")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the address of a demo's board: a process of its own, ready, at ten times market speed."""
+    folder = tmp_path_factory.mktemp("demo")
+    homes = dict.fromkeys(("XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CACHE_HOME"), str(folder))
+    ports = dict.fromkeys(("KLINEHUB_SERVE_PORT", "KLINEHUB_SERVE_WS_PORT"), "0")
+    command = [sys.executable, "-m", "klinehub.app.cli", *DEMO]
+    with (
+        (folder / "said").open("wb") as said,
+        subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=said, env={**os.environ, **ports, **homes}, cwd=folder
+        ) as process,
+    ):
+        try:
+            yield ready(folder / "said", process)
+        finally:
+            process.terminate()
+            process.communicate()
+
+
+def ready(said: Path, process: "subprocess.Popen[bytes]") -> str:
+    """Wait until a demo has warmed up; gives the address that it printed."""
+    until = time.monotonic() + STARTS_WITHIN
+    while time.monotonic() < until and process.poll() is None:
+        lines = [line for line in said.read_text("utf-8").splitlines() if line.startswith("board: ")]
+        if lines and answers(lines[0].removeprefix("board: ")):
+            return lines[0].removeprefix("board: ")
+        time.sleep(0.1)
+    pytest.fail(f"the demo did not start: {said.read_text('utf-8')}")
+
+
+def answers(address: str) -> bool:
+    try:
+        with urlopen(f"{address}/readyz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except URLError:
+        return False
+
+
+@pytest.fixture
+def look(chromium: Browser, demo: str) -> Iterator[Open]:
+    """Open the board: `look("?tf=1h", width=360)` gives the page once it has rows.
+
+    Afterwards no page may have raised anything, logged an error, or asked another host.
+    """
+    contexts, wrong = [], list[str]()
+
+    def heard(message: ConsoleMessage) -> None:
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            wrong.append(message.text)
+
+    def opened(
+        query: str = "",
+        *,
+        width: int = 1440,
+        height: int = 900,
+        rows: bool = True,
+        before: Callable[[Page], Any] | None = None,
+        **more: Any,
+    ) -> Page:
+        context = chromium.new_context(viewport={"width": width, "height": height}, locale="en-US", **more)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.on("console", heard)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: request.url.startswith((demo, "blob:")) or wrong.append(request.url))
+        if before:
+            before(page)
+        page.goto(f"{demo}/{query}")
+        if rows:
+            page.wait_for_selector(".rows .row:not([hidden])")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert wrong == []
