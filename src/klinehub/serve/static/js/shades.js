@@ -12,7 +12,8 @@
 
 // What is beyond is an outlier: it has the strongest colour, and the others keep theirs.
 const SHARE = 0.95;
-const INK = "rgb(16, 19, 26)";
+// Black or white: one of them always has a contrast of 4.5 and more.
+const INK = "rgb(0, 0, 0)";
 const BOUNDS = /^(-?[\d.]+) to (-?[\d.]+)(?:[;,]|$)/;
 
 /**
