@@ -60,9 +60,9 @@ export function toned(value, text) {
 
 /**
  * Write the side of an alert or a score.
- * @param {string|null} side long, short or nothing
+ * @param {string|null} side long, short, flat or nothing
  * @returns {HTMLElement|null}
  */
 export function sideWord(side) {
-  return side ? toned(side === "long" ? 1 : -1, t(`side.${side}`)) : null;
+  return side ? toned({ long: 1, short: -1 }[side], t(`side.${side}`)) : null;
 }

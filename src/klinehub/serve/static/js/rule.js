@@ -46,6 +46,7 @@ export function makeRule(start, leave) {
     }
   };
   const keep = textButton("alerts.edit.save", save, { class: "main" });
+  form.addEventListener("input", () => (wrong.textContent = ""));
   form.addEventListener("submit", (event) => (event.preventDefault(), save()));
   const toHint = t(fields.to.length ? "alerts.edit.to.hint" : "alerts.edit.to.none");
   const more = Boolean(rule.screen || rule.symbols.length || rule.side || rule.min_score || rule.forming);

@@ -11,7 +11,6 @@ import { nextFrame } from "./frame.js";
 import { formatNumber, formatPrice, formatTime, t } from "./i18n.js";
 import { bind } from "./keys.js";
 import { market } from "./market.js";
-import { barOf } from "./markers.js";
 import { Panes } from "./panes.js";
 import { textButton } from "./pieces.js";
 import { chosenPanes, factorColumns, neighbourOf, togglePane } from "./subject.js";
@@ -63,7 +62,7 @@ class SymbolPage {
     this.#say(t("symbol.loading"));
     this.#ends = [
       market.subscribe("prices", () => nextFrame(this.#numbers)),
-      market.subscribe("table", () => (nextFrame(this.#numbers), this.#chosen())),
+      market.subscribe("table", () => (nextFrame(this.#reasons), this.#chosen())),
       market.subscribe("symbols", () => this.#data ?? this.#open()),
       market.subscribe("stale", () => nextFrame(this.#numbers)),
       onColours(() => this.#repaint()),
@@ -158,14 +157,20 @@ class SymbolPage {
   }
 
   #bars(how) {
-    const { bars, length } = this.#data;
-    if (how === "tail") bars.slice(-2).forEach((bar) => this.#chart.update(bar));
-    else this.#chart.show(bars, { length, decimals: this.#decimals, fresh: how === "new" });
-    if (how === "new") this.#say(bars.length ? "" : t("symbol.empty"));
-    if (how === "new") this.#panes.layOut();
-    this.#describe();
+    if (how === "tail") this.#data.bars.slice(-2).forEach((bar) => this.#chart.update(bar));
+    else this.#showAll(how === "new");
     this.#read(this.#cross);
     nextFrame(this.#numbers);
+  }
+
+  #showAll(fresh) {
+    const { bars, length } = this.#data;
+    this.#chart.show(bars, { length, decimals: this.#decimals, fresh });
+    this.#describe();
+    if (!fresh) return;
+    this.#say(bars.length ? "" : t("symbol.empty"));
+    this.#panes.layOut();
+    nextFrame(this.#reasons);
   }
 
   /** Say in words what the chart shows. */
@@ -179,14 +184,20 @@ class SymbolPage {
 
   #numbers = () => {
     this.head.update(this.#data);
-    this.side.update(this.#data);
+    this.side.write(this.#data);
+  };
+
+  /** What only a close changes. */
+  #reasons = () => {
+    this.side.update();
+    this.#numbers();
   };
 
   /** Write what the bar under the pointer, or the newest one, is. */
   #read(time) {
     this.#cross = time;
     const bars = this.#data?.bars ?? [];
-    const bar = bars[time === null ? bars.length - 1 : barOf(bars.map((one) => one.open_time), time)];
+    const bar = time === null ? bars.at(-1) : bars.findLast((one) => one.open_time <= time);
     this.#panes.read(time);
     if (!bar) return;
     const price = (value) => formatPrice(value, this.#decimals);

@@ -24,6 +24,7 @@ export class SymbolSide {
     this.list = h("ul.factors", {});
     this.fired = h("ul.fired-list", {});
     this.rows = h("tbody", {});
+    this.bars = bars(this.rows);
     this.input = h("input.field.mono", {
       list: "factor-names", placeholder: t("symbol.add.hint"), "aria-label": t("symbol.add"), maxlength: "200",
       spellcheck: "false", autocomplete: "off",
@@ -35,7 +36,7 @@ export class SymbolSide {
     const alert = textButton("symbol.alerts.new", () => newRule({ symbols: [this.#symbol], where: where() }), { icon: "bell" });
     this.element = h("aside.symbol-side", { "aria-label": t("symbol.side") },
       section("symbol.score", this.score), section("symbol.factors", this.list, form, this.wrong),
-      market.hello?.can.alerts === false ? null : section("symbol.alerts", this.fired, alert), bars(this.rows));
+      market.hello?.can.alerts === false ? null : section("symbol.alerts", this.fired, alert), this.bars);
     this.#load();
   }
 
@@ -43,7 +44,8 @@ export class SymbolSide {
   show(symbol) {
     this.#symbol = symbol;
     this.#newest.clear();
-    this.update(null);
+    this.update();
+    fill(this.rows);
   }
 
   /** @param {string[]} panes those that are shown */
@@ -72,10 +74,19 @@ export class SymbolSide {
     fill(this.fired, alerts.length ? alerts.slice(0, MOST_ALERTS).map(alertRow) : h("li.muted", {}, t("symbol.alerts.none")));
   }
 
-  /** @param {import("./symbol_data.js").SymbolData|null} data */
-  update(data) {
+  /** Write what a close changes. */
+  update() {
+    const row = market.rows.get(this.#symbol);
+    fill(this.score, row === undefined ? h("p.muted", {}, t("why.none")) : breakdown(row));
     this.#write();
-    this.#drawScore();
+  }
+
+  /**
+   * Write the newest bars, while somebody has them open.
+   * @param {import("./symbol_data.js").SymbolData|null} data
+   */
+  write(data) {
+    if (!this.bars.open) return;
     const decimals = market.symbols[market.rows.get(this.#symbol)]?.price_decimals ?? 2;
     fill(this.rows, (data?.bars ?? []).slice(-MOST_BARS).reverse().map((bar) => barRow(bar, decimals)));
   }
@@ -86,11 +97,6 @@ export class SymbolSide {
       const known = market.values[cell.dataset.name]?.[row];
       cell.textContent = formatNumber(known ?? this.#newest.get(cell.dataset.name));
     }
-  }
-
-  #drawScore() {
-    const row = market.rows.get(this.#symbol);
-    fill(this.score, row === undefined ? h("p.muted", {}, t("why.none")) : breakdown(row));
   }
 
   async #load() {
