@@ -69,7 +69,7 @@ class Heatmap {
     this.legend = h("canvas.map-scale", { role: "img" });
     this.bar = h("div.map-bar");
     this.stage = h("div.map-stage", {}, this.canvas, this.tip, this.empty, this.said);
-    fill(container, h("div.map-page", {}, this.bar, this.stage, this.list.element));
+    fill(container, h("div.map-page", {}, h("h1.aloud", {}, t("view.map")), this.bar, this.stage, this.list.element));
   }
 
   start() {

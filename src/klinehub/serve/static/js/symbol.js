@@ -50,7 +50,7 @@ class SymbolPage {
     this.side = new SymbolSide();
     this.legend = h("div.chart-legend", { "aria-hidden": "true" });
     this.words = h("div.chart-words", {}, this.legend);
-    this.canvas = h("div.chart-canvas", { role: "img" });
+    this.canvas = h("div.chart-canvas", { role: "img", "aria-label": t("symbol.loading") });
     this.said = h("div.chart-said", { role: "status" });
     const credit = h("a", { href: MAKER, target: "_blank", rel: "noreferrer noopener" }, t("symbol.credit"));
     this.stage = h("section.chart", {}, this.canvas, this.words, this.said, h("p.chart-credit", {}, credit));

@@ -39,7 +39,7 @@ class Wall {
   constructor(container) {
     this.place = h("div.wall", { role: "group", "aria-label": t("wall.label") });
     this.empty = h("div.map-empty");
-    fill(container, this.place, this.empty);
+    fill(container, h("h1.aloud", {}, t("wall.label")), this.place, this.empty);
     const draw = () => nextFrame(this.#draw);
     this.ends = [
       market.subscribe("table", () => this.#closed()),
