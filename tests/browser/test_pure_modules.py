@@ -3,34 +3,32 @@
 import math
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route
 
-from klinehub.serve.board.page import FILES, INDEX, manifest
+from klinehub.serve.board.page import FILES, INDEX, STATIC, manifest
 
 HERE = "http://board.test"
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    files = manifest(Path(__file__).parents[2] / "src/klinehub/serve/static")
+def page(chromium: Browser) -> Iterator[Page]:
+    files = manifest(STATIC)
 
     def give(route: Route) -> None:
         path = route.request.url.removeprefix(HERE)
-        # A page without the board's own program: modules are taken one by one.
-        file = files[path] if path != INDEX else None
-        route.fulfill(body="" if file is None else file.plain, content_type="text/html" if file is None else file.media)
+        if path == INDEX:
+            # A page without the board's own program: modules are taken one by one.
+            return route.fulfill(content_type="text/html", body="")
+        return route.fulfill(content_type=files[path].media, body=files[path].plain)
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        found = browser.new_page()
-        found.route("**/*", give)
-        found.goto(HERE + INDEX)
-        yield found
-        browser.close()
+    found = chromium.new_page()
+    found.route("**/*", give)
+    found.goto(HERE + INDEX)
+    yield found
+    found.close()
 
 
 def call(page: Page, module: str, text: str, *args: Any) -> Any:

@@ -1,0 +1,97 @@
+"""The map and the wall as people use them, on the demo."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+from tests.browser.conftest import SYMBOLS, Open
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def drawn(page: Page) -> None:
+    """Wait until the map has colours."""
+    page.wait_for_function("""() => {
+        const canvas = document.querySelector('.map-stage canvas');
+        if (!canvas?.width) return false;
+        const seen = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+        const found = new Set();
+        for (let i = 0; i < seen.length; i += 4000) found.add(seen.slice(i, i + 3).join());
+        return found.size > 10;
+    }""")
+
+
+def test_a_tile_says_what_it_is_and_opens_its_symbol(look: Open) -> None:
+    page = look("?view=map", rows=False)
+    drawn(page)
+
+    page.mouse.move(200, 400)
+    symbol = page.locator(".map-tip b").inner_text()
+    expect(page.locator(".map-tip")).to_contain_text("24h %")
+    page.mouse.click(200, 400)
+
+    expect(page).to_have_url(re.compile(f"view=symbol&.*symbol={symbol}|symbol={symbol}.*view=symbol"))
+
+
+def test_keys_lead_from_tile_to_tile_and_open_one(look: Open) -> None:
+    page = look("?view=map", rows=False)
+    drawn(page)
+    said = page.locator("#map-said")
+
+    page.keyboard.press("ArrowRight")
+    first = said.inner_text()
+    page.keyboard.press("ArrowRight")
+    expect(said).not_to_have_text(first)
+    symbol = said.inner_text().split(",")[0]
+    page.keyboard.press("Enter")
+
+    expect(page).to_have_url(re.compile(f"symbol={symbol}"))
+
+
+def test_the_same_market_is_there_as_a_list(look: Open) -> None:
+    page = look("?view=map", rows=False)
+    drawn(page)
+
+    page.get_by_role("button", name="As a list").click()
+
+    links = page.locator(".map-list a")
+    expect(links).to_have_count(SYMBOLS)
+    values = page.locator(".map-list span").all_inner_texts()
+    changes = [float(text.rstrip("%")) for text in values]
+    # In between values move; the order is that of the last close.
+    assert changes[0] > 0 > changes[-1]
+
+
+def test_the_map_shows_whom_the_table_would_show(look: Open) -> None:
+    page = look("?view=map&list=1&find=ETH", rows=False)
+
+    expect(page.locator(".map-list a").first).to_have_text("ETHUSDT")
+    assert all("ETH" in name for name in page.locator(".map-list a").all_inner_texts())
+
+
+def test_size_colour_and_groups_are_chosen_and_stand_in_the_address(look: Open) -> None:
+    page = look("?view=map", rows=False)
+    drawn(page)
+
+    page.get_by_label("Colour").select_option("score")
+    page.get_by_label("Size").select_option("equal")
+    page.get_by_label("Groups").select_option("side")
+
+    expect(page.locator(".map-scale")).to_have_attribute("aria-label", re.compile(r"Score, from -60\.0 to \+60\.0"))
+    for part in ("colour=score", "size=equal", "group=side"):
+        assert part in page.url
+
+
+def test_the_wall_shows_the_first_symbols_of_the_table(look: Open) -> None:
+    page = look()
+    script = """() => [...document.querySelectorAll('.rows .row:not([hidden])')]
+        .sort((a, b) => a.ariaRowIndex - b.ariaRowIndex).map((row) => row.querySelector('.name').title)"""
+    names = page.evaluate(script)[:5]
+
+    page.get_by_role("link", name="Charts").click()
+
+    tiles = page.locator(".wall-tile")
+    expect(tiles).to_have_count(12)
+    assert {*names} <= {text.split("\n")[0] for text in tiles.all_inner_texts()}
+    tiles.first.click()
+    expect(page.locator('.chart-canvas[aria-label^="Candles of"]')).to_be_visible()
