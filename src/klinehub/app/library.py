@@ -13,6 +13,7 @@ import msgspec
 
 from klinehub import compiled
 from klinehub.app.compat import MIN_SCORE, KnownHub
+from klinehub.app.options import data_home
 from klinehub.app.sharing import beat, machine_seconds, ring_in
 from klinehub.app.stored import HISTORY, HOT
 from klinehub.domain.clock import Clock
@@ -83,8 +84,7 @@ def data_folder(settings: HubSettings) -> Path | None:
         return None
     if settings.store != "auto":
         return Path(settings.store)
-    base = os.environ.get("XDG_DATA_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "klinehub"
+    return data_home()
 
 
 def _opened(folder: Path, settings: HubSettings, origin: str) -> Stores:

@@ -43,6 +43,7 @@ SETTINGS: Final = {
     "serve": "serve.on",
     "port": "serve.port",
     "ws_port": "serve.ws_port",
+    "token": "serve.token",
     "tz": "output.tz",
 }
 _LISTED: Final = frozenset({"timeframes", "symbols"})
@@ -225,3 +226,9 @@ def door() -> Path:
     """Give the file at which a running hub answers, in the runtime folder or the home folder."""
     base = os.environ.get("XDG_RUNTIME_DIR")
     return (Path(base) if base else Path.home() / ".cache") / "klinehub" / "hub.sock"
+
+
+def data_home() -> Path:
+    """Give the folder of this user's data."""
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "klinehub"
