@@ -17,6 +17,7 @@ from klinehub.errors import KlinehubError
 VERSION: Final = "0.1.0"
 SPEED: Final = click.FloatRange(0, 10_000, min_open=True)
 PORT: Final = click.IntRange(0, 65_535)
+PALETTES: Final = ("green-red", "red-green", "blue-orange")
 
 
 _T = TypeVar("_T")
@@ -78,6 +79,27 @@ def run(**given: object) -> None:
 def scan(**given: object) -> None:
     """Rank the market: from a running hub, or from just the history that the scan needs."""
     from klinehub.app.ask import scan as work
+
+    _wait(work(given))
+
+
+@cli.command()
+@click.option("--columns", metavar="LIST", help="Columns, as 'rsi,rsi_1h,zscore(volume_surge)'.")
+@click.option("--where", metavar="EXPR", help="Only where this holds, as 'rsi_1h < 30 and age > 30d'.")
+@click.option("--preset", metavar="NAME", help="The filter and columns of a preset, or of a screen of yours.")
+@click.option("--timeframe", metavar="TF", help="The closed bars of this timeframe; the hub's own.")
+@click.option("--sort", metavar="COLUMN", help="Sort by it, with a - before it the largest first; -score.")
+@click.option("--top", type=click.IntRange(1), metavar="N", help="How many lines --once prints; 20.")
+@click.option(
+    "--palette", type=click.Choice(PALETTES), default=PALETTES[0], show_default=True, help="Colours."
+)
+@click.option("--url", metavar="URL", help="Where a hub is served; without it the hub of this machine.")
+@click.option("--token", metavar="TOKEN", help="The secret of a served hub; better KLINEHUB_SERVE_TOKEN.")
+@click.option("--once", is_flag=True, help="Print the table once as text, and end.")
+@options.common_options
+def top(**given: object) -> None:
+    """The board of a running hub in this terminal: filter, sort, and why a symbol scores; ? says the keys."""
+    from klinehub.app.top import top as work
 
     _wait(work(given))
 

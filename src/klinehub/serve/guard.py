@@ -199,6 +199,11 @@ def _secrets(settings: ServeSettings) -> tuple[tuple[str, bytes], ...]:
     return tuple((name, secret.encode()) for name, secret in found)
 
 
+def secret_of(settings: ServeSettings) -> str:
+    """Give the secret that lets in here, as its owner keeps it; nothing where there is none."""
+    return settings.token or _of_file(settings.token_file)
+
+
 def _of_file(name: str) -> str:
     """Read a secret from a file that nobody else may read."""
     if not name:
