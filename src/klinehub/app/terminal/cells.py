@@ -3,6 +3,7 @@
 import base64
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from statistics import fmean
 from typing import Final, NamedTuple
@@ -44,6 +45,7 @@ class Column(NamedTuple):
     sortable: bool = True
 
 
+@lru_cache(maxsize=8_192)
 def plain(text: str) -> str:
     """Give a text of the exchange without what would move the cursor or turn the writing."""
     return "".join(
@@ -131,7 +133,7 @@ def reasons(parts: Sequence[tuple[str, float]], width: int) -> str:
     return said
 
 
-def columns(board: Board) -> list[Column]:
+def columns(board: Board) -> tuple[Column, ...]:
     """Give all columns of a board, in their order."""
     frame = "" if board.table is None else f"{board.table.timeframe} "
     names = (plain(one.symbol) for one in board.listed)
@@ -148,7 +150,7 @@ def columns(board: Board) -> list[Column]:
         Column("spark", "last bars", SPARK_WIDTH, right=False, sortable=False),
     ]
     found += [Column(text, text, _wide([text], *_FIGURE)) for text in board.columns]
-    return [*found, Column("why", "what made it", WHY_WIDTH, right=False, sortable=False)]
+    return (*found, Column("why", "what made it", WHY_WIDTH, right=False, sortable=False))
 
 
 def _wide(texts: Iterable[str], least: int, most: int) -> int:
@@ -156,7 +158,8 @@ def _wide(texts: Iterable[str], least: int, most: int) -> int:
     return min(most, max(least, *map(cell_len, texts), 0))
 
 
-def layout(known: Sequence[Column], width: int, first: int = 0) -> list[Column]:
+@lru_cache(maxsize=64)
+def layout(known: tuple[Column, ...], width: int, first: int = 0) -> Sequence[Column]:
     """Choose the columns that fit into so many cells, leaving out *first* of those that are not pinned.
 
     Sparklines are shown where there is room for much; the reasons of a score take what is left.

@@ -110,7 +110,7 @@ def ranking(board: Board, sort: Sort, top: int, tz: ZoneInfo, width: int | None)
     hello, bar = board.hello, board.table
     if hello is None or bar is None:
         raise RuntimeError("a board is printed once it has a table")
-    known, lines = [one for one in columns(board) if one.key != "spark"], board.lines(sort)
+    known, lines = tuple(one for one in columns(board) if one.key != "spark"), board.lines(sort)
     shown = layout(known, _ROOM if width is None else width)
     yield Text(
         f"{plain(hello.exchange)}  {bar.timeframe} bar of {show.moment(bar.open_time, tz)}", style="italic"

@@ -56,7 +56,9 @@ class MarketTable(ScrollView, can_focus=True):
         self._lines: Sequence[int] = ()
         self._sort = Sort()
         self._watched: frozenset[str] = frozenset()
-        self._known: Sequence[Column] = ()
+        # The columns, and the table and the symbols that they are made of.
+        self._known: tuple[Column, ...] = ()
+        self._known_of: tuple[object, object] = (None, None)
         self._first = 0
         self._at = 0
         self._empty = ""
@@ -76,7 +78,8 @@ class MarketTable(ScrollView, can_focus=True):
         is_other = sort.key != self._sort.key
         self._board, self._lines, self._sort, self._watched = board, lines, sort, watched
         self._empty, self._away = empty, away
-        self._known = columns(board)
+        if self._known_of[0] is not board.table or self._known_of[1] is not board.listed:
+            self._known, self._known_of = columns(board), (board.table, board.listed)
         self._first = min(self._first, self._most)
         if is_other:
             self._unhide(sort.key)
