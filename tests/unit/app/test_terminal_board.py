@@ -25,7 +25,7 @@ from klinehub.app.terminal.detail import beam, chart, scaled
 from klinehub.app.terminal.messages import decode
 from klinehub.app.terminal.wishes import Wishes, listed, ordered
 from klinehub.errors import DataError, UnknownName
-from klinehub.serve.board.messages import Hello
+from klinehub.serve.board.messages import Hello, ViewAsked
 
 NAMES = ("AUSDT", "BUSDT", "CUSDT", "DUSDT")
 VIEW = {"id": 1, "timeframe": "15m", "columns": ["rsi"], "where": ""}
@@ -44,7 +44,7 @@ def told(board: Board, *messages: dict[str, Any]) -> Board:
 def filled(hub: FakeHub, **changes: Any) -> Board:
     """Give a board with one table."""
     board = Board()
-    board.view = 1
+    board.wish = ViewAsked(id=1, timeframe="15m", columns=("rsi", *changes.get("values", ())))
     return told(board, hub.hello, hub.symbols, {**hub.table(VIEW), **changes})
 
 

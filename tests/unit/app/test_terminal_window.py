@@ -81,7 +81,11 @@ async def shown(
 ) -> AsyncIterator[Shown]:
     """Show a fake hub's board with its first table."""
     hub = hub or FakeHub(NAMES)
-    async with at_door(hub, folder / "hub"), BoardClient(Place(folder / "hub"), lambda: 0.0) as client:
+    async with (
+        at_door(hub, folder / "hub"),
+        # What the fake tells comes from the tests: it may be quiet for long.
+        BoardClient(Place(folder / "hub"), lambda: 0.0, quiet=600.0) as client,
+    ):
         window = Window(
             client,
             wishes or Wishes(),

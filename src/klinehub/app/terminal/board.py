@@ -15,6 +15,7 @@ from klinehub.serve.board.messages import (
     StaleTold,
     Symbols,
     SymbolTold,
+    ViewAsked,
 )
 
 # Columns that every board has, beside those that a view asks for.
@@ -52,7 +53,7 @@ class Breadth(NamedTuple):
 
 
 class Board:
-    """What was told, newest of each kind; `view` is the number of the wish whose answer is waited for."""
+    """What was told, newest of each kind; `wish` is what was asked for last."""
 
     def __init__(self) -> None:
         self.hello: Hello | None = None
@@ -62,7 +63,7 @@ class Board:
         self.health: HealthTold | None = None
         self.errors = Errors()
         self.failure = ""
-        self.view = 0
+        self.wish: ViewAsked | None = None
         self.time = 0
         # Which way the newest prices moved, by row.
         self.moved: dict[int, int] = {}
@@ -136,9 +137,16 @@ class Board:
         return range(0 if self.table is None else min(len(self.listed), len(self.table.close)))
 
     @property
+    def view(self) -> int:
+        """The number of the wish, 0 before the first."""
+        return 0 if self.wish is None else self.wish.id
+
+    @property
     def columns(self) -> tuple[str, ...]:
-        """The texts of the view's own columns, as far as they are computed."""
-        return () if self.table is None else tuple(self.table.values)
+        """The texts of the columns that were asked for, as far as they are computed."""
+        if self.table is None or self.wish is None:
+            return ()
+        return tuple(text for text in self.wish.columns if text in self.table.values)
 
     def value(self, key: str, row: int) -> float | None:
         """Give a number of a row, None where it is not known.

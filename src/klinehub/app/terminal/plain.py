@@ -48,9 +48,9 @@ async def _fill(client: BoardClient, wishes: Wishes, board: Board, limit: asynci
                 raise heard.error
             continue
         if isinstance(heard, Hello):
-            board.view = 1
+            board.wish = wishes.wish(heard, 1)
             await client.send(SparkAsked(bars=0))
-            await client.send(wishes.wish(heard, board.view))
+            await client.send(board.wish)
         had = board.table is not None
         board.take(heard)
         refuse(board.errors, board.failure)

@@ -156,7 +156,7 @@ class Window(App[None]):
             self.notify(str(exc), severity="warning", markup=False)
             self._wishes = self._well = Wishes()
             wish = self._wishes.wish(hello, self._board.view + 1)
-        self._board.view = wish.id
+        self._board.wish = wish
         await self._client.send(wish)
 
     async def _wish(self, wishes: Wishes) -> None:
