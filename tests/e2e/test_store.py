@@ -8,6 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 import apsw
 import pytest
@@ -16,6 +17,7 @@ from tests.e2e.conftest import KLINEHUB, Done, Run, environment
 import klinehub as kh
 from klinehub.app.stored import HISTORY, HOT
 from klinehub.domain.kline import Exact
+from klinehub.domain.moment import in_zone, written
 from klinehub.domain.timeframe import DAY, timeframe
 from klinehub.sim.sample import sample
 from klinehub.store.base import BAR_BITS
@@ -123,7 +125,10 @@ def test_while_a_hub_is_running_each_command_says_what_to_do(kept: Kept) -> None
 
 def test_info_tells_of_both_stores(run: Run, data: Path) -> None:
     (one,) = told(run("store", "info", "--data", "data", "--json"))
-    table = run("store", "info", "--data", "data")
+    table, moved = (
+        run("store", "info", "--data", "data"),
+        run("store", "info", "--data", "data", "--tz", "Asia/Tokyo"),
+    )
     hot = {each["timeframe"]: each for each in one["hot"]["timeframes"]}
     history = {each["timeframe"]: each for each in one["history"]["timeframes"]}
 
@@ -135,6 +140,7 @@ def test_info_tells_of_both_stores(run: Run, data: Path) -> None:
     assert 20 < hot["1h"]["bytes_per_bar"] < 60
     assert one["hot"]["sealed_days"] > 12
     assert "1h" in table.out
+    assert written(hot["1h"]["last"], ZoneInfo("Asia/Tokyo"))[:10] in moved.out
     assert "days (by timeframe) are in history already" in table.err
 
 
@@ -213,6 +219,8 @@ def test_stores_that_disagree_are_told_and_left_to_people(run: Run, data: Path, 
     )
 
     verdict, left = run("store", "verify", "--data", "data"), run("store", "repair", "--data", "data")
+    elsewhere = run("store", "verify", "--data", "data", "--tz", "Asia/Shanghai")
+    assert in_zone(verdict.err, ZoneInfo("Asia/Shanghai")) == elsewhere.err != verdict.err
     assert (verdict.code, "(history and the hot store)" in verdict.err) == (1, True)
     assert (left.code, "left as it is: BTCUSDT 1h" in left.err) == (1, True)
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 from rich.box import SIMPLE_HEAD
@@ -17,6 +18,7 @@ from klinehub.app.own import own_frames, own_screen
 from klinehub.app.run import open_hub, run
 from klinehub.dialect.render import twelve_fields
 from klinehub.domain.clock import Clock
+from klinehub.domain.moment import in_zone
 from klinehub.domain.timeframe import Timeframe, timeframe
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed import binance
@@ -37,19 +39,29 @@ from klinehub.serve.local import NamedScan, ask, is_open
 
 # Seconds between two looks at a running hub; a close is shown at most this late.
 LOOK_EVERY: Final = 1.0
+# What of a hub's status is a moment, 0 for none.
+_MOMENTS: Final = frozenset({"stale_since"})
 FIELDS = ("open_time", "open", "high", "low", "close", "volume")
 
 
 async def status(given: Mapping[str, Any]) -> None:
     """Print what the running hub says of itself."""
+    tz = show.zone(options.settings(given).tz)
     stats = msgspec.json.decode(await ask(options.door(), "status", {}))
     if given["as_json"]:
         show.document(stats)
         return
     table = Table(show_header=False)
     for name, value in stats.items():
-        table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
+        table.add_row(name.replace("_", " "), stated(name, value, tz))
     show.out.print(table)
+
+
+def stated(name: str, value: float | str, tz: ZoneInfo) -> str:
+    """Write something that a hub says of itself, moments in a zone."""
+    if name in _MOMENTS:
+        return show.moment(int(value), tz) if value else ""
+    return f"{value:,}" if isinstance(value, int) else in_zone(str(value), tz)
 
 
 async def _running(given: Mapping[str, Any]) -> bool:

@@ -467,7 +467,9 @@ def _code() -> int:
     except _Stopped:
         code = TERMINATED
     except KlinehubError as exc:
-        click.echo(f"error: {exc}", err=True)
+        from klinehub.app.show import zoned
+
+        click.echo(f"error: {zoned(str(exc))}", err=True)
         code = exit_code(exc)
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -138,7 +138,7 @@ def _table(exchange: str, findings: tuple[Finding, ...]) -> Table:
         colour = "green" if one.ok else "dim" if spare else "red"
         silent = spare and one.verdict == Verdict.SILENT
         detail = f"{one.detail}, as it should be" if silent else one.detail
-        seen = Text.assemble((one.route, "dim"), "\n", detail)
+        seen = Text.assemble((one.route, "dim"), "\n", show.zoned(detail))
         table.add_row(Text(one.check), Text(one.verdict, style=colour), seen)
     return table
 
@@ -146,10 +146,10 @@ def _table(exchange: str, findings: tuple[Finding, ...]) -> Table:
 def _tell(diagnosis: Diagnosis) -> None:
     """Say the verdict, what to do and what works all the same."""
     well = diagnosis.verdict == Verdict.FINE
-    show.out.print(Text(diagnosis.summary, style="green" if well else "bold red"))
+    show.out.print(Text(show.zoned(diagnosis.summary), style="green" if well else "bold red"))
     if well:
         return
-    show.out.print(Text(diagnosis.advice))
+    show.out.print(Text(show.zoned(diagnosis.advice)))
     show.out.print(Text("What still works:" if diagnosis.works else "Nothing of what was tried works."))
     for one in diagnosis.works:
         show.out.print(Text(f"  {one}"))

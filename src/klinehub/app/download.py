@@ -408,7 +408,7 @@ def _tell_plan(plan: Estimate) -> None:
     if plan.missing:
         say(f"  {plan.missing} stretches are not in the archive; REST is asked for them")
     if plan.rest:
-        say(f"  only from the archive: {plan.rest}", style="yellow", markup=False)
+        say(f"  only from the archive: {show.zoned(plan.rest)}", style="yellow", markup=False)
 
 
 def _tell(done: Downloaded, given: Mapping[str, Any]) -> int:

@@ -12,8 +12,8 @@ import msgspec
 from klinehub.app import options, show
 from klinehub.app.library import system_clock
 from klinehub.domain.clock import Clock
+from klinehub.domain.moment import utc
 from klinehub.errors import DefinitionError, FeedError
-from klinehub.feed.breaker import utc
 from klinehub.feed.venue import SPOT
 from klinehub.sim import replay as recorded
 from klinehub.sim.archive import ArchiveServer

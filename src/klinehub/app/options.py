@@ -193,7 +193,7 @@ def settings(options: Mapping[str, object]) -> "Config":
     """Turn a command's options into settings, over those of the file and the environment."""
     # The settings know the hub, and that takes a second to load: not for --help.
     from klinehub.app.config import listed, load
-    from klinehub.app.show import zone
+    from klinehub.app.show import output, zone
 
     chosen: dict[str, object] = {}
     for name, key in SETTINGS.items():
@@ -201,7 +201,7 @@ def settings(options: Mapping[str, object]) -> "Config":
         chosen[key] = listed(str(value)) if value is not None and name in _LISTED else value
     config = options.get("config")
     found = load(config if isinstance(config, Path) else None, os.environ, chosen)
-    zone(found.tz)
+    output.tz = zone(found.tz)
     return found
 
 

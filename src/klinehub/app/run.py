@@ -284,7 +284,7 @@ def _view(hub: Hub, scan: Scan, config: Config, exchange: str) -> Table:
         since = show.moment(int(stats["stale_since"]), tz)
         foot += f"\nstale since {since}: {stats['stale_reasons']}"
     if stats["rest_closed"]:
-        foot += f"\nREST is {stats['rest_closed']}"
+        foot += f"\nREST is {show.zoned(str(stats['rest_closed']))}"
     if stats.get("store_fault"):
         foot += f"\nnothing is kept on disk: {stats['store_fault']}"
     up, sockets = hub.live.seats_up, len(hub.live.seats)

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -14,6 +13,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from klinehub.domain.moment import in_zone, written
 from klinehub.errors import DefinitionError
 from klinehub.feed.asking import Progress
 from klinehub.feed.warmup import Plan, Summary
@@ -44,7 +44,21 @@ def zone(name: str) -> ZoneInfo:
 
 def moment(time: int, tz: ZoneInfo, *, named: bool = True) -> str:
     """Write a time (ms UTC) in a zone, to the second."""
-    return datetime.fromtimestamp(time / 1000, tz).strftime("%Y-%m-%d %H:%M:%S" + (" %Z" if named else ""))
+    return written(time, tz, named=named)
+
+
+class Output:
+    """In which zone this process shows times: UTC until its settings are read."""
+
+    tz: ZoneInfo = ZoneInfo("UTC")
+
+
+output = Output()
+
+
+def zoned(text: str) -> str:
+    """Give a message with its moments in the zone that the settings name."""
+    return in_zone(text, output.tz)
 
 
 def say_compiling() -> None:
@@ -83,7 +97,7 @@ def say_store(keeping: Keeping) -> None:
 def listed(lines: list[str], *, most: int) -> None:
     """Print what went wrong on stderr, a line each, and how many more there are."""
     for line in lines[:most]:
-        err.print(f"  {line}", style="yellow")
+        err.print(f"  {zoned(line)}", style="yellow")
     if len(lines) > most:
         err.print(f"  and {len(lines) - most} more", style="yellow")
 

@@ -327,7 +327,7 @@ async def _listed(rest: RestClient) -> frozenset[str]:
 
 def _tell_repaired(found: Repaired, *, rest: bool) -> None:
     for line in found.done:
-        show.out.print(line, soft_wrap=True, markup=False)
+        show.out.print(show.zoned(line), soft_wrap=True, markup=False)
     if not found.done:
         show.out.print("nothing was damaged")
     if rest:

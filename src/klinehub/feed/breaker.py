@@ -3,8 +3,9 @@
 It decides and never waits; every method is told the exchange time *now* in ms.
 """
 
-from datetime import UTC, datetime
 from typing import Final
+
+from klinehub.domain.moment import utc
 
 FAILURES: Final = 5
 REST: Final = 60_000
@@ -102,8 +103,3 @@ class Breaker:
     def _probes(self, now: int) -> bool:
         """Say whether a probe is out; one that nobody reported on is given up after a rest."""
         return self._probe is not None and 0 <= now - self._probe < self._rest
-
-
-def utc(time: int) -> str:
-    """Write a time in ms as people read it."""
-    return datetime.fromtimestamp(time / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

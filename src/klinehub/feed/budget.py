@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from klinehub.domain.clock import Clock
+from klinehub.domain.moment import utc
 from klinehub.errors import Banned, Blocked, DefinitionError, FeedError, Unreachable
 from klinehub.feed.account import BAN, BLOCK, Account, Busy, Record, in_force
-from klinehub.feed.breaker import Breaker, utc
+from klinehub.feed.breaker import Breaker
 from klinehub.feed.use import Use
 
 MINUTE: Final = 60_000

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 import picows
 
+from klinehub.domain.moment import utc
 from klinehub.errors import FeedError, ProxyError
-from klinehub.feed.breaker import utc
 from klinehub.feed.diagnosis import Verdict
 from klinehub.feed.forwarded import Reply
 from klinehub.feed.network import causes_of, printable, redact, wants_login

@@ -6,11 +6,12 @@ from typing import Final
 import numpy as np
 
 from klinehub.domain.kline import Exact
+from klinehub.domain.moment import utc
 from klinehub.domain.timeframe import DAY, Timeframe
 from klinehub.errors import StoreError
 from klinehub.store.history import HistoryStore
 from klinehub.store.hot import HotStore
-from klinehub.store.joining import disagreement, held_against, pair, utc
+from klinehub.store.joining import disagreement, held_against, pair
 
 # Two stores that differ in a whole day are told by a few of its bars.
 MOST_A_DAY: Final = 5

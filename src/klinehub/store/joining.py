@@ -6,7 +6,6 @@
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from klinehub.domain.kline import ROW, ROW_WORDS, Exact, Scale
+from klinehub.domain.moment import utc
 from klinehub.domain.timeframe import Timeframe
 from klinehub.errors import DataError
 from klinehub.panel.memory import I64, MANTISSA_MAX, OPEN_TIME, SCALE_OF
@@ -45,11 +45,6 @@ def of_words(words: I64, scale: Scale) -> Exact:
 def times_of(exact: Exact) -> I64:
     """Give the open times [n] (ms UTC)."""
     return np.asarray(exact.rows["open_time"])
-
-
-def utc(time: int) -> str:
-    """Write a time in ms as people read it."""
-    return datetime.fromtimestamp(time / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def widest(scales: Sequence[Scale]) -> Scale:

@@ -10,11 +10,11 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
+from klinehub.domain.moment import utc
 from klinehub.domain.timeframe import DAY, TIMEFRAMES, Timeframe
 from klinehub.errors import DataError, StoreError
 from klinehub.store.history import HistoryStore
 from klinehub.store.hot import HotStore
-from klinehub.store.joining import utc
 
 # Late bars and corrections come within minutes.
 SETTLED: Final = 3_600_000

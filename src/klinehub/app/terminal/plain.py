@@ -13,6 +13,7 @@ from klinehub.app.terminal.cells import cell, columns, fit, layout, plain
 from klinehub.app.terminal.client import BoardClient, Link
 from klinehub.app.terminal.messages import Errors, Prices
 from klinehub.app.terminal.wishes import Wishes
+from klinehub.domain.moment import in_zone
 from klinehub.errors import DefinitionError, Unreachable
 from klinehub.scan.score import side
 from klinehub.serve.board.messages import Hello, SparkAsked, StaleRows
@@ -161,8 +162,7 @@ def vitals(board: Board, tz: ZoneInfo) -> Sequence[tuple[str, bool]]:
     said.append((f"weight {found.weight.used}{most}", found.rest.open))
     said.append((f"{found.sockets.up}/{found.sockets.all} sockets", found.sockets.up == found.sockets.all))
     if not found.rest.open:
-        until = f" until {show.moment(found.rest.until, tz)[11:]}" if found.rest.until else ""
-        said.append((f"REST is closed{until}: {plain(found.rest.why)}", False))
+        said.append((f"REST is {in_zone(plain(found.rest.why), tz)}", False))
     if found.store_fault:
         said.append((f"nothing is kept on disk: {plain(found.store_fault)}", False))
     return said
