@@ -3,6 +3,8 @@
 import asyncio
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
@@ -13,6 +15,7 @@ from klinehub.feed.network import RealNetwork
 from klinehub.feed.warmup import deepening
 from klinehub.hub import Hub
 from klinehub.serve.parts import lent
+from klinehub.serve.signals import Signals
 from klinehub.serve.site import Site
 from klinehub.settings import HubSettings, ServeSettings
 
@@ -59,7 +62,8 @@ async def live(task: Task) -> None:
     async with (
         Site(serving) as site,
         Hub(task.settings, clock=clock, network=RealNetwork(), jitter=lambda: 0.5) as hub,
-        lent(hub, serving, site),
+        _told(hub) as signals,
+        lent(hub, serving, site, signals),
     ):
         await _deepened(hub)
         frames = tuple(frame.name for frame in hub.timeframes)
@@ -67,6 +71,14 @@ async def live(task: Task) -> None:
         loop = asyncio.get_running_loop()
         while await loop.run_in_executor(None, sys.stdin.readline):
             _say(time.process_time())
+
+
+@asynccontextmanager
+async def _told(hub: Hub) -> AsyncIterator[Signals]:
+    """Pass on what the hub finds, as one that somebody runs does."""
+    signals = Signals(hub, hub.settings.exchange)
+    async with signals.following():
+        yield signals
 
 
 async def _deepened(hub: Hub) -> None:

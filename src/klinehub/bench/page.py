@@ -20,7 +20,7 @@ from klinehub.bench.catalogue import Measurement, rounded
 from klinehub.bench.host import Hosted, Task
 from klinehub.bench.neighbour import Neighbour
 from klinehub.bench.process import Process
-from klinehub.errors import DefinitionError
+from klinehub.errors import DefinitionError, FeedError
 
 if TYPE_CHECKING:
     from playwright.sync_api import CDPSession, Page
@@ -32,6 +32,7 @@ CLOSES: Final = 20
 SECONDS_PER_CLOSE: Final = 60 / RATE
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 COLUMNS: Final = (
+    *("price", "change", "day", "turnover24h", "spark", "score", "why"),
     *(
         "rsi",
         "rsi_1h",
@@ -47,6 +48,7 @@ COLUMNS: Final = (
     *("atr_percent", "bollinger_b", "bollinger_width", "stochastic_k", "roc", "relative_strength"),
     *("taker_ratio", "trade_size", "zscore(volume_surge)", "rank(rsi)"),
 )
+LONGEST: Final = 60.0
 VIEWPORT: Final[Any] = {"width": 1440, "height": 900}
 # Times what the page does with each message by its type, until the frame after it is drawn.
 _TIMING: Final = """
@@ -63,7 +65,6 @@ const settle = () => setTimeout(() => {
   for (const kind of kinds) add(kind, spent);
   spent = 0; kinds = new Set();
 }, 0);
-const listen = WebSocket.prototype.addEventListener;
 const heard = (work) => {
   const run = timed(work);
   return function (event) {
@@ -73,13 +74,15 @@ const heard = (work) => {
     return run.call(this, event);
   };
 };
-WebSocket.prototype.addEventListener = function (kind, work, ...rest) {
-  return listen.call(this, kind, kind === "message" ? heard(work) : work, ...rest);
-};
+const told = Object.getOwnPropertyDescriptor(WebSocket.prototype, "onmessage");
+Object.defineProperty(WebSocket.prototype, "onmessage", {
+  get: told.get,
+  set(work) { told.set.call(this, work && heard(work)); },
+});
 """
 _SHOWN: Final = """
 new MutationObserver((_, watcher) => {
-  const cells = document.querySelectorAll('[role="row"] [data-column="score"]');
+  const cells = document.querySelectorAll('[role="row"] .score');
   if ([...cells].some((cell) => /[0-9]/.test(cell.textContent))) {
     watcher.disconnect();
     requestAnimationFrame(() => setTimeout(() => { window.shown = performance.now(); }, 0));
@@ -119,7 +122,7 @@ def _watched(url: str, closes: int) -> dict[str, Any]:
             page = browser.new_context(viewport=VIEWPORT).new_page()
             page.add_init_script(_TIMING + _SHOWN)
             page.goto(url)
-            page.wait_for_function("window.shown")
+            _wait(page)
             told = _updates(page, page.context.new_cdp_session(page), closes)
         finally:
             browser.close()
@@ -133,7 +136,7 @@ def _first(browser: Any, url: str) -> tuple[float, float]:  # noqa: ANN401 - Pla
     page = context.new_page()
     page.add_init_script(_SHOWN)
     page.goto(url)
-    page.wait_for_function("window.shown")
+    _wait(page)
     shown: float = page.evaluate("window.shown")
     sent = page.evaluate(
         "[...performance.getEntriesByType('resource'), ...performance.getEntriesByType('navigation')]"
@@ -141,6 +144,15 @@ def _first(browser: Any, url: str) -> tuple[float, float]:  # noqa: ANN401 - Pla
     )
     context.close()
     return shown, round(sent / 1000, 1)
+
+
+def _wait(page: "Page") -> None:
+    """Wait until rows are shown; the page's policy lets Playwright wait for no function."""
+    end = time.monotonic() + LONGEST
+    while not page.evaluate("window.shown ?? 0"):
+        if time.monotonic() > end:
+            raise FeedError(f"The board showed no rows within {LONGEST:.0f} s.")
+        time.sleep(0.05)
 
 
 def _updates(page: "Page", session: "CDPSession", closes: int) -> dict[str, Any]:
