@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 from tests.e2e.conftest import KLINEHUB, Run, environment
 from tests.security.door import OTHER, TOKEN
-from tests.security.test_secrets import DATABASE, MIRROR, PROXY, leaks
+from tests.security.test_secrets import DATABASE, HOOK, MESSENGER, MIRROR, PROXY, SIGNING, leaks
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -69,6 +69,13 @@ def test_row_08_a_running_hub_tells_no_secret(
     at: list[str],
     tmp_path: Path,
 ) -> None:
+    # Nobody is there: what is said of that could name the address.
+    Path("klinehub.toml").write_text(
+        f'[rules.any]\nwhere = "close > 0"\n'
+        f'[targets.phone]\nurl = "json://127.0.0.1:9/{MESSENGER}"\n'
+        f'[targets.wrong]\nurl = "tgram://{MESSENGER}/1/2"\n'
+        f'[webhooks.desk]\nurl = "https://hooks.invalid/{HOOK}"\nsecret = "{SIGNING}"\n'
+    )
     told = {"KLINEHUB_SERVE_TOKEN": TOKEN, "KLINEHUB_SERVE_CLIENTS": json.dumps({"freqtrade": OTHER})}
     command = [*KLINEHUB, "run", "--json", "--symbols", "BTCUSDT", *at]
     with subprocess.Popen(
@@ -77,8 +84,12 @@ def test_row_08_a_running_hub_tells_no_secret(
         assert process.stdout is not None
         first = process.stdout.readline()
         status = run("status", "--json")
+        tried = [run("alerts", "test", name) for name in ("phone", "wrong", "desk")]
         process.terminate()
         out, err = process.communicate()
 
     assert (status.code, "serving: " in err) == (0, True)
-    assert leaks(first, out, err, status.out, status.err) == []
+    assert "reaches 2 receivers" in err
+    assert [one.code for one in tried] == [1, 1, 1]
+    shown = [text for one in tried for text in (one.out, one.err)]
+    assert leaks(first, out, err, status.out, status.err, *shown) == []

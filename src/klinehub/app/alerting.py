@@ -2,6 +2,7 @@
 
 import random
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -13,12 +14,14 @@ from klinehub.alerts.log import Log
 from klinehub.alerts.message import Style
 from klinehub.alerts.messenger import Messenger
 from klinehub.alerts.outbox import MEMORY, Outbox
+from klinehub.alerts.posting import Post
 from klinehub.alerts.quiet import Quiet
 from klinehub.alerts.texts import texts
 from klinehub.alerts.webhook import Webhook, system_way
 from klinehub.app import show
 from klinehub.app.config import Config
 from klinehub.app.library import data_folder, system_network
+from klinehub.domain.listing import Listing
 from klinehub.errors import StoreError
 from klinehub.feed.network import endpoint, is_loopback
 from klinehub.hub import Hub
@@ -70,24 +73,32 @@ def _say(line: str) -> None:
 
 def couriers_of(hub: Hub, config: Config, settings: AlertSettings, log: Log) -> Couriers:
     """Give who brings alerts to the targets of the settings: messengers and webhooks."""
-    zone = show.zone(config.tz)
     timing = Timing(hub.now, hub.clock.rate, random.random)
-    oldest = int(settings.oldest * 1000)
-    route = system_network(config.proxy).route
-    found = []
-    for name, target in config.targets.items():
-        style = Style(texts(target.lang), zone, settings.url)
-        quiet = None if target.hours is None else Quiet(*target.hours, zone)
-        post = Messenger(name, target, style, route)
-        found.append(Courier(post, log, timing, quiet=quiet, oldest=oldest, say=_say))
-    for name, hook in config.webhooks.items():
-        webhook = Webhook(
-            name,
-            hook,
-            system_way(),
-            now=hub.now,
-            listing=hub.listings.get,
-            exchange=config.exchange,
-        )
-        found.append(Courier(webhook, log, timing, quiet=None, oldest=oldest))
-    return Couriers(found, log, hub.now)
+    oldest, zone = int(settings.oldest * 1000), show.zone(config.tz)
+    quiet = {
+        name: Quiet(*target.hours, zone)
+        for name, target in config.targets.items()
+        if target.hours is not None
+    }
+    posts = posts_of(config, settings.url, now=hub.now, listing=hub.listings.get)
+    return Couriers(
+        (Courier(post, log, timing, quiet=quiet.get(post.name), oldest=oldest, say=_say) for post in posts),
+        log,
+        hub.now,
+    )
+
+
+def posts_of(
+    config: Config, url: str, *, now: Callable[[], int], listing: Callable[[str], Listing | None]
+) -> list[Post]:
+    """Give the ways to the targets of the settings; links begin with *url*, *now* is exchange time in ms."""
+    zone, route = show.zone(config.tz), system_network(config.proxy).route
+    messengers = [
+        Messenger(name, target, Style(texts(target.lang), zone, url), route)
+        for name, target in config.targets.items()
+    ]
+    webhooks = [
+        Webhook(name, hook, system_way(), now=now, listing=listing, exchange=config.exchange)
+        for name, hook in config.webhooks.items()
+    ]
+    return [*messengers, *webhooks]
