@@ -64,6 +64,9 @@ class Mailbox:
     def __init__(self, path: Path, step: Callable[[], None]) -> None:
         self._path, self._step = path, step
 
+    async def begin(self) -> None:
+        """Be ready at once."""
+
     def wants(self, _: Alert) -> bool:
         return True
 

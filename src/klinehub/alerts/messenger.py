@@ -74,7 +74,7 @@ class Messenger:
         self._style, self._trusted = style, trusted
         self._route: Route = (lambda _: None) if settings.direct else route
         self._settings, self._secrets = settings, _pieces(settings.url)
-        self._hand = Hand()
+        self._hand = Hand("klinehub-messenger")
         self._making: asyncio.Future[None] | None = None
         self._late: tuple[str, asyncio.Future[Answer]] | None = None
 

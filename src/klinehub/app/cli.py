@@ -171,6 +171,34 @@ def status(**given: object) -> None:
     _wait(work(given))
 
 
+@cli.group(invoke_without_command=True)
+@click.option("--symbol", metavar="SYMBOL", help="Those of one symbol.")
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="How many, the newest."
+)
+@options.common_options
+@click.pass_context
+def alerts(context: click.Context, /, **given: object) -> None:
+    """The newest alerts and what became of them: from the running hub, or from the log on disk."""
+    if context.invoked_subcommand is None:
+        from klinehub.app.alerts import alerts as work
+
+        _wait(work(given))
+
+
+@alerts.command()
+@click.argument("name")
+@options.common_options
+def test(**given: object) -> None:
+    """Send a test: NAME is a rule or a target, of the running hub or of the settings.
+
+    It ends with 1 where a target did not take it.
+    """
+    from klinehub.app.alerts import tried as work
+
+    _wait(work(given))
+
+
 @cli.command()
 @options.reach_options
 def universe(**given: object) -> None:

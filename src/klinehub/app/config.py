@@ -31,7 +31,7 @@ class Config(Discreet, frozen=True, kw_only=True):
 
     `tz` is an IANA zone such as Europe/Berlin. Without `archive_listing_url` the exchange's archive is listed
     where it lists it, another one at its own `archive_url`.
-    `screens`, `watch`, `rules`, `webhooks` and `targets` are tables by name, in the file alone.
+    `screens`, `watch`, `alert_rules`, `webhooks` and `targets` are tables by name, in the file alone.
     """
 
     hub: HubSettings = HubSettings()
@@ -44,7 +44,7 @@ class Config(Discreet, frozen=True, kw_only=True):
     tz: str = "UTC"
     screens: Mapping[str, ScreenText] = {}
     watch: Mapping[str, WatchText] = {}
-    rules: Mapping[str, RuleText] = {}
+    alert_rules: Mapping[str, RuleText] = {}
     webhooks: Mapping[str, WebhookSettings] = {}
     targets: Mapping[str, TargetSettings] = {}
 
@@ -125,8 +125,10 @@ _LISTS: Final = frozenset(
 _PARTS: Final = ("rules", "serve", "alerts")
 # Settings that are values by name.
 _BY_NAME: Final[dict[str, type]] = {"weights": dict[str, float], "clients": dict[str, str]}
-# Tables of tables, whose names are the user's.
-_NAMED: Final = ("screens", "watch", "rules", "webhooks", "targets")
+# Tables of tables, whose names are the user's, and the field of Config that each sets.
+_NAMED: Final = {name: name for name in ("screens", "watch", "webhooks", "targets")} | {
+    "rules": "alert_rules"
+}
 
 
 def defaults() -> dict[str, object]:
@@ -158,7 +160,7 @@ def load(
     parts: dict[str, dict[str, object]] = {name: {} for name in _PARTS}
     for dotted, value in values.items():
         table, _, key = dotted.partition(".")
-        field = dotted if dotted in _NAMED else TABLES[table][key]
+        field = _NAMED[dotted] if dotted in _NAMED else TABLES[table][key]
         part, _, inner = field.partition(".")
         if inner:
             parts[part][inner] = value
@@ -177,6 +179,7 @@ def _placed(text: str) -> str:
     said, _, at = text.partition(" - at `$.")
     field = at.rstrip("`").removeprefix("hub.").partition("[")[0]
     keys = {field: f"{table}.{key}" for table, keys in TABLES.items() for key, field in keys.items()}
+    keys |= {field: table for table, field in _NAMED.items()}
     return f"{keys.get(field, field)}: {said}"
 
 

@@ -61,12 +61,12 @@ def rules_of(config: Config) -> list[Rule]:
             frames, frame or hub.scan_timeframe, weights=hub.weights, unavailable=hub.unavailable
         )
 
-    return [rule_of(name, text, base, own) for name, text in config.rules.items()]
+    return [rule_of(name, text, base, own) for name, text in config.alert_rules.items()]
 
 
 def signals_of(hub: Hub, config: Config, exchange: str, screens: Sequence[Screen], url: str = "") -> Signals:
     """Pass on what a hub finds by *screens* and rules, to targets too; the board is at *url*."""
-    known = [*(screen.name for screen in screens), *config.rules]
+    known = [*(screen.name for screen in screens), *config.alert_rules]
     for name, settings in config.webhooks.items():
         for wanted in settings.screens:
             if wanted not in known:
@@ -78,7 +78,7 @@ def signals_of(hub: Hub, config: Config, exchange: str, screens: Sequence[Screen
         hub,
         exchange,
         screens,
-        rules=config.rules,
+        rules=config.alert_rules,
         to=to,
         settings=alerts,
         open_outbox=lambda: open_log(config, hub.now()),

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 
+from klinehub.alerts.facts import facts_of
 from klinehub.app import options, show
 from klinehub.app.config import Config
 from klinehub.app.following import base_screen, keeping, own_screens
@@ -86,7 +87,10 @@ def _print(hits: Sequence[Hit], scan: Scan, config: Config, hub: Hub, given: Map
     """Print hits, a line each."""
     tz, result = show.zone(config.tz), scan.result
     if given["jsonl"]:
-        for alert in alerts(hits, scan, hub.pair):
+        frame, symbols = hub.panel(result.timeframe).timeframe, [hit.symbol for hit in hits]
+        end = min(frame.close_time(result.bar) + 1, hub.now())
+        facts = facts_of(hub.scanning.ground.panels, frame.name, result.bar, symbols, end)
+        for alert in alerts(hits, scan, hub.pair, facts.__getitem__):
             show.document(alert)
         return
     for hit in hits:

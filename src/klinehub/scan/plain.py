@@ -55,9 +55,10 @@ class PlainScan(msgspec.Struct, frozen=True):
 
 
 class Hand(Executor):
-    """One thread that does one thing after the other, and that no program waits for at its end."""
+    """One thread, called *name*, that does one thing after the other and that no program waits for."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "klinehub-plain") -> None:
+        self._name = name
         self._jobs: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._thread: Thread | None = None
         self.last: Future[Any] | None = None
@@ -66,7 +67,7 @@ class Hand(Executor):
         """Have something done."""
         if self._thread is None:
             # The pools of the standard library are waited for, for ever where a function never ends.
-            self._thread = Thread(target=self._work, name="klinehub-plain", daemon=True)
+            self._thread = Thread(target=self._work, name=self._name, daemon=True)
             self._thread.start()
         self.last = future = Future[T]()
         self._jobs.put((future, partial(fn, *args, **kwargs)))

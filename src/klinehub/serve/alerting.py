@@ -140,10 +140,7 @@ class Alerting:
 
     def row(self, logged: Logged) -> AlertRow:
         """Write an alert of the log as it is shown."""
-        kept, alert = logged.kept, logged.kept.alert
-        told = {name: getattr(alert, name) for name in AlertRow.__struct_fields__ if hasattr(alert, name)}
-        link = link_of(self._settings.url, alert, kept.time)
-        return AlertRow(**told, id=kept.id, time=kept.time, link=link, deliveries=logged.deliveries)
+        return alert_row(logged, self._settings.url)
 
     async def put(self, name: str, text: RuleText) -> None:
         """Judge a rule of the board from now on; see `Rulebook.put`. Its targets have to be there."""
@@ -165,3 +162,11 @@ class Alerting:
     async def _tried(self, alert: Alert, to: Sequence[str]) -> list[Tried]:
         reached = self.delivery.reached(alert, to)
         return await self.delivery.test(alert, reached) if reached else []
+
+
+def alert_row(logged: Logged, url: str) -> AlertRow:
+    """Write an alert of the log as it is shown, with a link to the board at *url*."""
+    kept, alert = logged.kept, logged.kept.alert
+    told = {name: getattr(alert, name) for name in AlertRow.__struct_fields__ if hasattr(alert, name)}
+    link = link_of(url, alert, kept.time)
+    return AlertRow(**told, id=kept.id, time=kept.time, link=link, deliveries=logged.deliveries)

@@ -17,6 +17,7 @@ from klinehub.alerts.telling import Market
 from klinehub.errors import StoreError
 from klinehub.panel.history import History
 from klinehub.scan.alerts import Alert
+from klinehub.scan.copies import Ground
 from klinehub.scan.scanner import default_screen
 from klinehub.scan.schedule import Due
 from klinehub.scan.screen import Screen
@@ -81,15 +82,13 @@ class Bourse:
     def market(self) -> Market:
         panels: Mapping[str, Any] = self.panels
         return Market(
-            panels=panels,
+            ground=Ground(panels, None, {}),
             now=lambda: self.now,
             due=self.due,
             ahead=lambda name, bar: Opened(self.panels[name], bar),
             universe=lambda: None,
             stale=lambda _: {},
             pair=lambda symbol: f"pair of {symbol}",
-            benchmark=None,
-            listed={},
         )
 
 

@@ -166,7 +166,7 @@ def test_what_is_too_old_is_written_down_and_not_sent(tmp_path: Path) -> None:
             pass
         bourse.go(first(bourse) + 170, LATER)
         async with deciding(bourse, RULES, path, oldest=3_600_000) as desk:
-            states = {}
+            states: dict[bool, set[tuple[str, str]]] = {}
             for one in desk.told:
                 age = bourse.now - one.kept.alert.bar_open_time - 900_000
                 states.setdefault(age > 3_600_000, set()).add(

@@ -9,18 +9,21 @@ import pytest
 from tests.unit.factors.markets import histories
 
 from klinehub.alerts.conditions import Cells, Conditions
-from klinehub.alerts.judging import Judge, check, condition_of
+from klinehub.alerts.judging import Judge, asked_of, condition_of
 from klinehub.alerts.rule import Rule, RuleText, rule_of
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.factors.engine import Engine
 from klinehub.factors.language import condition
 from klinehub.factors.stock import BY_NAME
 from klinehub.panel.history import History
+from klinehub.scan.copies import Ground
+from klinehub.scan.running import Default, Scanning
 from klinehub.scan.scanner import Scanner, Universe, default_screen
 from klinehub.scan.screen import Screen
 
 pytestmark = pytest.mark.timeout(120)
 PANELS: Final = histories(symbols=12, bars=3200)
+GROUND: Final = Ground(PANELS, None, {})
 BARS: Final = (2800, 2801, 2805, 3100)
 WANTED: Final = (
     "rsi < 45",
@@ -77,7 +80,7 @@ def test_rules_of_one_shape_take_as_many_steps_as_one() -> None:
 @pytest.mark.parametrize("asked", [{}, {"min_score": 15.0}, {"side": "long"}, {"side": "short"}])
 def test_a_rule_holds_for_those_that_its_screen_finds(bar: int, asked: Mapping[str, Any]) -> None:
     rules = [rule(text, text, **asked) for text in WANTED] + [rule("all", screen="score", **asked)]
-    judge = Judge(rules, PANELS)
+    judge = Judge(rules, GROUND)
     universe = Universe(5, PANELS["15m"].symbols[2:])
     found = judge.seen(first(bar), universe)
     screens = [msgspec.structs.replace(one.screen, top=None) for one in rules]
@@ -93,7 +96,7 @@ def test_a_rule_holds_for_those_that_its_screen_finds(bar: int, asked: Mapping[s
 
 def test_what_is_told_of_who_fires_is_what_the_scanner_tells() -> None:
     rules = [rule("close", "close > 1"), rule("rsi", "rsi > 0", symbols=("S003USDT",), screen="momentum")]
-    judge = Judge(rules, PANELS)
+    judge = Judge(rules, GROUND)
     judge.seen(first(3100))
     scan = Scanner(PANELS, [rules[0].screen]).scan(first(3100))[0]
 
@@ -118,7 +121,7 @@ def test_a_copy_goes_on_where_the_bars_that_it_was_copied_from_go_on() -> None:
         name: panel.head(panel.first + n - 1)
         for (name, panel), n in zip(PANELS.items(), (2800, 700), strict=True)
     }
-    judge, straight = Judge(rules, copied), Judge(rules, PANELS)
+    judge, straight = Judge(rules, Ground(copied, None, {})), Judge(rules, GROUND)
     judge.seen(first(2799))
     judge.go_on(PANELS)
 
@@ -128,7 +131,7 @@ def test_a_copy_goes_on_where_the_bars_that_it_was_copied_from_go_on() -> None:
 
 def test_symbols_that_a_rule_names_are_looked_at_outside_of_the_universe_too() -> None:
     name = PANELS["15m"].symbols[0]
-    judge = Judge([rule("held", "close > 0", symbols=(name, "GONEUSDT")), rule("all", "close > 0")], PANELS)
+    judge = Judge([rule("held", "close > 0", symbols=(name, "GONEUSDT")), rule("all", "close > 0")], GROUND)
     found = judge.seen(first(3100), Universe(1, PANELS["15m"].symbols[1:]))
 
     assert found.holds[judge.cells.condition == 0].tolist() == [1.0]
@@ -153,8 +156,24 @@ def test_symbols_that_a_rule_names_are_looked_at_outside_of_the_universe_too() -
 def test_a_rule_that_can_not_be_judged_is_refused_with_the_way_out(
     more: dict[str, Any], kind: type[Exception], said: str
 ) -> None:
+    small = {name: panel.head(panel.first + 500) for name, panel in PANELS.items()}
+    scanning = Scanning(
+        small,
+        Default(),
+        benchmark=None,
+        listed={},
+        now=lambda: 0,
+        monotonic=lambda: 0.0,
+        calls=lambda: 0,
+        stale=lambda _: {},
+    )
+
+    def check() -> None:
+        for expr in asked_of(rule("wrong", **more)):
+            scanning.check(expr, "15m")
+
     with pytest.raises(kind, match=said):
-        check(rule("wrong", **more), {name: one.head(one.first + 500) for name, one in PANELS.items()})
+        check()
 
 
 def test_a_rule_is_another_one_when_what_it_looks_for_changes_and_the_same_when_it_does_not() -> None:
