@@ -28,6 +28,7 @@ from tests.security.door import (
 from tests.sim.worlds import World
 
 from klinehub.errors import DefinitionError
+from klinehub.serve import changes
 from klinehub.serve.board.page import Page
 from klinehub.serve.guard import Caller, Guard
 from klinehub.serve.site import Site
@@ -382,6 +383,44 @@ def test_row_05_nothing_of_the_hub_is_changed_by_a_request(method: str) -> None:
             assert (await place.ask(path, method, b"a=b", Origin="http://evil.example", **form)).status == 403
 
     at_door(test)
+
+
+@pytest.mark.parametrize("path", sorted(changes.PATHS))
+def test_row_05_a_change_of_rules_shows_a_header_that_no_page_elsewhere_can_send(path: str) -> None:
+    shown = {"X_Klinehub": "1", "Content_Type": "application/json"}
+    forms = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain", "")
+
+    async def test(place: Place) -> None:
+        assert (await place.ask(path, "POST", b"{}", **shown)).status == 200
+        own = {"Origin": f"http://127.0.0.1:{place.port}", "Sec_Fetch_Site": "same-origin"}
+        assert (await place.ask(path, "POST", b"{}", **shown, **own)).status == 200
+        # What a form or an image of any page can send without asking first.
+        for form in forms:
+            assert (await place.ask(path, "POST", b"{}", Content_Type=form)).status == 403
+            assert (await place.ask(path, "POST", b"{}", **shown | {"Content_Type": form})).status == 415
+        for value in ("", "0", "true", "1, 1"):
+            assert (await place.ask(path, "POST", b"{}", **shown | {"X_Klinehub": value})).status == 403
+        # And what it would need an answer of the hub's for, which gives none.
+        asked = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "x-klinehub"}
+        for headers in ({"Origin": "http://evil.example"}, {"Sec_Fetch_Site": "cross-site"}):
+            assert (await place.ask(path, "POST", b"{}", **shown, **headers)).status == 403
+            said = await place.ask(path, "OPTIONS", **asked, **headers)
+            assert (said.status, "access-control-allow-origin" in said.headers) == (403, False)
+        for method in set(METHODS) - {"POST"}:
+            assert (await place.ask(path, method, b"{}", **shown)).status == 405
+
+    at_door(test)
+
+
+def test_row_05_a_change_of_rules_needs_the_secret_too() -> None:
+    shown = {"X_Klinehub": "1", "Content_Type": "application/json"}
+
+    async def test(place: Place) -> None:
+        assert (await place.ask(changes.RULES, "POST", b"{}", **shown)).status == 401
+        told = await place.ask(changes.RULES, "POST", b"{}", **shown, Authorization=f"Bearer {TOKEN}")
+        assert told.status == 200
+
+    at_door(test, ServeSettings(**LOCAL, token=TOKEN))
 
 
 def test_row_05_the_exchanges_own_paths_answer_other_methods_as_it_does() -> None:

@@ -34,6 +34,7 @@ from yarl import URL
 from klinehub.factors.expr import field
 from klinehub.scan.screen import Screen
 from klinehub.serve.api import api_document
+from klinehub.serve.changes import HEADER, RULES
 from klinehub.serve.events import EVENTS
 
 CHECKS: Final = [
@@ -55,6 +56,19 @@ KNOWN: Final[dict[str, tuple[str, ...]]] = {
     "family": ("trend", "volume"),
     "where": ("close > 1", "rank(close) > 0.5 and volume >= 0", "close_1h < 100 or close > 2"),
 }
+# What makes a rule that was drawn one that can be judged: names that exist, and texts that mean something.
+RULE: Final[dict[str, Any]] = {
+    "where": "close > 1",
+    "screen": "cheap",
+    "clear": "close < 0.5",
+    "timeframe": "1m",
+    # JSON has no whole numbers: 3.0 is one to a schema, and none to a type.
+    "cooldown": 3,
+    "to": [],
+    # The default score takes more bars than this small world keeps.
+    "min_score": 0,
+    "side": "",
+}
 SCREENS: Final = (
     Screen(name="cheap", timeframe="1m", where=field("close") < 100),
     Screen(name="dear", timeframe="5m", where=field("close") >= 100, columns={"close": field("close")}),
@@ -68,8 +82,8 @@ def drawn(count: int, number: int) -> Iterator[tuple[Any, bool]]:
     operations: list[Any] = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
     # Streams have no end: the test of events is elsewhere.
     operations = [one for one in operations if one.path != EVENTS]
-    asking = [one for one in operations if list(one.query)]
-    silent = [one for one in operations if not list(one.query)]
+    asking = [one for one in operations if list(one.query) or list(one.body)]
+    silent = [one for one in operations if one not in asking]
     # A path with few parameters has fewer different cases than are asked for.
     each = max(2, ceil(1.1 * count / (2 * len(asking))))
     for operation in asking:
@@ -108,6 +122,9 @@ def named(case: Any, turn: int) -> bool:
     for name, known in KNOWN.items():
         if name in (case.query or {}):
             case.query[name] = known[turn % len(known)]
+    if case.method == "POST":
+        case.body = {**case.body, **RULE} if "where" in case.body or case.path == RULES else case.body
+        case.body["name"] = "known" if case.path == RULES else case.body["name"]
     return True
 
 
@@ -115,7 +132,8 @@ async def put(lent: Lent, case: Any) -> Response:
     """Put a case to the hub."""
     wanted = requests.Request(**case.as_transport_kwargs(base_url=lent.url)).prepare()
     url = URL(wanted.url or "", encoded=True)
-    async with lent.session.request(wanted.method or "GET", url, data=wanted.body) as answer:
+    sent = {name: value for name, value in wanted.headers.items() if name in {"Content-Type", HEADER}}
+    async with lent.session.request(wanted.method or "GET", url, data=wanted.body, headers=sent) as answer:
         headers = {name: answer.headers.getall(name) for name in answer.headers}
         body = await answer.read()
     return Response(answer.status, headers, body, wanted, 0.0, verify=False)
@@ -149,9 +167,12 @@ def allowed(case: Any, response: Response) -> bool:
     query = case.query or {}
     if response.status_code == 200:
         return True
+    if case.method == "POST" and case.path != RULES:
+        # Nobody knows a rule of a name that was drawn.
+        return response.status_code == 404
     # What fits alone need not fit together: an end before its start, a side where there is no score, a
     # default score that needs more bars than this small world keeps.
-    together = {"start", "side", "min_score", "where", "timeframe"} & set(query)
+    together = {"start", "side", "min_score", "where", "timeframe", "top"} & set(query)
     return response.status_code == 400 and bool(together)
 
 

@@ -8,6 +8,7 @@ from tests.sim.api_cases import run
 from tests.sim.served import Lent, lend
 
 from klinehub.serve.api import ROUTES, api_document
+from klinehub.serve.routes import Route
 
 # Drawing the cases takes most of it.
 pytestmark = pytest.mark.timeout(180)
@@ -40,9 +41,9 @@ def test_the_document_has_every_path_and_is_what_is_served() -> None:
     lend(test)
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
-def test_each_answer_says_what_it_is_and_each_parameter_has_limits(route: object) -> None:
-    operation = api_document()["paths"][route.path]["get"]  # type: ignore[attr-defined]
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+def test_each_answer_says_what_it_is_and_each_parameter_has_limits(route: Route) -> None:
+    operation = api_document()["paths"][route.path][route.method.lower()]
 
     assert operation["responses"]["200"]["description"]
     for one in operation["parameters"]:
