@@ -228,6 +228,8 @@ class Messenger:
     def _checked(self, plugin: "NotifyBase", *, proxied: bool) -> None:
         """Have a plugin wait long enough and try once; raises DefinitionError for what can not be."""
         plugin.retry, plugin.optional = 0, False
+        # Where even a link has no room, its beginning is better than a refusal or several messages.
+        plugin.overflow_mode = type(plugin.overflow_mode)("truncate")
         # Where the address says nothing else, an answer that takes its time is not taken for none.
         if plugin.socket_connect_timeout == _USUAL:
             plugin.socket_connect_timeout = CONNECT

@@ -275,6 +275,18 @@ async def test_this_machine_is_reached_without_the_proxy(services: Services) -> 
     assert await there.send(message([kept()]), quiet=False) == TAKEN
 
 
+async def test_where_there_is_hardly_any_room_a_message_is_cut_and_stays_one(services: Services) -> None:
+    there = made(f"json://127.0.0.1:{services.plain}/x", RealNetwork())
+    await there.begin()
+    there._plugin.body_maxlen = 50
+
+    assert await there.send(message([kept()]), quiet=False) == TAKEN
+
+    ((_, _, body),) = services.asked
+    assert body["message"].startswith("http://127.0.0.1:8787/?view=symbol")
+    assert len(body["message"]) <= 50
+
+
 async def test_a_redirect_is_a_refusal(services: Services) -> None:
     services.replies, services.headers = [(302, {})], {"Location": f"http://127.0.0.1:{services.plain}/y"}
 
