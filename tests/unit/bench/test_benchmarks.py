@@ -12,6 +12,7 @@ import pytest
 from klinehub.app import measure as command
 from klinehub.bench import (
     batch,
+    board,
     catalogue,
     day,
     flip,
@@ -54,6 +55,7 @@ TINY: dict[str, Callable[[], Measurement]] = {
     "kill": lambda: kill.measure(1, n=2, symbols=4),
     "flip": lambda: flip.measure(1, n=20, symbols=2),
     "power": lambda: power.measure(1, n=30, commits=40),
+    "board": lambda: board.measure(1, symbols=5, bars=300, looks=1, closes=1, rounds=2),
     "store": lambda: store.measure(1, symbols=4, appends=5, depths=(30,), days=2),
 }
 
