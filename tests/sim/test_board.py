@@ -274,7 +274,7 @@ def test_a_slow_page_is_told_the_newest_and_one_that_takes_nothing_is_cut() -> N
 
 
 def _prices(page: Looker) -> dict[int, tuple[float, float, float]]:
-    held = {}
+    held: dict[int, tuple[float, float, float]] = {}
     for one in page.of("prices"):
         held |= dict(
             zip(one["rows"], zip(one["price"], one["day"], one["turnover"], strict=True), strict=True)

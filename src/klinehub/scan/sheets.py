@@ -57,6 +57,10 @@ class Sheets:
         with self._following(schedule) as wake:
             while not self._ended():
                 scanner, sheet = await self._begun(screen)
+                if every is not None:
+                    # Loading what only a look ahead runs takes 10 ms and more, once.
+                    views, bar = self._ahead(scanner)
+                    await _aside(lambda: views[scanner.timeframe].cube(bar, 1))  # noqa: B023 - awaited here
                 yield sheet
                 async for later in self._after(scanner, sheet.bar, schedule, wake, every):
                     yield later

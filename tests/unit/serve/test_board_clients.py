@@ -65,7 +65,7 @@ def sent(*messages: str) -> list[bytes]:
 
 
 def test_of_each_kind_the_newest_is_told_rows_first_and_prices_last() -> None:
-    async def main(_: SimLoop) -> None:
+    async def main(loop: SimLoop) -> None:
         client, line, _socket, _ = made()
         prices = Told()
         prices.round = 1
@@ -89,7 +89,7 @@ def test_of_each_kind_the_newest_is_told_rows_first_and_prices_last() -> None:
 
 
 def test_what_is_told_is_chosen_when_there_is_room_for_it() -> None:
-    async def main(_: SimLoop) -> None:
+    async def main(loop: SimLoop) -> None:
         client, line, _socket, _ = made()
         prices = Told()
         client.follow(prices)  # type: ignore[arg-type]
@@ -112,7 +112,7 @@ def test_what_is_told_is_chosen_when_there_is_room_for_it() -> None:
 
 
 def test_who_takes_nothing_for_a_while_is_cut_and_who_takes_little_is_not() -> None:
-    async def main(_: SimLoop) -> None:
+    async def main(loop: SimLoop) -> None:
         client, line, socket, cuts = made()
         sending = asyncio.create_task(client.send())
         line.unsent = BEHIND + 1_000
