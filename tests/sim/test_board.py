@@ -4,6 +4,7 @@ import asyncio
 from itertools import pairwise
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import pytest
 from tests.sim.served import Lent, lend
@@ -377,8 +378,6 @@ def test_names_and_texts_pass_as_plain_json() -> None:
         async with looking(lent) as page:
             await page.next("health")
             listing = hub.listings["BTCUSDT"]
-            import msgspec
-
             hub.listings = {**hub.listings, "BTCUSDT": msgspec.structs.replace(listing, base_asset=name)}
             told = await page.until("symbols", lambda one: one["symbols"][0]["base"] == name)
 

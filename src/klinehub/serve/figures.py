@@ -18,6 +18,7 @@ from klinehub.domain.resident import resident_bytes
 from klinehub.domain.stale import Reason
 from klinehub.hub import Hub
 from klinehub.panel.memory import F64, I64
+from klinehub.serve.board.live import LiveBoard
 from klinehub.serve.broker import Broker
 from klinehub.serve.readiness import readiness
 from klinehub.serve.signals import Signals
@@ -38,6 +39,7 @@ class Source(NamedTuple):
     visits: Visits
     broker: Broker
     streams: HubStreams | None = None
+    live: LiveBoard | None = None
 
 
 class Figure(NamedTuple):
@@ -266,6 +268,7 @@ FIGURES: Final = (
             (("callers",), s.visits.recent),
             (("events",), s.signals.listeners),
             (("streams",), _streams(s, "stream_clients")),
+            (("board",), 0 if s.live is None else s.live.clients),
         ],
     ),
     Figure(
@@ -288,6 +291,20 @@ FIGURES: Final = (
         "Clients of streams that were cut because closes would have been left out.",
         (),
         lambda s: _streams(s, "clients_cut"),
+    ),
+    Figure(
+        "board_tables",
+        "gauge",
+        "Different tables that pages of the board look at.",
+        (),
+        lambda s: 0 if s.live is None else len(s.live.views),
+    ),
+    Figure(
+        "board_clients_cut_total",
+        "counter",
+        "Pages of the board that were cut because they took nothing.",
+        (),
+        lambda s: 0 if s.live is None else s.live.cut,
     ),
     Figure(
         "requests_total",

@@ -47,7 +47,7 @@ async def lent(
     broker, visits = broker_of(hub, settings), Visits(hub.clock.monotonic)
     told, streams = signals or Signals(hub, hub.settings.exchange), HubStreams(hub)
     board = live or LiveBoard(told, About(url=site.rest_url))
-    own = {**in_own(Source(hub, told, visits, broker, streams)), LIVE: board.answer}
+    own = {**in_own(Source(hub, told, visits, broker, streams, board)), LIVE: board.answer}
     parts = {**in_dialect(hub, settings, broker), **in_streams(hub, streams), **own}
     site.open({prefix: visits.counting(prefix.strip("/"), part) for prefix, part in parts.items()})
     try:
