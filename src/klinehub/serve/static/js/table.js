@@ -215,7 +215,8 @@ export function mount(container) {
 
   const sized = new ResizeObserver(([entry]) => {
     rows.setHeight(entry.contentRect.height - HEAD);
-    again({ look: true });
+    // Now and not in the next frame: there would be nothing to be seen in this one.
+    rows.draw("all");
   });
   sized.observe(grid);
 
