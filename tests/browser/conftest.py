@@ -16,7 +16,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 SYMBOLS: Final = 60
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
@@ -93,6 +93,10 @@ def look(chromium: Browser, demo: str) -> Iterator[Open]:
         if message.type == "error" and "Failed to load resource" not in message.text:
             wrong.append(message.text)
 
+    def asked(request: Request) -> None:
+        if not request.url.startswith((demo, "blob:")):
+            wrong.append(request.url)
+
     def opened(
         query: str = "",
         *,
@@ -108,7 +112,7 @@ def look(chromium: Browser, demo: str) -> Iterator[Open]:
         page.set_default_timeout(15_000)
         page.on("console", heard)
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda request: request.url.startswith((demo, "blob:")) or wrong.append(request.url))
+        page.on("request", asked)
         if before:
             before(page)
         page.goto(f"{demo}/{query}")

@@ -99,7 +99,7 @@ class Played:
         self._lines.pop().close(code=1001, reason="")
 
     def table(self, **more: Any) -> None:
-        """Tell the values of a bar: row r has the score 90 - r, and in each column r more than at the bar before."""
+        """Tell the values of a bar: row r has the score 90 - r, and r in each column, more at each bar."""
         self.tables += 1
         count, view = len(self.symbols), self.views[-1]
         unknown = {*self.warming, *self.missing}
@@ -164,7 +164,9 @@ class Played:
 def split(scores: list[float | None]) -> dict[str, list[float | None]]:
     """Divide scores among the parts by weights that add up exactly."""
     shares = {"trend": 0.5, "macd": -0.25, "rsi": 0.75}
-    return {name: [None if score is None else score * share for score in scores] for name, share in shares.items()}
+    return {
+        name: [None if score is None else score * share for score in scores] for name, share in shares.items()
+    }
 
 
 def hello(**more: Any) -> told.Hello:

@@ -1,11 +1,12 @@
-"""How the board looks: colours, languages, zones and a phone's width, and what an audit of its access finds."""
+"""How the board looks: colours, languages, zones, a phone's width, and what an audit of its access finds."""
 
 import re
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Response, expect
 from tests.browser.conftest import Open
+from tests.browser.reading import sides
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -29,7 +30,9 @@ def serious(page: Page) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "dark"), (1440, "light"), (360, "dark"), (360, "light")])
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(1440, "dark"), (1440, "light"), (360, "dark"), (360, "light")]
+)
 def test_an_audit_finds_nothing_serious(look: Open, width: int, scheme: str) -> None:
     page = look(width=width, color_scheme=scheme)
 
@@ -44,7 +47,7 @@ def test_an_audit_finds_nothing_serious_in_what_opens(look: Open) -> None:
     expect(page.locator(".why-panel")).to_be_visible()
     assert serious(page) == []
     page.keyboard.press("Escape")
-    page.locator("#filter").fill("rsi < 30 and x")
+    page.locator("#filter").fill("rsi < 30 and vol")
     expect(page.locator("#filter-words")).to_be_visible()
     assert serious(page) == []
     page.keyboard.press("Escape")
@@ -113,8 +116,8 @@ def test_a_phone_shows_what_says_most(look: Open) -> None:
 
     assert page.evaluate("() => document.documentElement.scrollWidth") == 360
     for key in ("symbol", "price", "change", "score"):
-        box = page.locator(f'.head [data-key="{key}"]').bounding_box()
-        assert box is not None and 0 <= box["x"] and box["x"] + box["width"] <= 360, key
+        left, right = sides(page.locator(f'.head [data-key="{key}"]'))
+        assert 0 <= left < right <= 360, key
     expect(page.get_by_role("button", name="Export")).to_be_hidden()
     page.get_by_role("button", name="More tools").click()
     expect(page.get_by_role("button", name="Export")).to_be_visible()
@@ -131,14 +134,16 @@ def test_the_symbol_stays_in_sight_when_the_table_is_moved_sideways(look: Open) 
 
     page.get_by_role("grid").evaluate("(grid) => grid.scrollTo(60, 0)")
 
-    for one in (head, cell):
-        box = one.bounding_box()
-        assert box is not None and box["x"] == 0
+    assert sides(head)[0] == sides(cell)[0] == 0
 
 
 def test_the_page_is_small(look: Open) -> None:
     sizes = dict[str, int]()
-    look(before=lambda page: page.on("response", lambda answer: sizes.update({answer.url: int(answer.headers.get("content-length", 0))})))
+
+    def came(answer: Response) -> None:
+        sizes[answer.url] = int(answer.headers.get("content-length", 0))
+
+    look(before=lambda page: page.on("response", came))
 
     files = {url: size for url, size in sizes.items() if "/board/" in url or url.endswith("/")}
     assert len(files) > 20
@@ -147,9 +152,13 @@ def test_the_page_is_small(look: Open) -> None:
 
 
 def test_no_source_is_unsafe(look: Open) -> None:
-    found = dict[str, str]()
-    look(before=lambda page: page.on("response", lambda answer: found.update({answer.url: answer.headers.get("content-security-policy", "")})))
+    policies = dict[str, str]()
 
-    for url, policy in found.items():
+    def came(answer: Response) -> None:
+        policies[answer.url] = answer.headers.get("content-security-policy", "")
+
+    look(before=lambda page: page.on("response", came))
+
+    for url, policy in policies.items():
         assert policy.startswith("default-src 'self'"), url
         assert "unsafe" not in policy

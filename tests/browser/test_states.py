@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 from tests.browser.conftest import Open
 from tests.browser.playing import DAY, NOW, Played, health, symbol
+from tests.browser.reading import UNKNOWN
 
 from klinehub.serve.board import messages as told
 
@@ -18,10 +19,6 @@ def market(count: int = 12) -> Played:
     return Played([symbol(f"S{row:03}USDT") for row in range(count)])
 
 
-def row(page: Page, name: str) -> object:
-    return page.locator(".rows .row", has=page.locator(f'[title="{name}"]'))
-
-
 def test_stale_cells_are_grey_and_say_why(look: Open) -> None:
     hub = market()
     hub.first = [told.StaleRows(12, {"3": told.StaleTold("closed bars are missing", NOW - 60_000)})]
@@ -32,7 +29,9 @@ def test_stale_cells_are_grey_and_say_why(look: Open) -> None:
     said = "Stale: closed bars are missing, since 2026-09-21 14:14:00"
     expect(stale).to_have_attribute("title", said)
     expect(stale.get_by_role("rowheader")).to_contain_text(said)
-    colours = page.locator(".row .cell.number").evaluate_all("(all) => all.map((one) => getComputedStyle(one).color)")
+    colours = page.locator(".row .cell.number").evaluate_all(
+        "(all) => all.map((one) => getComputedStyle(one).color)"
+    )
     assert len(set(colours)) > 1
 
     hub.say(told.StaleRows(12, {}))
@@ -40,24 +39,31 @@ def test_stale_cells_are_grey_and_say_why(look: Open) -> None:
 
 
 def test_new_ending_and_halted_symbols_wear_a_badge(look: Open) -> None:
-    hub = Played([
-        symbol("NEWUSDT", onboard_time=NOW - 6 * DAY),
-        symbol("WEEKUSDT", onboard_time=NOW - 7 * DAY),
-        symbol("ENDUSDT", delivery_time=NOW + 2 * DAY),
-        symbol("HALTUSDT", status="SETTLING"),
-        symbol("YOUNGUSDT"),
-        symbol("HOLEUSDT"),
-    ])
+    hub = Played(
+        [
+            symbol("NEWUSDT", onboard_time=NOW - 6 * DAY),
+            symbol("WEEKUSDT", onboard_time=NOW - 7 * DAY),
+            symbol("ENDUSDT", delivery_time=NOW + 2 * DAY),
+            symbol("HALTUSDT", status="SETTLING"),
+            symbol("YOUNGUSDT"),
+            symbol("HOLEUSDT"),
+        ]
+    )
     hub.warming, hub.missing = [4], [5]
     page = look(before=hub.take_over)
 
-    badges = {name: page.locator(".rows .row", has_text=name).locator(".badge").all_inner_texts() for name in ("NEW", "WEEK")}
+    badges = {
+        name: page.locator(".rows .row", has_text=name).locator(".badge").all_inner_texts()
+        for name in ("NEW", "WEEK")
+    }
     assert [len(found) for found in badges.values()] == [1, 0]
-    expect(page.locator(".row", has_text="ENDUSDT")).to_contain_text("To be delisted at 2026-09-23 14:15, in 2d")
+    expect(page.locator(".row", has_text="ENDUSDT")).to_contain_text(
+        "To be delisted at 2026-09-23 14:15, in 2d"
+    )
     expect(page.locator(".row", has_text="HALTUSDT")).to_contain_text("Does not trade: SETTLING")
     expect(page.locator(".row", has_text="YOUNGUSDT")).to_contain_text("WARMING")
     expect(page.locator(".row", has_text="HOLEUSDT")).to_contain_text("NO BAR")
-    assert page.locator(".row", has_text="HOLEUSDT").locator(".score").inner_text().strip() == "–"
+    assert page.locator(".row", has_text="HOLEUSDT").locator(".score").inner_text().strip() == UNKNOWN
 
 
 def test_names_of_listings_are_only_ever_text(look: Open) -> None:
@@ -81,7 +87,9 @@ def test_names_of_listings_are_only_ever_text(look: Open) -> None:
 def test_a_market_of_thousands_has_no_more_elements_than_are_seen(look: Open) -> None:
     columns = ["rsi", *(f"rsi({n})" for n in range(2, 14))]
     hub = market(2_000)
-    page = look(f"?cols=price,change,day,turnover24h,spark,score,why,{','.join(columns)}", before=hub.take_over)
+    page = look(
+        f"?cols=price,change,day,turnover24h,spark,score,why,{','.join(columns)}", before=hub.take_over
+    )
     elements = "() => document.querySelectorAll('*').length"
     page.wait_for_function("() => document.querySelector('.grid').ariaColCount === '21'")
     before = page.evaluate(elements)
@@ -193,7 +201,9 @@ def test_a_view_that_is_given_up_says_why(look: Open) -> None:
 
     hub.say(told.Failed(hub.views[-1]["id"], "Its factor raised ValueError."))
 
-    expect(page.locator(".banner")).to_contain_text("This view is no longer computed: Its factor raised ValueError.")
+    expect(page.locator(".banner")).to_contain_text(
+        "This view is no longer computed: Its factor raised ValueError."
+    )
 
 
 def test_a_column_that_is_wrong_says_so_in_its_head(look: Open) -> None:
@@ -223,7 +233,14 @@ def test_a_ban_is_counted_down_and_troubles_are_told(look: Open) -> None:
     page = look(before=hub.take_over)
     strip = page.locator("#health")
 
-    for text in ("Requests stopped for 2m 5s", "2 stale", "3 bars missing", "Sockets 1/3", "Disk fault", "Reconnected 10s ago"):
+    for text in (
+        "Requests stopped for 2m 5s",
+        "2 stale",
+        "3 bars missing",
+        "Sockets 1/3",
+        "Disk fault",
+        "Reconnected 10s ago",
+    ):
         expect(strip).to_contain_text(text)
     expect(strip.get_by_text("Requests stopped")).to_have_attribute("title", "Way too many requests")
     expect(strip.get_by_text("Weight 2300/2400")).to_have_class("bad")

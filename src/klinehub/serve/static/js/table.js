@@ -22,6 +22,7 @@ import { makeToolbar } from "./toolbar.js";
 import { makeWhy } from "./why.js";
 
 const HEAD = 30;
+const STRETCH = 1.5;
 /** Where the window is narrow: what says most stands side by side without moving the table. */
 const NARROW = { symbol: 118, price: 94, change: 74, day: 74, score: 68 };
 /** A finger leaves no pointer over the table: rows stay for so long after it has moved. */
@@ -66,7 +67,8 @@ export function mount(container) {
   function resize(widths) {
     const width = (column) => widths.get(column.key) ?? column.width;
     const fixed = (column) => column.left !== undefined || column.kind === "spark" || column.kind === "why";
-    const track = (column) => (!fixed(column) ? `minmax(${width(column)}px, ${width(column)}fr)` : `${width(column)}px`);
+    // Few columns are not torn apart: what is left of the window stays empty.
+    const track = (column) => (fixed(column) ? `${width(column)}px` : `minmax(${width(column)}px, ${Math.round(width(column) * STRETCH)}px)`);
     grid.style.setProperty("--grid", shown.map(track).join(" "));
     grid.style.setProperty("--width", `${shown.reduce((sum, column) => sum + width(column), 0)}px`);
   }
