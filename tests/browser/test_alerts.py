@@ -1,7 +1,7 @@
 """Alerts on the board: rules on the demo, and the log, tests and notifications of a hub that a test plays."""
 
 import re
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -10,21 +10,50 @@ from tests.browser.playing import NOW, Played, symbol
 
 pytestmark = pytest.mark.timeout(120)
 
-RULE = {
-    "name": "dips", "where": "rsi < 30", "screen": "", "timeframe": "15m", "symbols": [], "clear": "", "cooldown": 4,
-    "forming": False, "min_score": 0.0, "side": "", "to": ["phone"], "enabled": True, "origin": "board", "failure": "",
-    "armed": 3, "fired": 2,
-}  # fmt: skip
+RULE: Final = {
+    "name": "dips",
+    "where": "rsi < 30",
+    "screen": "",
+    "timeframe": "15m",
+    "symbols": [],
+    "clear": "",
+    "cooldown": 4,
+    "forming": False,
+    "min_score": 0.0,
+    "side": "",
+    "to": ["phone"],
+    "enabled": True,
+    "origin": "board",
+    "failure": "",
+    "armed": 3,
+    "fired": 2,
+}
 
 
 def alert(number: int, **more: Any) -> dict[str, Any]:
     """Make an entry of the log."""
     usual = {
-        "id": number, "key": f"{number:012x}", "rule": "dips", "symbol": "AUSDT", "pair": "A/USDT:USDT", "timeframe": "15m",
-        "bar_open_time": NOW - 900_000, "time": NOW, "price": 1.5, "change": -1.0, "change_24h": -2.0, "turnover": 1e6,
-        "side": "long", "score": 44.0, "contributions": {"trend": 30.0, "rsi": 14.0}, "columns": {"rsi": 28.0},
-        "forming": False, "stale": None, "link": "", "deliveries": [],
-    }  # fmt: skip
+        "id": number,
+        "key": f"{number:012x}",
+        "rule": "dips",
+        "symbol": "AUSDT",
+        "pair": "A/USDT:USDT",
+        "timeframe": "15m",
+        "bar_open_time": NOW - 900_000,
+        "time": NOW,
+        "price": 1.5,
+        "change": -1.0,
+        "change_24h": -2.0,
+        "turnover": 1e6,
+        "side": "long",
+        "score": 44.0,
+        "contributions": {"trend": 30.0, "rsi": 14.0},
+        "columns": {"rsi": 28.0},
+        "forming": False,
+        "stale": None,
+        "link": "",
+        "deliveries": [],
+    }
     return {**usual, **more}
 
 
@@ -32,14 +61,32 @@ def delivered(target: str, state: str, detail: str = "") -> dict[str, Any]:
     return {"target": target, "state": state, "attempts": 1, "detail": detail, "time": NOW}
 
 
+# What two targets say of a test message.
+ANSWERS: Final = [
+    {"target": "phone", "ok": True, "detail": ""},
+    {"target": "desk", "ok": False, "detail": "wrong token"},
+]
+# Stands in for the browser's own, which no test can see.
+NOTIFICATION: Final = """
+    window.told = [];
+    window.Notification = class {
+        static permission = "default";
+        static async requestPermission() {
+            window.asked = true;
+            return (this.permission = "granted");
+        }
+        constructor(title, { body }) { told.push(`${title}: ${body}`); }
+        close() {}
+    };
+"""
+
+
 class Desk:
     """Answers in place of the hub what is asked of alerts, and plays the hub itself."""
 
     def __init__(self, *log: dict[str, Any]) -> None:
         self.hub = Played([symbol("AUSDT"), symbol("BUSDT")])
-        self._answers = {"alerts": [*log], "rules": [RULE], "targets": [], "rules/test": [
-            {"target": "phone", "ok": True, "detail": ""}, {"target": "desk", "ok": False, "detail": "wrong token"},
-        ]}  # fmt: skip
+        self._answers = {"alerts": [*log], "rules": [RULE], "targets": [], "rules/test": ANSWERS}
 
     def take_over(self, page: Page) -> None:
         self.hub.take_over(page)
@@ -92,7 +139,13 @@ def test_a_rule_is_tried_out_and_each_target_answers(look: Open) -> None:
 def test_the_log_says_what_fired_and_what_became_of_it_newest_first(look: Open) -> None:
     log = [
         alert(1, deliveries=[delivered("phone", "sent")]),
-        alert(2, symbol="BUSDT", rule="tops", side="", deliveries=[delivered("desk", "given_up", "401: wrong token")]),
+        alert(
+            2,
+            symbol="BUSDT",
+            rule="tops",
+            side="",
+            deliveries=[delivered("desk", "given_up", "401: wrong token")],
+        ),
     ]
     page = look(before=Desk(*log).take_over)
     expect(page.locator(".bell-count")).to_have_text("2")
@@ -100,7 +153,9 @@ def test_the_log_says_what_fired_and_what_became_of_it_newest_first(look: Open) 
     page.get_by_role("button", name="Alerts").click()
 
     rows = page.locator(".log-row")
-    expect(rows).to_have_text([re.compile("BUSDT.*tops.*desk.*given up.*401"), re.compile(r"AUSDT.*rsi 28.*phone sent")])
+    expect(rows).to_have_text(
+        [re.compile("BUSDT.*tops.*desk.*given up.*401"), re.compile(r"AUSDT.*rsi 28.*phone sent")]
+    )
     expect(page.locator(".bell-count")).to_be_hidden()
     page.get_by_placeholder("Symbol").last.fill("aus")
     expect(rows).to_have_count(1)
@@ -110,18 +165,13 @@ def test_the_log_says_what_fired_and_what_became_of_it_newest_first(look: Open) 
 
 def test_notifications_are_off_until_they_are_turned_on_and_a_storm_is_one(look: Open) -> None:
     desk = Desk()
-    stand_in = """
-        window.told = [];
-        window.Notification = class { static permission = "default"; constructor(title, options) { told.push(`${title}: ${options.body}`); }
-            static async requestPermission() { window.asked = true; this.permission = "granted"; return "granted"; } close() {} };
-    """
 
     def before(page: Page) -> None:
-        page.add_init_script(stand_in)
+        page.add_init_script(NOTIFICATION)
         desk.take_over(page)
 
     page = look(before=before)
-    desk.hub.say({"type": "alert", **alert(1)})
+    desk.hub.say({"type": "alert", "alert": alert(1)})
     expect(page.locator(".bell-count")).to_have_text("1")
     assert page.evaluate("window.asked") is None
     page.get_by_role("button", name="Alerts").click()
@@ -129,7 +179,9 @@ def test_notifications_are_off_until_they_are_turned_on_and_a_storm_is_one(look:
     expect(page.locator(".notify-line")).to_contain_text("are on")
 
     for number in range(2, 202):
-        desk.hub.say({"type": "alert", **alert(number, rule="tops" if number % 4 else "dips")})
+        desk.hub.say({"type": "alert", "alert": alert(number, rule="tops" if number % 4 else "dips")})
     page.wait_for_function("() => told.length > 0")
 
-    assert page.evaluate("told") == ["200 alerts: tops 150 · dips 50\nAUSDT, AUSDT, AUSDT, AUSDT, AUSDT … +195"]
+    assert page.evaluate("told") == [
+        "200 alerts: tops 150 · dips 50\nAUSDT, AUSDT, AUSDT, AUSDT, AUSDT … +195"
+    ]

@@ -295,7 +295,7 @@ live.on("health", (message) => {
   if (!held) market.time = message.time;
   tell("health", message);
 });
-live.on("alert", (message) => tell("alert", message));
+live.on("alert", ({ alert }) => tell("alert", alert));
 live.on("failed", (message) => {
   if (message.view !== asked.id) return;
   market.failed = message.message;
