@@ -47,7 +47,7 @@ def values_of(seed: int, count: int) -> list[float]:
 @pytest.mark.parametrize("seed", range(5))
 def test_tiles_have_their_share_of_the_map_and_none_lies_over_another(page: Page, seed: int) -> None:
     values = values_of(seed, 150)
-    room = {"x": 0, "y": 0, "w": 900, "h": 500}
+    room = {"x": 0.0, "y": 0.0, "w": 900.0, "h": 500.0}
 
     rects = call(page, "treemap", "it.squarified(args[0], args[1])", values, room)
 

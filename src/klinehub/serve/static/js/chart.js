@@ -25,7 +25,7 @@ let library = null;
 /**
  * Open a chart in an element.
  * @param {HTMLElement} place
- * @param {{onolder: () => void, oncross: (time: number|null) => void, onresize: () => void}} hooks `onolder` when
+ * @param {{onolder: () => void, oncross: (time: number|null) => void}} hooks `onolder` when
  *   the reader comes near the first bar, `oncross` with the open time of the bar under the pointer
  */
 export async function openChart(place, hooks) {
@@ -59,7 +59,6 @@ class Chart {
     this.#marks = drawing.createSeriesMarkers(this.#candles, []);
     chart.subscribeCrosshairMove((at) => hooks.oncross(at.time === undefined ? null : at.time * 1000));
     chart.timeScale().subscribeVisibleLogicalRangeChange((range) => range && range.from < OLDER_BEFORE && hooks.onolder());
-    chart.timeScale().subscribeSizeChange(() => hooks.onresize());
     this.repaint();
   }
 

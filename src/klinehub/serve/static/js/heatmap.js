@@ -15,6 +15,7 @@ import { nextFrame } from "./frame.js";
 import { t, tOr } from "./i18n.js";
 import { bind } from "./keys.js";
 import { kindOf } from "./lists.js";
+import { live } from "./live.js";
 import { market } from "./market.js";
 import { drawLegend, drawMap } from "./map_canvas.js";
 import { colourColumn, controls, EVENED, makeList, tipOf } from "./map_words.js";
@@ -76,7 +77,9 @@ class Heatmap {
     this.#ends = [
       market.subscribe("table", (bar) => (bar.past === this.#past ? this.#place() : this.#choices())),
       market.subscribe("symbols", () => this.#place()),
+      market.subscribe("failed", () => this.#place()),
       market.subscribe("prices", () => this.#soon()),
+      live.on("status", () => this.#place()),
       personal.subscribe(() => this.#place()),
       onColours(() => nextFrame(this.#draw)),
       ...["Left", "Right", "Up", "Down"].map((way) => {

@@ -14,8 +14,9 @@ export class Panes {
   #chart;
   #place;
   #onremove;
-  /** @type {{name: string, series: any, head: HTMLElement, value: HTMLElement, times: number[], values: any[]}[]} */
+  /** @type {{name: string, series: any, line: any, head: HTMLElement, value: HTMLElement, times: number[], values: any[]}[]} */
   #all = [];
+  #sizes = new ResizeObserver(() => this.#placed());
 
   /**
    * @param {import("./chart.js").Chart} chart
@@ -54,13 +55,13 @@ export class Panes {
     series.priceScale().applyOptions({ scaleMargins: { top: 0.28, bottom: 0.08 } });
     const { middle, low } = spanOf([-1, 1], range);
     const price = middle === low ? 0 : middle;
-    series.createPriceLine({ price, color: colour("line"), lineWidth: 1, lineStyle: 2, axisLabelVisible: false });
+    const line = series.createPriceLine({ price, color: colour("line"), lineWidth: 1, lineStyle: 2, axisLabelVisible: false });
     const value = h("span.pane-value", {}, "–");
     const label = t("symbol.pane.remove", { name });
     const remove = button({ label, icon: "close", class: "quiet small" }, () => this.#onremove(name));
     const head = h("div.pane-head", {}, h("span.mono", {}, name), value, h("span.muted", {}, unit), remove);
     this.#place.append(head);
-    this.#all.push({ name, series, head, value, times: [], values: [] });
+    this.#all.push({ name, series, line, head, value, times: [], values: [] });
   }
 
   #remove(pane) {
@@ -126,11 +127,20 @@ export class Panes {
   layOut() {
     const panes = this.#chart.api.panes();
     panes.forEach((pane, i) => pane.setStretchFactor(i ? 1 : CANDLES));
-    requestAnimationFrame(() => this.place());
+    // Panes have their elements, and their heights, once they are drawn; both may change by the reader's hand.
+    requestAnimationFrame(() => {
+      this.#sizes.disconnect();
+      for (const pane of this.#chart.api.panes()) if (pane.getHTMLElement()) this.#sizes.observe(pane.getHTMLElement());
+    });
+  }
+
+  /** Let go of the chart. */
+  close() {
+    this.#sizes.disconnect();
   }
 
   /** Put the words where the panes are. */
-  place() {
+  #placed() {
     let top = 0;
     this.#chart.api.panes().forEach((pane, i) => {
       if (i && this.#all[i - 1]) this.#all[i - 1].head.style.transform = `translateY(${Math.round(top + 4)}px)`;
@@ -140,6 +150,9 @@ export class Panes {
 
   /** Draw in the colours of now. */
   repaint() {
-    for (const { series } of this.#all) series.applyOptions({ color: colour("accent") });
+    for (const { series, line } of this.#all) {
+      series.applyOptions({ color: colour("accent") });
+      line.applyOptions({ color: colour("line") });
+    }
   }
 }

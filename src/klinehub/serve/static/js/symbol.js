@@ -5,12 +5,16 @@
 
 import { factors, factorOf } from "./catalogue.js";
 import { openChart } from "./chart.js";
-import { where } from "./chosen.js";
+import { sort, where } from "./chosen.js";
+import { columnOf } from "./columns.js";
 import { fill, h } from "./dom.js";
 import { nextFrame } from "./frame.js";
 import { formatNumber, formatPrice, formatTime, t } from "./i18n.js";
 import { bind } from "./keys.js";
+import { live } from "./live.js";
 import { market } from "./market.js";
+import { blank } from "./notice.js";
+import { order } from "./order.js";
 import { Panes } from "./panes.js";
 import { textButton } from "./pieces.js";
 import { chosenPanes, factorColumns, neighbourOf, togglePane } from "./subject.js";
@@ -65,10 +69,11 @@ class SymbolPage {
       market.subscribe("table", () => (nextFrame(this.#reasons), this.#chosen())),
       market.subscribe("symbols", () => this.#data ?? this.#open()),
       market.subscribe("stale", () => nextFrame(this.#numbers)),
+      live.on("status", () => this.#wait()),
       onColours(() => this.#repaint()),
       ...this.#keys(),
     ];
-    const hooks = { onolder: () => this.#data?.older(), oncross: (time) => this.#read(time), onresize: () => this.#panes?.place() };
+    const hooks = { onolder: () => this.#data?.older(), oncross: (time) => this.#read(time) };
     // Without them panes have no units: that keeps no chart away.
     const [chart] = await Promise.all([openChart(this.canvas, hooks), factors().catch(() => null)]);
     if (this.#closed) return chart.close();
@@ -103,13 +108,15 @@ class SymbolPage {
     this.#data?.close();
     for (const end of this.#ends) end();
     market.want("symbol", []);
+    this.#panes?.close();
     this.#chart?.close();
+    document.title = "klinehub";
   }
 
   #open() {
     this.#data?.close();
     this.#data = null;
-    if (!this.#chart || !market.symbols.length) return;
+    if (!this.#chart || !market.symbols.length) return this.#wait();
     const symbol = state.get("symbol") || neighbourOf("", 1);
     if (symbol !== state.get("symbol")) return state.set({ symbol });
     this.head.show(symbol);
@@ -129,6 +136,11 @@ class SymbolPage {
     this.#data.open(chosenPanes(), where());
   }
 
+  /** Say why nobody is known yet. */
+  #wait() {
+    if (!this.#data && !market.symbols.length) fill(this.said, blank(order));
+  }
+
   #forget() {
     this.#marks = [];
     this.#panes.clear();
@@ -145,7 +157,9 @@ class SymbolPage {
 
   #choosePanes() {
     const chosen = chosenPanes();
-    market.want("symbol", [...new Set([...factorColumns(), ...chosen])]);
+    // What the table is sorted by says who comes next.
+    const { expression } = columnOf(sort().key);
+    market.want("symbol", [...new Set([...factorColumns(), ...chosen, ...(expression ? [expression] : [])])]);
     this.#panes.choose(chosen, (name) => factorOf(name) ?? { unit: "", range: "" });
     this.side.choose(chosen);
   }

@@ -7,6 +7,7 @@ import { columnOf } from "./columns.js";
 import { fill, h } from "./dom.js";
 import { nextFrame } from "./frame.js";
 import { formatNumber, formatPrice, t } from "./i18n.js";
+import { live } from "./live.js";
 import { market } from "./market.js";
 import { blank } from "./notice.js";
 import { order } from "./order.js";
@@ -43,7 +44,9 @@ class Wall {
     const draw = () => nextFrame(this.#draw);
     this.ends = [
       market.subscribe("table", () => this.#closed()),
+      market.subscribe("failed", () => this.#choose()),
       market.subscribe("prices", draw),
+      live.on("status", () => this.#choose()),
       market.subscribe("stale", draw),
       personal.subscribe(() => this.#choose()),
       onColours(draw),
