@@ -3,19 +3,23 @@
 1. A fenced block marked `console`, `sh`, `bash` or `python` is run, in a folder of its own.
 2. In a block of commands each line that starts with `$ ` is one command; other lines are what it printed.
 3. A block after the line `<!-- not run: reason -->` is left out; without a reason it is an error.
+4. The README's translation holds the same code, headings, links, names and rows.
 """
 
 import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PAGES: Final = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+README: Final = ROOT / "README.md"
+TRANSLATED: Final = ROOT / "README.zh-CN.md"
+PAGES: Final = (README, TRANSLATED, *sorted((ROOT / "docs").glob("*.md")))
 COMMANDS: Final = frozenset({"console", "sh", "bash"})
 CODE: Final = "python"
 SECONDS: Final = 120
@@ -23,6 +27,13 @@ BLOCK: Final = re.compile(
     r"^(?:<!-- not run:(?P<reason>.*?)-->\n+)?^```(?P<language>\w+)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+# Any fenced block, whatever it is written in.
+FENCE: Final = re.compile(
+    r"^(?P<left_out><!-- not run:.*?-->\n+)?^(?P<text>```\w*\n.*?^```)$", re.MULTILINE | re.DOTALL
+)
+HEADING: Final = re.compile(r"^(#+) ", re.MULTILINE)
+LINK: Final = re.compile(r"\]\(([^)]+)\)")
+NAME: Final = re.compile(r"`([^`]+)`")
 
 
 class Block(NamedTuple):
@@ -83,7 +94,8 @@ def run(block: Block, folder: Path) -> None:
 
 
 FOUND: Final = [found for page in PAGES for found in blocks(page.read_text("utf-8"), page.name)]
-RUN: Final = [block for block in FOUND if block.reason is None]
+# What is run of the README is not run again for its translation, which holds the same.
+RUN: Final = [block for block in FOUND if block.reason is None and block.page != TRANSLATED.name]
 
 
 @pytest.mark.parametrize("block", RUN, ids=lambda block: f"{block.page}:{block.line}")
@@ -95,6 +107,71 @@ def test_each_page_runs_as_printed(block: Block, tmp_path: Path) -> None:
 def test_each_block_is_run_or_says_why_not() -> None:
     assert FOUND
     assert breaches(FOUND) == []
+
+
+def told(markdown: str) -> dict[str, object]:
+    """Give what a text and its translation have in common: code, headings by level, links, and names."""
+    prose = FENCE.sub("", markdown)
+    return {
+        "code": [(found["left_out"] is None, found["text"]) for found in FENCE.finditer(markdown)],
+        "headings": [len(level) for level in HEADING.findall(prose)],
+        "links": Counter(LINK.findall(prose)) - Counter([README.name, TRANSLATED.name]),
+        "names": Counter(NAME.findall(prose)),
+        "rows": [line.count("|") for line in prose.splitlines() if line.startswith("|")],
+        "items": sum(line.startswith("- ") for line in prose.splitlines()),
+    }
+
+
+def test_the_translation_says_the_same() -> None:
+    ours, theirs = (told(page.read_text("utf-8")) for page in (README, TRANSLATED))
+
+    assert theirs == ours
+
+
+def test_each_language_leads_to_the_other() -> None:
+    assert f"]({TRANSLATED.name})" in README.read_text("utf-8")
+    assert f"]({README.name})" in TRANSLATED.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("$ klinehub run", "$ klinehub run --json"),
+        ("# a comment", "# ein Kommentar"),
+        ("<!-- not run: it needs the internet -->\n", ""),
+        ("## Second", "### Second"),
+        ("docs/why.md", "docs/api.md"),
+        ("`--once`", "`--twice`"),
+        ("| a | b |", "| a |"),
+        ("- item\n", ""),
+    ],
+)
+def test_a_translation_that_strays_is_caught(before: str, after: str) -> None:
+    assert before in BILINGUAL
+    assert told(BILINGUAL) == told(BILINGUAL.replace("words", "Wörter"))
+    assert told(BILINGUAL) != told(BILINGUAL.replace(before, after))
+
+
+BILINGUAL: Final = """
+# First
+
+words, [words](docs/why.md), `--once`
+
+<!-- not run: it needs the internet -->
+```sh
+$ klinehub run
+```
+
+## Second
+
+| a | b |
+
+- item
+
+```toml
+# a comment
+```
+"""
 
 
 PLANTED: Final = """
