@@ -79,6 +79,7 @@ def test_prices_replace_those_of_the_bar_and_say_which_way_they_went() -> None:
     assert [board.value("price", row) for row in range(4)] == [1.25, 2.5, 3.0, 4.0]
     assert board.value("change", 0) == 1.5
     assert board.value("change", 3) == -1.0
+    assert [board.value("turnover24h", row) for row in (0, 3)] == [12_345_678.0, None]
     assert board.moved == {0: -1, 1: 1}
 
 
@@ -260,6 +261,7 @@ def test_what_is_sorted_by_is_a_column_too() -> None:
 
     assert wish.columns == ("rsi", "rank(volume_z)")
     assert Wishes().wish(HELLO_READ, 1).columns == ("rsi", "trend")
+    assert Wishes(columns=("price", "turnover", "score")).wish(HELLO_READ, 1).columns == ("turnover",)
     assert Wishes(sort=Sort.of("-day")).wish(HELLO_READ, 1).columns == ("rsi", "trend")
 
 

@@ -19,9 +19,9 @@ from klinehub.serve.board.messages import (
 )
 
 # Columns that every board has, beside those that a view asks for.
-OWN: Final = ("symbol", "price", "change", "day", "turnover", "score")
-# Those that move between closes.
-LIVE: Final = frozenset({"price", "change", "day", "turnover"})
+OWN: Final = ("symbol", "price", "change", "day", "turnover24h", "score")
+# Those that move between closes, and what they are called where prices are told.
+LIVE: Final = {"price": "price", "change": "change", "day": "day", "turnover24h": "turnover"}
 # So long a symbol counts as new.
 NEW_FOR: Final = 7 * DAY
 
@@ -124,9 +124,9 @@ class Board:
             before = live["price"][row]
             if before is not None and price is not None and price != before:
                 self.moved[row] = 1 if price > before else -1
-        for name in LIVE:
+        for name, told in LIVE.items():
             values = live[name]
-            for row, value in zip(message.rows, getattr(message, name), strict=True):
+            for row, value in zip(message.rows, getattr(message, told), strict=True):
                 if row < len(values):
                     values[row] = value
         self.time = max(self.time, message.time)

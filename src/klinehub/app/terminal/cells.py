@@ -145,7 +145,7 @@ def columns(board: Board) -> tuple[Column, ...]:
         Column("price", "price", _wide(prices, *_PRICE), pinned=True),
         Column("change", f"{frame}%", 8),
         Column("day", "24h %", 7),
-        Column("turnover", "turnover", 9),
+        Column("turnover24h", "turnover", 9),
         Column("score", "score", 6),
         Column("spark", "last bars", SPARK_WIDTH, right=False, sortable=False),
     ]
@@ -200,7 +200,7 @@ def _change(board: Board, row: int, column: Column) -> Cell:
 
 
 def _turnover(board: Board, row: int, _: Column) -> Cell:
-    return Cell(amount(board.value("turnover", row)), "dim")
+    return Cell(amount(board.value("turnover24h", row)), "dim")
 
 
 def _score(board: Board, row: int, _: Column) -> Cell:
@@ -230,7 +230,7 @@ _WRITERS: Final[dict[str, Callable[[Board, int, Column], Cell]]] = {
     "price": _price,
     "change": _change,
     "day": _change,
-    "turnover": _turnover,
+    "turnover24h": _turnover,
     "score": _score,
     "spark": _spark,
     "why": _why,

@@ -95,7 +95,7 @@ def _row(board: Board, row: int) -> dict[str, Any]:
     stale, score = board.staleness.get(row), board.value("score", row)
     return {
         "symbol": board.listed[row].symbol,
-        **{name: board.value(name, row) for name in ("price", "change", "day", "turnover")},
+        **{name: board.value(name, row) for name in ("price", "change", "day", "turnover24h")},
         "score": score,
         "side": None if score is None else side(score),
         "contributions": dict(board.parts(row)),

@@ -53,7 +53,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
         if texts is None:
             texts = tuple(usual if preset is None else preset.columns)
         key = self.sorting(hello).key
-        return tuple(dict.fromkeys((*texts, *(() if key in OWN else (key,)))))
+        return tuple(dict.fromkeys(text for text in (*texts, key) if text not in OWN))
 
     def wish(self, hello: Hello, number: int) -> ViewAsked:
         """Give the view to ask for; raises UnknownName for what the hub does not have."""
