@@ -132,7 +132,7 @@ async def put(lent: Lent, case: Any) -> Response:
     """Put a case to the hub."""
     wanted = requests.Request(**case.as_transport_kwargs(base_url=lent.url)).prepare()
     url = URL(wanted.url or "", encoded=True)
-    sent = {name: value for name, value in wanted.headers.items() if name in {"Content-Type", HEADER}}
+    sent = {name: str(wanted.headers[name]) for name in ("Content-Type", HEADER) if name in wanted.headers}
     async with lent.session.request(wanted.method or "GET", url, data=wanted.body, headers=sent) as answer:
         headers = {name: answer.headers.getall(name) for name in answer.headers}
         body = await answer.read()
