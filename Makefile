@@ -8,7 +8,7 @@ BIN := .venv/bin
 # More for pytest, for example: make test ARGS="-k readme"
 ARGS ?=
 
-.PHONY: demo test lint bench soak mutants fuzz differential api audit lint-deploy client-freqtrade lock clean
+.PHONY: demo test lint bench soak mutants fuzz differential api audit lint-deploy client-freqtrade screenshots lock clean
 
 demo: .venv/.installed
 	$(BIN)/klinehub demo
@@ -70,6 +70,10 @@ client-freqtrade: .venv/.installed .venv-freqtrade/.installed
 	$(BIN)/python -m pip install --require-hashes --only-binary :all: -r requirements.lock
 	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
 	@touch $@
+
+# The pictures of docs/images, anew; needs a Chromium, and a font with Chinese letters.
+screenshots: .venv/.installed
+	$(BIN)/python -m tests.browser.screenshots docs/images
 
 # Needs uv; only for who changes a dependency.
 lock:

@@ -1,0 +1,95 @@
+"""The pictures of docs/images, taken of a demo's board: `python -m tests.browser.screenshots docs/images`.
+
+It is the whole simulated market at ten times market speed, looked at when something has happened.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from playwright.sync_api import Browser, Page, sync_playwright
+from tests.browser.conftest import NAMES, ready
+
+DEMO: Final = ("demo", "--speed", "10", "--seed", "7", "--at", "2026-03-05T12:07:00Z", "--json")
+RULE: Final = '[rules.surge]\nwhere = "volume_surge > 1.2"\ntimeframe = "1m"\n'
+# Real seconds until rules have fired, and until a page is calm.
+HAPPENING: Final = 45.0
+CALM: Final = 4.0
+
+
+class Shot(NamedTuple):
+    """A picture: its name, the address, the size, the colours, and what is clicked before."""
+
+    name: str
+    query: str
+    width: int = 1440
+    height: int = 900
+    scheme: str = "dark"
+    click: str = ""
+
+
+SHOTS: Final = (
+    Shot("board-dark", "/"),
+    Shot("board-light", "/?where=rsi < 40 and adx > 20", scheme="light"),
+    Shot("board-chinese", "/?lang=zh"),
+    Shot("phone", "/", width=360, height=780),
+    Shot("symbol", "/?view=symbol&symbol=BTCUSDT&cols=rsi,adx,volume_surge"),
+    Shot("symbol-light", "/?view=symbol&symbol=ETHUSDT&cols=rsi&tf=1m", scheme="light"),
+    Shot("map", "/?view=map"),
+    Shot("wall", "/?view=wall", scheme="light"),
+    Shot("alerts", "/", click=".bell button"),
+)
+
+
+def taken(browser: Browser, address: str, shot: Shot, folder: Path) -> None:
+    """Take one picture."""
+    size = {"width": shot.width, "height": shot.height}
+    context = browser.new_context(viewport=size, color_scheme=shot.scheme)  # type: ignore[arg-type] # plain texts
+    page: Page = context.new_page()
+    page.goto(address + shot.query)
+    page.wait_for_timeout(CALM * 1000)
+    if shot.click:
+        page.locator(shot.click).first.click()
+        page.wait_for_timeout(CALM * 250)
+    page.screenshot(path=folder / f"{shot.name}.png")
+    context.close()
+
+
+def main() -> None:
+    """Start a demo and take all of them."""
+    folder = Path(sys.argv[1]).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    found = next(path for name in NAMES if (path := shutil.which(name)))
+    with tempfile.TemporaryDirectory() as home, sync_playwright() as play:
+        place = Path(home)
+        (place / "klinehub.toml").write_text(RULE, "utf-8")
+        homes = dict.fromkeys(("XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CACHE_HOME"), home)
+        ports = {"KLINEHUB_SERVE_PORT": "0", "KLINEHUB_SERVE_WS_PORT": "0"}
+        with (
+            (place / "said").open("wb") as said,
+            subprocess.Popen(
+                [sys.executable, "-m", "klinehub.app.cli", *DEMO],
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                env={**os.environ, **ports, **homes},
+                cwd=place,
+            ) as process,
+        ):
+            try:
+                address = ready(place / "said", process)
+                browser = play.chromium.launch(executable_path=found, args=["--no-sandbox"])
+                browser.new_page().wait_for_timeout(HAPPENING * 1000)
+                for shot in SHOTS:
+                    taken(browser, address, shot, folder)
+                browser.close()
+            finally:
+                process.terminate()
+                process.communicate()
+
+
+if __name__ == "__main__":
+    main()
