@@ -85,13 +85,13 @@ class Group:
         seen = self._seen(self.judge.seen(bar, universe), bar)
         before = self._before if bar == self.bar else self._stand
         stand, fires = decide(before, seen, self.judge.terms, bar)
-        return Step(bar, before, stand, tuple(self.judge.fires(np.flatnonzero(fires).tolist())))
+        return Step(bar, before, stand, tuple(self.judge.fires(np.flatnonzero(fires))))
 
     def ahead(self, views: Mapping[str, PanelView], bar: int, universe: Universe | None) -> Step:
         """Look at the bar after the last one while it is open: who fires has done so before it closes."""
         seen = self._seen(self.judge.ahead(views, bar, universe), bar)
         _, fires = decide(self._stand, seen, self.judge.terms, bar)
-        found = tuple(self.judge.fires(np.flatnonzero(fires).tolist()))
+        found = tuple(self.judge.fires(np.flatnonzero(fires)))
         return Step(self.bar, self._before, told(self._stand, fires, bar), found)
 
     def _seen(self, seen: Seen, bar: int) -> Seen:
@@ -154,7 +154,7 @@ class Group:
         """Give what would be told now of the first symbol that a rule looks at, None for no symbol."""
         number = [one.name for one in self.judge.rules].index(rule)
         here = self._of(number)
-        found = self.judge.fires(range(here.start, min(here.stop, here.start + 1)))
+        found = self.judge.fires(np.arange(here.start, min(here.stop, here.start + 1)))
         return found[0] if found else None
 
     def armed(self) -> dict[str, int]:

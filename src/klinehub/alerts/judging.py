@@ -74,6 +74,13 @@ class Judge:
         self._conditions = Conditions([*(condition_of(rule.screen) for rule in self.rules), *clears])
         told = dict.fromkeys(expr for rule in self.rules for expr in _told(rule.screen))
         self._names = {expr: f"told {n}" for n, expr in enumerate(told)}
+        # Worked out once: to compare two scores takes longer than to tell of ten symbols.
+        scores = dict.fromkeys(rule.screen.score for rule in self.rules)
+        self._scores = {parts: n for n, parts in enumerate(scores)}
+        self._score_of = [self._scores[rule.screen.score] for rule in self.rules]
+        self._columns = [
+            {name: self._names[expr] for name, expr in rule.screen.columns.items()} for rule in self.rules
+        ]
         exprs = {**self._conditions.leaves, **{name: expr for expr, name in self._names.items()}}
         exprs[_PRICE] = field(PRICE)
         self.engine = Engine(
@@ -171,16 +178,14 @@ class Judge:
             Cells(np.concatenate((rule, clearing[chosen])), np.concatenate((row, row[chosen])))
         )
 
-    def fires(self, cells: Iterable[int]) -> list[Fire]:
+    def fires(self, cells: I64) -> list[Fire]:
         """Give what is told of cells that fire at the bar that was seen last, each rule's strongest first."""
-        scores: dict[tuple[Part, ...], tuple[F64, F64]] = {}
+        numbers = self.cells.condition[cells].tolist()
+        wanted = {self._score_of[number] for number in numbers}
+        scored = {n: self._scored(parts) for parts, n in self._scores.items() if n in wanted}
         found: list[tuple[int, Fire]] = []
-        for cell in cells:
-            number, row = int(self.cells.condition[cell]), int(self.cells.row[cell])
-            screen = self.rules[number].screen
-            if screen.score not in scores:
-                scores[screen.score] = self._scored(screen.score)
-            hit = self._hit(screen, row, *scores[screen.score])
+        for cell, number in zip(cells.tolist(), numbers, strict=True):
+            hit = self._hit(number, int(self.cells.row[cell]), *scored[self._score_of[number]])
             found.append((number, Fire(self.rules[number], hit)))
         found.sort(key=lambda one: (one[0], -abs(one[1].hit.score or 0.0), one[1].hit.symbol))
         return [fire for _, fire in found]
@@ -192,17 +197,18 @@ class Judge:
         found = points(parts, [self._values[self._names[part.expr]][:, None] for part in parts])
         return found, total(found)[:, 0]
 
-    def _hit(self, screen: Screen, row: int, found: F64, scores: F64) -> Hit:
+    def _hit(self, number: int, row: int, found: F64, scores: F64) -> Hit:
         """Write down what is told of a symbol; a score that is not known is none."""
-        score_ = None if np.isnan(scores[row]) else float(scores[row])
-        named = {part.name: float(found[n, row, 0]) for n, part in enumerate(screen.score)}
-        columns = {name: float(self._values[self._names[expr]][row]) for name, expr in screen.columns.items()}
+        screen = self.rules[number].screen
+        known = not np.isnan(scores[row])
+        named = zip((part.name for part in screen.score), found[:, row, 0].tolist(), strict=True)
+        columns = {name: float(self._values[at][row]) for name, at in self._columns[number].items()}
         return Hit(
             symbol=self.symbols[row],
-            score=score_,
-            side="flat" if score_ is None else side(score_, side_from=screen.side_from),
+            score=float(scores[row]) if known else None,
+            side=side(scores[row], side_from=screen.side_from) if known else "flat",
             price=float(self._values[_PRICE][row]),
-            contributions={} if score_ is None else named,
+            contributions=dict(named) if known else {},
             columns={name: None if np.isnan(value) else value for name, value in columns.items()},
         )
 

@@ -100,7 +100,7 @@ def test_what_is_told_of_who_fires_is_what_the_scanner_tells() -> None:
     judge.seen(first(3100))
     scan = Scanner(PANELS, [rules[0].screen]).scan(first(3100))[0]
 
-    fires = judge.fires(np.flatnonzero(judge.cells.condition == 0).tolist())
+    fires = judge.fires(np.flatnonzero(judge.cells.condition == 0))
 
     by_symbol = {fire.hit.symbol: fire.hit for fire in fires}
     assert scan.results
@@ -110,7 +110,7 @@ def test_what_is_told_of_who_fires_is_what_the_scanner_tells() -> None:
         assert hit.columns == {"close": hit.price}
     sizes = [abs(fire.hit.score or 0.0) for fire in fires]
     assert sizes == sorted(sizes, reverse=True)
-    (last,) = judge.fires(np.flatnonzero(judge.cells.condition == 1).tolist())
+    (last,) = judge.fires(np.flatnonzero(judge.cells.condition == 1))
     assert (last.rule.name, last.hit.symbol) == ("rsi", "S003USDT")
     assert {"rsi", "momentum", "trend", "adx"} <= set(last.hit.columns)
 

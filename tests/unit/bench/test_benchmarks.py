@@ -11,6 +11,7 @@ import pytest
 
 from klinehub.app import measure as command
 from klinehub.bench import (
+    alerts,
     batch,
     board,
     catalogue,
@@ -46,6 +47,7 @@ TINY: dict[str, Callable[[], Measurement]] = {
     "warmup": lambda: warmup.measure(1, symbols=8, bars=20, starts=(30,)),
     "read": lambda: read.measure(1, symbols=5, bars=40, limit=30, reads=20, rounds=2),
     "scan": lambda: scan.measure(1, symbols=5, bars=80, closes=10, live=2),
+    "alerts": lambda: alerts.measure(1, symbols=5, closes=12, evaluations=40),
     "parity": lambda: parity.measure(1, symbols=6, cuts=3),
     "three_ways": lambda: three_ways.measure(1, symbols=8, size=8, rounds=2),
     "heal": lambda: heal.measure(1, symbols=4, bars=20),
