@@ -66,6 +66,8 @@ class Played:
         self.missing: list[int] = []
         self.passes: list[int] | None = None
         self.tables = 0
+        # Whether nobody answers who connects.
+        self.away = False
         self._hello = hello
         self._lines: list[WebSocketRoute] = []
 
@@ -74,6 +76,9 @@ class Played:
         page.route_web_socket("**/board/live", self._open)
 
     def _open(self, line: WebSocketRoute) -> None:
+        if self.away:
+            line.close(code=1001, reason="")
+            return
         self._lines.append(line)
         line.on_message(self._asked)
         self.say(hello(**self._hello))
@@ -95,7 +100,8 @@ class Played:
             self._lines[-1].send(msgspec.json.encode(message).decode())
 
     def hang_up(self) -> None:
-        """End the connection."""
+        """End the connection, and take no other until `away` is unset."""
+        self.away = True
         self._lines.pop().close(code=1001, reason="")
 
     def table(self, **more: Any) -> None:

@@ -89,7 +89,7 @@ def test_columns_are_picked_from_the_catalogue_or_written(look: Open) -> None:
     search.fill("rank(rsy)")
     expect(page.locator(".picker .said")).to_contain_text("Unknown name 'rsy'")
     page.get_by_role("button", name="Remove Price").click()
-    page.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Close", exact=True).click()
 
     wait_for_columns(page, "symbol", "score", "supertrend", "rank(rsi_1h)")
     assert "cols=score,supertrend,rank(rsi_1h)" in page.url

@@ -9,6 +9,8 @@
 import { live } from "./live.js";
 
 const MOST_COLUMNS = 40;
+/** How many bars are drawn small; the hub sends as many where nobody says otherwise. */
+const BARS = 48;
 const PRICES = ["price", "change", "day", "turnover"];
 const listeners = new Map();
 const wants = new Map();
@@ -17,6 +19,7 @@ let held = null;
 let asked = { id: 0, text: "" };
 let planned = false;
 let opened = false;
+let sparks = true;
 
 export const market = {
   /** What the hub said of itself, null before. */
@@ -81,6 +84,16 @@ export const market = {
     if (columns.length) wants.set(owner, columns);
     else wants.delete(owner);
     plan();
+  },
+
+  /**
+   * Say whether the course of each symbol's last bars is drawn.
+   * @param {boolean} wanted
+   */
+  wantSpark(wanted) {
+    if (wanted === sparks) return;
+    sparks = wanted;
+    live.send({ type: "spark", bars: wanted ? BARS : 0 });
   },
 
   /**

@@ -39,9 +39,14 @@ export const order = {
     this.due = false;
   },
 
-  /** @returns {boolean} whether it is time to sort again by values that move between closes */
+  /** @returns {boolean} whether the rows are sorted by values that move between closes */
+  get moves() {
+    return columnOf(sort().key).live || market.bar?.forming === true;
+  },
+
+  /** @returns {boolean} whether it is time to sort again by such values */
   get restless() {
-    return columnOf(sort().key).live && Math.abs(market.time - this.time) >= AGAIN_AFTER * (market.hello?.rate ?? 1);
+    return this.moves && Math.abs(market.time - this.time) >= AGAIN_AFTER * (market.hello?.rate ?? 1);
   },
 
   /** @returns {boolean} whether rows beside one another are the wrong way round by now */

@@ -140,6 +140,11 @@ export function makeRows(scroller) {
       return slots.find((slot) => slot.element === found)?.row ?? -1;
     },
 
+    /** @returns {number} the first place that is wholly in sight */
+    get first() {
+      return Math.ceil(top / row);
+    },
+
     /** @returns {number} how high a row is, in pixels */
     get height() {
       return row;
@@ -151,6 +156,7 @@ export function makeRows(scroller) {
       const room = scroller.clientHeight - head;
       const next = from < top ? from : Math.max(top, to - room);
       if (next !== top) scroller.scrollTop = top = next;
+      this.draw("place");
     },
   };
 }

@@ -32,11 +32,12 @@ export function makeToolbar(table) {
   const columns = button({ label: t("columns.title"), text: t("columns.title"), icon: "columns", "aria-haspopup": "dialog" }, () => openPicker());
   const watch = button({ label: t("lists.watch"), text: t("lists.watch"), icon: "star", "aria-pressed": "false" }, toggleOnly);
   const lists = h("button.button.lists", { type: "button", "aria-haspopup": "dialog", onclick: () => openLists() });
+  const forming = button({ label: t("forming.title"), text: t("forming.label"), icon: "pulse" }, () => state.set({ forming: !state.get("forming") }));
   const pause = h("button.button.pause", { type: "button", onclick: () => market.hold(!market.paused) });
   const alert = button({ label: t("alerts.from"), text: t("alerts.from"), icon: "bell" }, () => newRule({ where: where(), timeframe: timeframe() }));
   const save = button({ label: t("export.title"), text: t("export.title"), icon: "download", "aria-haspopup": "menu" }, () => openExport(save, table));
   const counted = h("span.count", { role: "status" });
-  const tools = h("div.tools", { id: "tools" }, screens, columns, watch, lists, alert, save, pause);
+  const tools = h("div.tools", { id: "tools" }, screens, columns, watch, lists, forming, alert, save, pause);
   const fold = button({ label: t("tools.open"), icon: "sliders", class: "framed fold", "aria-expanded": "false", "aria-controls": "tools" }, toggleFold);
   const element = h("div.toolbar", { role: "search", "aria-label": t("tools.label") }, find, filter.element, counted, tools, fold);
 
@@ -85,6 +86,7 @@ export function makeToolbar(table) {
     fill(lists, icon("sliders"), h("span.label", {}, t("lists.title")), chosen > 0 && h("span.number", {}, chosen));
     lists.setAttribute("aria-label", chosen ? t("lists.chosen", { count: chosen }) : t("lists.title"));
     watch.setAttribute("aria-pressed", String(state.get("only") === "watch"));
+    forming.setAttribute("aria-pressed", String(state.get("forming")));
   }
 
   function drawPause() {
