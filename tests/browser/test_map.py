@@ -10,7 +10,8 @@ pytestmark = pytest.mark.timeout(120)
 
 
 def drawn(page: Page) -> None:
-    """Wait until the map has colours."""
+    """Wait until the map has colours, and nothing lies over it any more."""
+    page.locator(".map-empty:empty").wait_for(state="attached")
     page.wait_for_function("""() => {
         const canvas = document.querySelector('.map-stage canvas');
         if (!canvas?.width) return false;
