@@ -38,9 +38,7 @@ SHOTS: Final = (
     Shot("board-chinese", "/?lang=zh"),
     Shot("phone", "/", width=360, height=780),
     Shot("symbol", "/?view=symbol&symbol=BTCUSDT&cols=rsi,adx,volume_surge"),
-    Shot("symbol-light", "/?view=symbol&symbol=ETHUSDT&cols=rsi&tf=1m", scheme="light"),
     Shot("map", "/?view=map"),
-    Shot("wall", "/?view=wall", scheme="light"),
     Shot("alerts", "/", click=".bell button"),
 )
 
