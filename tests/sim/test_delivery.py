@@ -27,6 +27,7 @@ from klinehub.errors import StoreError
 from klinehub.scan.alerts import Alert
 from klinehub.sim.loop import SimLoop, run
 
+pytestmark = pytest.mark.timeout(180)
 T = TypeVar("T")
 # 2023-11-14 20:00:00 UTC
 NOW: Final = 1_699_992_000_000

@@ -135,9 +135,10 @@ class Courier:
         self.is_quiet = until is not None
         if until is not None:
             await self._log.do(lambda outbox: outbox.hush(name, now, until))
-            return self._timing.seconds(until)
         messages, due = await self._log.do(lambda outbox: _held(outbox, name, most))
         self.waiting = len(due) + sum(len(message.alerts) for message in messages)
+        if until is not None:
+            return self._timing.seconds(until)
         if messages:
             return await self._again(messages[0], now)
         return await self._next(due, now) if due else None
@@ -165,7 +166,8 @@ class Courier:
             given_up = Outcome("given_up", found.refusal)
             await self._log.do(lambda outbox: outbox.settled(outbox.claim(name, ids, now), given_up, now))
             self.given_up += len(ids)
-            self.failure = found.refusal
+            # What nobody tried to send says nothing of the target.
+            self.failure = self.failure if found.refusal == TOO_OLD else found.refusal
             return 0.0
         message = await self._log.do(lambda outbox: outbox.claim(name, ids, now))
         await self._attempt(message)
@@ -179,7 +181,10 @@ class Courier:
         try:
             await asyncio.shield(trying)
         except asyncio.CancelledError:
-            await asyncio.wait([trying], timeout=_LAST)
+            over, _ = await asyncio.wait([trying], timeout=_LAST)
+            for one in over:
+                # A disk that refuses is told already; what it did not take is sent again.
+                one.exception()
             trying.cancel()
             raise
 

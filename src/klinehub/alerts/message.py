@@ -47,7 +47,7 @@ class Line(NamedTuple):
 
 
 class Style(NamedTuple):
-    """How messages are written: the language, the zone of times, and how links to the board begin."""
+    """How messages are written: the language, the zone of times, and how links to the board begin, if any."""
 
     texts: Texts
     zone: ZoneInfo
@@ -84,12 +84,14 @@ def link_of(url: str, alert: Alert, time: int) -> str:
 def _single(kept: Kept, style: Style, room: int) -> Written:
     alert, say = kept.alert, style.texts
     title = say("alert.title", symbol=_symbol(alert), timeframe=alert.timeframe, rule=printable(alert.rule))
-    lines = [
-        *_lines(alert, style),
-        Line(link_of(style.url, alert, kept.time), _ALWAYS),
-        Line(say("message.name", id=alert.key), _ALWAYS),
-    ]
+    lines = [*_lines(alert, style), *_foot(link_of(style.url, alert, kept.time), alert.key, style)]
     return Written(title, _fitted(lines, room - len(title.encode())))
+
+
+def _foot(link: str, name: str, style: Style) -> list[Line]:
+    """Give the lines that every message ends with; without a board there is nothing to link to."""
+    named = Line(style.texts("message.name", id=name), _ALWAYS)
+    return [Line(link, _ALWAYS), named] if style.url else [named]
 
 
 def _lines(alert: Alert, style: Style) -> list[Line]:
@@ -147,7 +149,7 @@ def _digest(message: Message, style: Style, room: int, *, quiet: bool) -> Writte
     span = _span(min(times), max(times), style)
     title = say("digest.title.quiet" if quiet else "digest.title", count=len(alerts), span=span)
     head = Line(_counts(alerts, say), 8)
-    foot = [Line(_link(alerts, style), _ALWAYS), Line(say("message.name", id=message.id), _ALWAYS)]
+    foot = _foot(_link(alerts, style), message.id, style)
     rows = [_row(alert, say) for alert in sorted(alerts, key=_strength)[:_ROWS]]
     left = room - len(title.encode())
     while True:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import pairwise
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import pytest
 from tests.unit.alerts.telling import alert
@@ -14,6 +15,7 @@ from klinehub.alerts.delivery import Couriers
 from klinehub.alerts.log import Log
 from klinehub.alerts.outbox import MEMORY, Decision, Delivered, Fired, Kept, Message, Outbox
 from klinehub.alerts.posting import Answer, Ended, Patience
+from klinehub.alerts.quiet import Quiet
 from klinehub.errors import UnknownName
 from klinehub.scan.alerts import Alert
 from klinehub.sim.loop import SimLoop, run
@@ -57,7 +59,9 @@ class Scripted:
 class Office:
     """The couriers of some targets, with an outbox that they share."""
 
-    def __init__(self, log: Log, posts: Sequence[Scripted], loop: SimLoop) -> None:
+    def __init__(
+        self, log: Log, posts: Sequence[Scripted], loop: SimLoop, quiet: Quiet | None = None
+    ) -> None:
         def now() -> int:
             return NOW + round(loop.time() * 1000)
 
@@ -65,7 +69,7 @@ class Office:
         self.log, self.now = log, now
         self.said: list[str] = []
         self.couriers = Couriers(
-            [Courier(post, log, timing, quiet=None, oldest=HOUR, say=self.said.append) for post in posts],
+            [Courier(post, log, timing, quiet=quiet, oldest=HOUR, say=self.said.append) for post in posts],
             log,
             now,
         )
@@ -179,6 +183,41 @@ def test_what_nobody_takes_is_given_up_when_it_is_too_old_with_the_last_reason()
         assert (row.state, row.waiting, row.given_up) == ("failing", 0, 1)
 
     deliver(test, phone)
+
+
+def test_what_was_too_old_before_it_could_be_tried_says_nothing_of_the_target() -> None:
+    async def main(loop: SimLoop) -> None:
+        phone = Scripted("phone")
+        async with Log(lambda: Outbox(MEMORY, now=NOW)) as log:
+            office = Office(log, [phone], loop)
+            await office.offer(alert())
+            await asyncio.sleep(2 * HOUR / 1000)
+            work = asyncio.create_task(office.couriers.run())
+            await asyncio.sleep(1)
+            (row,) = await office.couriers.rows()
+            work.cancel()
+            await asyncio.wait([work])
+
+        assert (phone.tried, row.state, row.given_up) == ([], "ok", 1)
+
+    run(main)
+
+
+def test_in_quiet_hours_what_waits_is_counted() -> None:
+    async def main(loop: SimLoop) -> None:
+        async with Log(lambda: Outbox(MEMORY, now=NOW)) as log:
+            office = Office(log, [Scripted("phone")], loop, Quiet(0, 1_439, ZoneInfo("UTC")))
+            work = asyncio.create_task(office.couriers.run())
+            await office.offer(alert(), alert("ETHUSDT"))
+            await asyncio.sleep(1)
+            (row,) = office.couriers.now()
+            work.cancel()
+            await asyncio.wait([work])
+
+            assert (row.state, row.quiet, row.waiting) == ("quiet", "00:00-23:59", 2)
+            assert {one.state for one in await office.deliveries()} == {"quiet"}
+
+    run(main)
 
 
 def test_what_waits_while_a_messenger_is_down_is_one_message_when_it_is_back() -> None:

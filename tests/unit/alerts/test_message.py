@@ -63,6 +63,13 @@ def test_the_link_shows_the_moment_that_the_alert_is_of() -> None:
     assert link_of("https://x.test", alert(forming=True), 123).endswith("&at=123")
 
 
+def test_without_a_board_there_is_no_link() -> None:
+    nowhere = style()._replace(url="")
+
+    assert "?" not in written(message([kept()]), nowhere, ROOM).body
+    assert "?" not in written(message(storm(20)), nowhere, ROOM).body
+
+
 def storm(count: int) -> list[Any]:
     return [
         kept(
