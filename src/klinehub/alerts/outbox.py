@@ -334,15 +334,17 @@ class Outbox:
 
     def entries(self, after: int = 0, limit: int = 1_000, symbol: str | None = None) -> list[Logged]:
         """Give the newest alerts with a number above *after*, oldest first, with what became of each."""
-        of_symbol = "" if symbol is None else "AND symbol = ? "
-        given = (after, limit) if symbol is None else (after, symbol, limit)
+        whole, of_one = (
+            "SELECT id, time, body FROM alerts WHERE id > ? ORDER BY id DESC LIMIT ?",
+            "SELECT id, time, body FROM alerts WHERE id > ? AND symbol = ? ORDER BY id DESC LIMIT ?",
+        )
         with self._told("read"):
-            rows = list(
-                self._rows(
-                    f"SELECT id, time, body FROM alerts WHERE id > ? {of_symbol}ORDER BY id DESC LIMIT ?",  # noqa: S608 - no text of others
-                    *given,
-                )
+            asked = (
+                self._rows(whole, after, limit)
+                if symbol is None
+                else self._rows(of_one, after, symbol, limit)
             )
+            rows = list(asked)
             return [Logged(_kept(row), self._deliveries(row[0])) for row in reversed(rows)]
 
     def _deliveries(self, alert: int) -> tuple[Delivered, ...]:
