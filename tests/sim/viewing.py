@@ -33,12 +33,12 @@ class Looker:
 
     async def read(self) -> None:
         """Read until the connection ends."""
-        async for message in self.socket:
-            assert message.type is WSMsgType.TEXT
+        while (message := await self.socket.receive()).type is WSMsgType.TEXT:
             self.texts.append(message.data)
             self.got.append(msgspec.json.decode(message.data))
             self.news.set()
-        self.code, self.ended = self.socket.close_code, True
+        self.code = message.data if message.type is WSMsgType.CLOSE else None
+        self.ended = True
         self.news.set()
 
     def of(self, kind: str) -> list[Told]:
