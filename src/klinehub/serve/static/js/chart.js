@@ -102,16 +102,12 @@ class Chart {
     this.#volume.update(column(bar));
   }
 
-  /** Give the places on the time axis: of all bars, and of those that lack between them. */
-  times() {
-    return this.#places((bar) => ({ time: bar.open_time / 1000 }));
-  }
-
   #draw() {
     this.#candles.setData(this.#places(candle));
     this.#volume.setData(this.#bars.map(column));
   }
 
+  /** Give what is drawn of each bar, with places for those that lack between them. */
   #places(drawn) {
     const all = [];
     let before = null;

@@ -34,7 +34,7 @@ export function install(corner) {
  * Look at a moment, or at the present.
  * @param {number} at ms; 0 is now, as is every time to come
  */
-export function goTo(at) {
+function goTo(at) {
   state.set({ at: at >= market.time ? 0 : Math.max(0, Math.round(at)) }, { push: true });
 }
 

@@ -29,7 +29,7 @@ export function wall(ms, zone) {
  * @param {string} zone
  * @returns {number}
  */
-export function instant(shown, zone) {
+function instant(shown, zone) {
   const first = shown - (wall(shown - 12 * HOUR, zone) - (shown - 12 * HOUR));
   if (wall(first, zone) === shown) return first;
   return shown - (wall(shown + 12 * HOUR, zone) - (shown + 12 * HOUR));
