@@ -1,30 +1,21 @@
 """The command line: each command is a thin shell over one thing the library does."""
 
-import asyncio
-import os
 import signal
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn
 
 import click
 
 from klinehub.app import options
 from klinehub.app.exits import INTERRUPTED, TERMINATED, USAGE, exit_code
+from klinehub.app.waiting import Stopped, end, wait, waited
 from klinehub.errors import KlinehubError
 
 VERSION: Final = "0.1.0"
 SPEED: Final = click.FloatRange(0, 10_000, min_open=True)
 PORT: Final = click.IntRange(0, 65_535)
 PALETTES: Final = ("green-red", "red-green", "blue-orange")
-
-
-_T = TypeVar("_T")
-
-
-class _Stopped(KlinehubError):
-    """The process was asked to end by SIGTERM."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -54,7 +45,7 @@ def demo(**given: object) -> None:
     """A simulated exchange, a hub and the live ranking: no network, no key, no settings."""
     from klinehub.app.run import demo as run
 
-    _wait(run(given))
+    wait(run(given))
 
 
 @cli.command()
@@ -65,7 +56,7 @@ def run(**given: object) -> None:
     """Warm up a market, keep it live and show the ranking at each close."""
     from klinehub.app.run import run as work
 
-    _wait(work(given))
+    wait(work(given))
 
 
 @cli.command()
@@ -80,7 +71,7 @@ def scan(**given: object) -> None:
     """Rank the market: from a running hub, or from just the history that the scan needs."""
     from klinehub.app.ask import scan as work
 
-    _wait(work(given))
+    wait(work(given))
 
 
 @cli.command()
@@ -101,7 +92,7 @@ def top(**given: object) -> None:
     """The board of a running hub in this terminal: filter, sort, and why a symbol scores; ? says the keys."""
     from klinehub.app.top import top as work
 
-    _wait(work(given))
+    wait(work(given))
 
 
 @cli.command()
@@ -124,7 +115,7 @@ def watch(**given: object) -> None:
     """Held symbols and screens of klinehub.toml, at each close: a line for each hit."""
     from klinehub.app.watch import watch as work
 
-    _wait(work(given))
+    wait(work(given))
 
 
 @cli.command()
@@ -159,7 +150,7 @@ def klines(**given: object) -> None:
     """Print the closed bars of one symbol: from a running hub, or by one request."""
     from klinehub.app.ask import klines as work
 
-    _wait(work(given))
+    wait(work(given))
 
 
 @cli.command()
@@ -168,7 +159,7 @@ def status(**given: object) -> None:
     """Say what the running hub holds and has done, and what is missing."""
     from klinehub.app.ask import status as work
 
-    _wait(work(given))
+    wait(work(given))
 
 
 @cli.group(invoke_without_command=True)
@@ -183,7 +174,7 @@ def alerts(context: click.Context, /, **given: object) -> None:
     if context.invoked_subcommand is None:
         from klinehub.app.alerts import alerts as work
 
-        _wait(work(given))
+        wait(work(given))
 
 
 @alerts.command()
@@ -196,7 +187,7 @@ def test(**given: object) -> None:
     """
     from klinehub.app.alerts import tried as work
 
-    _wait(work(given))
+    wait(work(given))
 
 
 @cli.command()
@@ -205,7 +196,7 @@ def universe(**given: object) -> None:
     """The symbols that are worth a scan, and why: of a running hub, or chosen once by the rules."""
     from klinehub.app.universe import universe as work
 
-    _wait(work(given))
+    wait(work(given))
 
 
 @cli.command()
@@ -214,7 +205,7 @@ def verify(**given: object) -> None:
     """Compare every closed bar in memory with REST, within the request budget."""
     from klinehub.app.ask import verify as work
 
-    _wait(work(given))
+    wait(work(given))
 
 
 @cli.command()
@@ -223,7 +214,7 @@ def doctor(**given: object) -> None:
     """Say what is the matter with the way to the exchange, what to do, and what works all the same."""
     from klinehub.app.doctor import doctor as work
 
-    _wait(work(given))
+    wait(work(given))
 
 
 @cli.command()
@@ -253,7 +244,7 @@ def download(**given: object) -> None:
     """
     from klinehub.app.download import download as work
 
-    _wait(work(given))
+    wait(work(given))
 
 
 @cli.group()
@@ -284,7 +275,7 @@ def verify_store(**given: object) -> None:
     """Check every byte, the order of every bar, and that both stores agree; 1 when anything is wrong."""
     from klinehub.app.store_check import verify as work
 
-    _end(work(given, _waited))
+    end(work(given, waited))
 
 
 @store.command()
@@ -296,7 +287,7 @@ def repair(**given: object) -> None:
     """
     from klinehub.app.store_check import repair as work
 
-    _end(work(given, _waited))
+    end(work(given, waited))
 
 
 @store.command()
@@ -328,7 +319,7 @@ def import_files(**given: object) -> None:
     """Keep the bars of files or folders: exports, and the archive's CSV, gzip and zip files."""
     from klinehub.app.store_files import bring as work
 
-    _end(work(given))
+    end(work(given))
 
 
 @store.command()
@@ -387,7 +378,7 @@ def sim(context: click.Context, /, **given: object) -> None:
     if context.invoked_subcommand is None:
         from klinehub.app.market import sim as work
 
-        _wait(work(given))
+        wait(work(given))
 
 
 @sim.command()
@@ -424,59 +415,6 @@ def bench(names: tuple[str, ...], *, n: int | None, show_list: bool, as_json: bo
     work(names, n=n, show_list=show_list, as_json=as_json)
 
 
-def _wait(work: Coroutine[Any, Any, int | None]) -> None:
-    """Run a command's work to its end; Ctrl-C and SIGTERM let it leave cleanly."""
-    try:
-        code = _waited(work)
-    except BrokenPipeError:
-        # Whoever read our pipe has seen enough; click would make an error of it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return
-    _end(code)
-
-
-def _waited(work: Coroutine[Any, Any, _T]) -> _T:
-    """Run work to its end and give what came of it."""
-    import uvloop
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_until_told(work))
-
-
-def _end(code: int | None) -> None:
-    if code:
-        sys.exit(code)
-
-
-async def _until_told(work: Coroutine[Any, Any, _T]) -> _T:
-    """Await *work*; SIGTERM cancels it, and is then told as its own way to end."""
-    told = False
-    task = asyncio.ensure_future(work)
-
-    def stop() -> None:
-        nonlocal told
-        told = True
-        task.cancel()
-
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
-    asyncio.get_running_loop().set_exception_handler(_tell_once)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        if told:
-            raise _Stopped("stopped") from None
-        raise
-
-
-def _tell_once(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Tell what failed unawaited, but for a TLS handshake that was cut: that is raised where it is awaited.
-
-    The WebSocket library hands that one over as a class, on which the loop's own way of telling fails.
-    """
-    if not isinstance(context.get("exception"), type):
-        loop.default_exception_handler(context)
-
-
 def main() -> NoReturn:
     """Run the command line and end with a code that scripts can trust."""
     sys.exit(_code())
@@ -492,7 +430,7 @@ def _code() -> int:
     except click.ClickException as exc:
         click.echo(f"error: {exc.format_message()}", err=True)
         code = USAGE
-    except _Stopped:
+    except Stopped:
         code = TERMINATED
     except KlinehubError as exc:
         from klinehub.app.show import zoned
@@ -506,7 +444,7 @@ def _code() -> int:
 
 def _stop(*_: object) -> NoReturn:
     """End a command that has not yet begun its work."""
-    raise _Stopped("stopped")
+    raise Stopped("stopped")
 
 
 if __name__ == "__main__":
