@@ -1,7 +1,7 @@
 """The files of the board: both languages say all that is said, and what is not ours is what it is told to be.
 
-Keys of texts are found in the sources: each literal in a call of t() or tOr() has to be a key, and a template
-such as `part.${name}` stands for every key that begins and ends like it.
+Keys of texts are found in the sources: each literal in a call of t(), tOr() or textButton() has to be a key, and
+a template such as `part.${name}` stands for every key that begins and ends like it.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ STATIC: Final = Path(__file__).parents[3] / "src" / "klinehub" / "serve" / "stat
 VENDOR: Final = STATIC / "vendor"
 LONGEST: Final = 500
 LITERAL: Final = re.compile(r'"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`')
-CALL: Final = re.compile(r"\b(?:t|tOr)\(")
+CALL: Final = re.compile(r"\b(?:t|tOr|textButton)\(")
 IMPORT: Final = re.compile(r'^(?:import|export) [^"]*from "\./(\w+\.js)";', re.MULTILINE)
 # Where a key is kept until it is said: the label of a key's list, the title of a view.
 KEPT: Final = re.compile(r'\b(?:label|title|group): "([a-z]+\.[\w.]+)"')
