@@ -26,7 +26,7 @@ from klinehub.domain.timeframe import timeframe
 from klinehub.errors import DefinitionError, StoreError
 from klinehub.panel.view import PanelView
 from klinehub.scan.alerts import Alert
-from klinehub.scan.scanner import Hit
+from klinehub.scan.scanner import Hit, Universe
 from klinehub.scan.schedule import Due
 
 T = TypeVar("T")
@@ -135,18 +135,7 @@ class Deciding:
         judge = await self._made(rules, frame, newest, newest - last)
         universe, listed = self._market.universe(), dict(self._market.ground.listed)
 
-        def work() -> tuple[Group, list[Step]]:
-            judge.compile()
-            judge.seen(min(last + 1, newest), universe)
-            group, steps = Group(judge, last, mine, newest=newest, listed=listed), []
-            for bar in range(last + 1, newest + 1):
-                steps.append(group.decided(bar, universe))
-                group.take(steps[-1])
-            if last == newest:
-                group.begin(universe)
-            return group, steps
-
-        group, steps = await _beside(work)
+        group, steps = await _beside(lambda: _caught_up(judge, mine, last, newest, universe, listed))
         judge.go_on(self._market.ground.panels)
         told = (self._telling.of(step.fires, judge.frame, step.bar) for step in steps)
         fired = tuple(one for some in told for one in some)
@@ -338,6 +327,26 @@ class Deciding:
             raise
         self.fault = ""
         return new
+
+
+def _caught_up(
+    judge: Judge,
+    mine: Mapping[str, Position],
+    last: int,
+    newest: int,
+    universe: Universe | None,
+    listed: Mapping[str, int],
+) -> tuple[Group, list[Step]]:
+    """Make a group that was decided up to *last*, and decide the bars up to *newest*; for a thread."""
+    judge.compile()
+    judge.seen(min(last + 1, newest), universe)
+    group, steps = Group(judge, last, mine, newest=newest, listed=listed), []
+    for bar in range(last + 1, newest + 1):
+        steps.append(group.decided(bar, universe))
+        group.take(steps[-1])
+    if last == newest:
+        group.begin(universe)
+    return group, steps
 
 
 def _written(outbox: Outbox, decision: Decision) -> list[Logged]:

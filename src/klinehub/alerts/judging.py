@@ -72,15 +72,7 @@ class Judge:
         self._forming = np.array([rule.forming for rule in self.rules])
         self._everywhere = np.array([not rule.screen.symbols for rule in self.rules])
         self._conditions = Conditions([*(condition_of(rule.screen) for rule in self.rules), *clears])
-        told = dict.fromkeys(expr for rule in self.rules for expr in _told(rule.screen))
-        self._names = {expr: f"told {n}" for n, expr in enumerate(told)}
-        # Worked out once: to compare two scores takes longer than to tell of ten symbols.
-        scores = dict.fromkeys(rule.screen.score for rule in self.rules)
-        self._scores = {parts: n for n, parts in enumerate(scores)}
-        self._score_of = [self._scores[rule.screen.score] for rule in self.rules]
-        self._columns = [
-            {name: self._names[expr] for name, expr in rule.screen.columns.items()} for rule in self.rules
-        ]
+        self._name_told()
         exprs = {**self._conditions.leaves, **{name: expr for expr, name in self._names.items()}}
         exprs[_PRICE] = field(PRICE)
         self.engine = Engine(
@@ -93,6 +85,18 @@ class Judge:
         self.terms = Terms(np.empty(0, bool), np.empty(0, np.int64))
         self._inside: tuple[int | None, Flags] = (None, np.empty(0, bool))
         self._values: Mapping[str, F64] = {}
+
+    def _name_told(self) -> None:
+        """Name what is told of symbols that fire: it is computed with the rest."""
+        told = dict.fromkeys(expr for rule in self.rules for expr in _told(rule.screen))
+        self._names = {expr: f"told {n}" for n, expr in enumerate(told)}
+        # Worked out once: to compare two scores takes longer than to tell of ten symbols.
+        scores = dict.fromkeys(rule.screen.score for rule in self.rules)
+        self._scores = {parts: n for n, parts in enumerate(scores)}
+        self._score_of = [self._scores[rule.screen.score] for rule in self.rules]
+        self._columns = [
+            {name: self._names[expr] for name, expr in rule.screen.columns.items()} for rule in self.rules
+        ]
 
     def __repr__(self) -> str:
         """Show the timeframe, and how much there is to judge."""
