@@ -32,6 +32,7 @@ FENCE: Final = re.compile(
     r"^(?P<left_out><!-- not run:.*?-->\n+)?^(?P<text>```\w*\n.*?^```)$", re.MULTILINE | re.DOTALL
 )
 HEADING: Final = re.compile(r"^(#+) ", re.MULTILINE)
+PICTURE: Final = re.compile(r"!\[[^\]]*\]\([^)]+\)")
 LINK: Final = re.compile(r"\]\(([^)]+)\)")
 NAME: Final = re.compile(r"`([^`]+)`")
 
@@ -115,7 +116,9 @@ def told(markdown: str) -> dict[str, object]:
     return {
         "code": [(found["left_out"] is None, found["text"]) for found in FENCE.finditer(markdown)],
         "headings": [len(level) for level in HEADING.findall(prose)],
-        "links": Counter(LINK.findall(prose)) - Counter([README.name, TRANSLATED.name]),
+        # A picture may show another language.
+        "pictures": len(PICTURE.findall(prose)),
+        "links": Counter(LINK.findall(PICTURE.sub("", prose))) - Counter([README.name, TRANSLATED.name]),
         "names": Counter(NAME.findall(prose)),
         "rows": [line.count("|") for line in prose.splitlines() if line.startswith("|")],
         "items": sum(line.startswith("- ") for line in prose.splitlines()),
@@ -141,6 +144,7 @@ def test_each_language_leads_to_the_other() -> None:
         ("<!-- not run: it needs the internet -->\n", ""),
         ("## Second", "### Second"),
         ("docs/why.md", "docs/api.md"),
+        ("![a picture](one.png)\n", ""),
         ("`--once`", "`--twice`"),
         ("| a | b |", "| a |"),
         ("- item\n", ""),
@@ -148,7 +152,7 @@ def test_each_language_leads_to_the_other() -> None:
 )
 def test_a_translation_that_strays_is_caught(before: str, after: str) -> None:
     assert before in BILINGUAL
-    assert told(BILINGUAL) == told(BILINGUAL.replace("words", "Wörter"))
+    assert told(BILINGUAL) == told(BILINGUAL.replace("words", "Wörter").replace("one.png", "eins.png"))
     assert told(BILINGUAL) != told(BILINGUAL.replace(before, after))
 
 
@@ -167,6 +171,8 @@ $ klinehub run
 | a | b |
 
 - item
+
+![a picture](one.png)
 
 ```toml
 # a comment
