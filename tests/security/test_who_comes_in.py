@@ -6,7 +6,6 @@ import json
 import shutil
 import socket
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
@@ -25,6 +24,7 @@ from tests.security.door import (
     secret,
     with_hub,
 )
+from tests.security.test_paths import strays
 from tests.sim.worlds import World
 
 from klinehub.errors import DefinitionError
@@ -158,7 +158,7 @@ def test_row_02_the_page_is_shown_to_everybody_and_nothing_beside_it() -> None:
             assert (await place.raw(_of("evil.example", path))).status == 421
             assert (await place.ask(path, Origin="http://evil.example")).status == 403
         beside = ("/board", "/board/", "/board/live", "/index.html", "/board/index.html", "/board/nothing.js")
-        for path in (*beside, "//", *_strays(files[-1])):
+        for path in (*beside, "//", *strays(files[-1])):
             assert (await place.ask(path)).status == 401, path
 
     at_door(test, secret())
@@ -458,79 +458,6 @@ def test_row_10_every_answer_tells_browsers_what_they_may() -> None:
         raise RuntimeError
 
     at_door(test, fails=fails)
-
-
-STRAY_PATHS: Final = (
-    "/../../etc/passwd",
-    "/fapi/v1/../../../etc/passwd",
-    "/fapi/v1/..%2f..%2f..%2fetc%2fpasswd",
-    "/fapi/%2e%2e/%2e%2e/etc/passwd",
-    "/fapi/v1/klines%00.json",
-    "/fapi/v1/klines?interval=1m&symbol=..%2f..%2fetc%2fpasswd",
-    "/fapi/v1/klines?interval=1m&symbol=BTCUSDT%00",
-    "/fapi/v1/klines?interval=1m&symbol=BTCUSDT%0a",
-    "/fapi/v1/klines?interval=1m&symbol=%2fetc%2fpasswd",
-    "/fapi/v1/klines?interval=1m&symbol=.",
-    "/fapi/v1/klines?interval=..%2f1m&symbol=BTCUSDT",
-    f"/fapi/v1/klines?interval=1m&symbol={'A' * 4_000}",
-    f"/fapi/v1/klines?interval=1m&symbol=BTCUSDT&{'&'.join(f'x{n}=1' for n in range(100))}",
-    "/fapi/v1/continuousKlines?interval=1m&contractType=PERPETUAL&pair=..%2f..",
-    "/c/../../etc/passwd",
-    f"/{'a/' * 3_000}",
-)
-
-
-def _strays(file: str) -> list[str]:
-    """Give ways to write a path that is not a file's own and may be taken for it."""
-    strays = [
-        "/board/../api/v1/status",
-        "/board/%2e%2e/api/v1/status",
-        "/board/..%2fapi/v1/status",
-        "/board/..%5c..%5csite.py",
-        "/board/../page.py",
-        "/board/../../guard.py",
-        "/board//etc/passwd",
-        "/board/%2fetc%2fpasswd",
-        "/board/./" + file.rpartition("/")[2],
-        f"{file}/",
-        f"{file}/..",
-        f"/{file}",
-        f"{file}%00",
-        f"{file}%00.html",
-        file.upper(),
-    ]
-    return [path for path in strays if path != file]
-
-
-def test_row_06_the_page_has_the_files_of_its_manifest_and_no_others() -> None:
-    async def test(place: Place, _: World) -> None:
-        page = Page()
-        for file in sorted(page.paths):
-            for path in _strays(file):
-                assert (await place.ask(path)).status == 404, path
-        assert (await place.ask("/board/../")).status == 404
-
-    with_hub(test)
-
-
-def test_row_06_no_path_and_no_symbol_leads_to_a_file() -> None:
-    opened: list[str] = []
-    watching = [False]
-    # There is no way to take such a hook off again.
-    sys.addaudithook(
-        lambda event, given: opened.append(str(given)) if event == "open" and watching[0] else None
-    )
-
-    async def test(place: Place, _: World) -> None:
-        watching[0] = True
-        for path in STRAY_PATHS:
-            said = await place.ask(path)
-            assert said.status in ({200} if "x50=" in path else {400, 403, 404, 503}), path
-            assert b"root:" not in said.body
-        watching[0] = False
-
-    with_hub(test)
-    assert not [path for path in opened if "passwd" in path or "AAAA" in path]
 
 
 def _of(host: str, path: str, *, websocket: bool = False, **headers: str) -> bytes:

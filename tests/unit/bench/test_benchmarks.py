@@ -68,8 +68,8 @@ def measured() -> dict[str, Measurement]:
 
 
 def test_every_benchmark_has_a_meaning_a_file_and_a_test() -> None:
-    # These two start processes; what they are made of is tested by itself.
-    assert set(TINY) | {"footprint", "serve"} == set(MEANINGS)
+    # These start processes, and a browser; what they are made of is tested by itself.
+    assert set(TINY) | {"footprint", "serve", "page"} == set(MEANINGS)
 
 
 @pytest.mark.parametrize("name", TINY)
