@@ -171,6 +171,7 @@ def test_notifications_are_off_until_they_are_turned_on_and_a_storm_is_one(look:
         desk.take_over(page)
 
     page = look(before=before)
+    page.get_by_role("button", name="Alerts").wait_for()
     desk.hub.say({"type": "alert", "alert": alert(1)})
     expect(page.locator(".bell-count")).to_have_text("1")
     assert page.evaluate("window.asked") is None

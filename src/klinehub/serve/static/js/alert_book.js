@@ -56,8 +56,12 @@ export const book = {
   /** Ask for the newest of the log, with what became of each. */
   async loadLog() {
     await asked(async () => {
+      const before = new Set(this.log.map((one) => one.id));
       const rows = await getJson("api/v1/alerts", { limit: MOST });
-      this.log = rows.sort((a, b) => b.id - a.id);
+      // What was told meanwhile may have fired after the log was read.
+      const known = new Set([...before, ...rows.map((one) => one.id)]);
+      const told = this.log.filter((one) => !known.has(one.id));
+      this.log = [...told, ...rows].sort((a, b) => b.id - a.id).slice(0, MOST);
       this.known = true;
       // Another hub, or a log that was begun anew, counts from one again.
       if (personal.get("alertsSeen", 0) > (this.log[0]?.id ?? Infinity)) personal.set("alertsSeen", 0);
