@@ -61,6 +61,7 @@ class Played:
     def __init__(self, symbols: Iterable[told.SymbolTold], **hello: Any) -> None:
         self.symbols = list(symbols)
         self.views: list[dict[str, Any]] = []
+        self.sparks: list[int] = []
         self.first: list[Any] = []
         self.warming: list[int] = []
         self.missing: list[int] = []
@@ -87,9 +88,11 @@ class Played:
             self.say(message)
 
     def _asked(self, text: str | bytes) -> None:
+        told.decode(text)
         asked = msgspec.json.decode(text)
-        if asked["type"] == "view":
-            told.decode(text)
+        if asked["type"] == "spark":
+            self.sparks.append(asked["bars"])
+        else:
             self.views.append(asked)
             self.say(told.Viewed(asked["id"], {}))
             self.table()

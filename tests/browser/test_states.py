@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 from tests.browser.conftest import Open
 from tests.browser.playing import DAY, NOW, Played, health, symbol
-from tests.browser.reading import UNKNOWN
+from tests.browser.reading import UNKNOWN, names
 
 from klinehub.serve.board import messages as told
 
@@ -121,6 +121,34 @@ def test_nothing_moves_while_paused_but_the_newest_is_shown_afterwards(look: Ope
     page.keyboard.press("p")
     expect(first).to_contain_text("103.00")
     expect(first).to_contain_text("0.50")
+
+
+def test_open_bars_move_values_and_only_a_close_moves_rows(look: Open) -> None:
+    hub = market(3)
+    page = look("?cols=score", before=hub.take_over)
+    page.get_by_role("button", name="Open bars").click()
+    expect(page).to_have_url(re.compile("forming=1"))
+    page.wait_for_function("() => document.querySelector('.progress:not(.busy)')")
+    assert hub.views[-1]["forming"]
+
+    hub.table(forming=True, score=[10.0, 20.0, 30.0])
+    expect(page.locator('[aria-rowindex="2"]')).to_contain_text("+10.0")
+    assert names(page) == ["S000USDT", "S001USDT", "S002USDT"]
+    hub.table(score=[10.0, 20.0, 30.0])
+    expect(page.locator('[aria-rowindex="2"]')).to_contain_text("+30.0")
+    assert names(page) == ["S002USDT", "S001USDT", "S000USDT"]
+
+
+def test_pictures_are_sent_only_where_they_are_seen(look: Open) -> None:
+    hub = market(3)
+    page = look("?cols=score", before=hub.take_over)
+    assert hub.sparks == [0]
+
+    page.evaluate("() => import('/board/js/state.js').then((it) => it.state.set({ cols: ['score', 'spark'] }))")
+    expect(page.locator(".head")).to_contain_text("Last 48 bars")
+    assert hub.sparks == [0, 48]
+    hub.spark(bytes(range(48)), bytes(48))
+    expect(page.locator(".rows .picture").first).to_contain_text("rising")
 
 
 def test_a_hub_that_went_away_is_told_of_and_found_again(look: Open) -> None:

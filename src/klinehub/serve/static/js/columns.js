@@ -104,7 +104,7 @@ function formatOf(values, share) {
 function widthOf(key, base) {
   const kept = personal.get("widths", {})[key];
   if (Number.isFinite(kept)) return within(kept);
-  return base.width ?? Math.max(WIDTHS[base.kind], base.kind === "number" ? Math.min(220, 26 + 6.4 * base.title.length) : 0);
+  return base.width ?? Math.max(WIDTHS[base.kind], base.kind === "number" ? Math.min(220, 26 + 6.8 * base.title.length) : 0);
 }
 
 /**

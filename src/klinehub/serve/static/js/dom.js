@@ -30,6 +30,7 @@ const ICONS = {
   left: "M10 3.5L5.5 8l4.5 4.5",
   right: "M6 3.5L10.5 8L6 12.5",
   sort: "M5 3v10M2.5 10.5L5 13l2.5-2.5M11 13V3M8.5 5.5L11 3l2.5 2.5",
+  funnel: "M2 3h12L9.5 8.5v4.7l-3-1.4V8.5z",
   pulse: "M1.5 8h3l2-5l3 10l2-5h3",
   alert: "M8 2L14.5 13.5h-13zM8 6.5v3.2M8 11.6v.2",
   back: "M13.5 8h-11M6.5 4l-4 4l4 4",

@@ -83,7 +83,7 @@ export function makeToolbar(table) {
 
   function drawLists() {
     const chosen = state.get("cat").length + (state.get("only") === "hidden" ? 1 : 0);
-    fill(lists, icon("sliders"), h("span.label", {}, t("lists.title")), chosen > 0 && h("span.number", {}, chosen));
+    fill(lists, icon("funnel"), h("span.label", {}, t("lists.title")), chosen > 0 && h("span.number", {}, chosen));
     lists.setAttribute("aria-label", chosen ? t("lists.chosen", { count: chosen }) : t("lists.title"));
     watch.setAttribute("aria-pressed", String(state.get("only") === "watch"));
     forming.setAttribute("aria-pressed", String(state.get("forming")));
