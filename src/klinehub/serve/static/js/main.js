@@ -43,9 +43,11 @@ function rewrite() {
 
 async function start() {
   startKeys();
-  onUnauthorized(askToken);
+  const texts = loadTexts();
+  // The hub may ask for its secret before there are words to say so.
+  onUnauthorized(() => texts.then(askToken));
   live.start();
-  await loadTexts();
+  await texts;
   apply();
   followAddress();
   market.subscribe("hello", (hello) => setExchangeZone(hello.tz));
