@@ -50,7 +50,10 @@ async function start() {
   await texts;
   apply();
   followAddress();
-  market.subscribe("hello", (hello) => setExchangeZone(hello.tz));
+  const greet = () => market.hello && setExchangeZone(market.hello.tz);
+  market.subscribe("hello", greet);
+  // It may have come while the texts did.
+  greet();
   state.subscribe((names) => {
     if (names.has("view")) show();
     else shown.view?.update(names);
