@@ -144,7 +144,9 @@ def test_pictures_are_sent_only_where_they_are_seen(look: Open) -> None:
     page = look("?cols=score", before=hub.take_over)
     assert hub.sparks == [0]
 
-    page.evaluate("() => import('/board/js/state.js').then((it) => it.state.set({ cols: ['score', 'spark'] }))")
+    page.evaluate(
+        "() => import('/board/js/state.js').then((it) => it.state.set({ cols: ['score', 'spark'] }))"
+    )
     expect(page.locator(".head")).to_contain_text("Last 48 bars")
     assert hub.sparks == [0, 48]
     hub.spark(bytes(range(48)), bytes(48))
