@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import Open
+from tests.browser.reading import names
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -34,10 +35,9 @@ def test_a_symbol_is_opened_with_candles_factors_and_reasons(look: Open) -> None
     asked: list[str] = []
     page = look(before=lambda page: page.on("request", lambda request: asked.append(request.url)))
     assert not [url for url in asked if url.endswith(LIBRARY)]
-    name = page.locator(".rows .row:not([hidden]) .name").first
-    symbol = name.get_attribute("title") or ""
+    symbol = names(page)[0]
 
-    name.click()
+    page.locator(f'.name[title="{symbol}"]').click()
 
     assert chart(page).get_attribute("aria-label") is not None
     assert symbol in (chart(page).get_attribute("aria-label") or "")
@@ -52,18 +52,17 @@ def test_a_symbol_is_opened_with_candles_factors_and_reasons(look: Open) -> None
 
 def test_arrow_keys_lead_through_the_order_of_the_table(look: Open) -> None:
     page = look("?sort=symbol")
-    names = page.locator(".rows .row:not([hidden]) .name").evaluate_all(
-        "(all) => all.map((one) => one.title).sort()"
-    )
-    page.locator(f'.name[title="{names[0]}"]').click()
+    page.locator(".cell.score:not(.unknown)").first.wait_for()
+    first = names(page)
+    page.locator(f'.name[title="{first[0]}"]').click()
     chart(page)
 
     page.keyboard.press("ArrowRight")
-    expect(page).to_have_url(re.compile(f"symbol={names[1]}"))
+    expect(page).to_have_url(re.compile(f"symbol={first[1]}"))
     page.keyboard.press("ArrowDown")
-    expect(page).to_have_url(re.compile(f"symbol={names[2]}"))
+    expect(page).to_have_url(re.compile(f"symbol={first[2]}"))
     page.keyboard.press("ArrowLeft")
-    expect(page.locator(f'.chart-canvas[aria-label*="{names[1]}"]')).to_be_visible()
+    expect(page.locator(f'.chart-canvas[aria-label*="{first[1]}"]')).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("grid")).to_be_visible()
 
