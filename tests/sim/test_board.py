@@ -326,7 +326,7 @@ def test_alerts_are_told_as_they_come() -> None:
     async def test(lent: Lent) -> None:
         async with looking(lent) as page:
             await lent.until(62)
-            told = await page.next("alert")
+            told = (await page.next("alert"))["alert"]
             kept = (await lent.ask("/api/v1/alerts")).json[-1]
 
             assert {name: told[name] for name in kept} == kept

@@ -163,7 +163,7 @@ class LiveBoard:
         if not alerts or alerts[-1].id == self._alerted:
             return
         for event in [one for one in alerts if one.id > self._alerted]:
-            message = b'{"type":"alert",' + event.data[1:]
+            message = b'{"type":"alert","alert":' + event.data + b"}"
             for client in self._clients:
                 client.tell_alert(message)
         self._alerted = alerts[-1].id
