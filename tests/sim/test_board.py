@@ -249,6 +249,17 @@ def test_prices_are_told_as_they_change_and_against_the_open_of_the_views_bar() 
     lend(test, **WHOLE)
 
 
+def test_without_tickers_a_day_is_not_known_and_its_turnover_is_that_of_the_start() -> None:
+    async def test(lent: Lent) -> None:
+        async with looking(lent) as page:
+            told = await page.next("prices")
+
+            assert told["day"] == [None] * 4
+            near(told["turnover"], [lent.world.hub.turnover[name] for name in lent.world.hub.symbols])
+
+    lend(test)
+
+
 def test_a_slow_page_is_told_the_newest_and_one_that_takes_nothing_is_cut() -> None:
     async def test(lent: Lent) -> None:
         columns = [f"lag(close, {n})" for n in range(1, MOST_COLUMNS)]

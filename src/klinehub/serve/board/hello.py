@@ -1,5 +1,6 @@
 """Hello: what a page is told first: which hub this is, ways to look at its market, and its rows."""
 
+from functools import cache
 from importlib.metadata import version
 from typing import Final, NamedTuple
 
@@ -29,7 +30,7 @@ def hello(signals: Signals, about: About) -> Hello:
     hub = signals.hub
     base = hub.scanning.base()
     return Hello(
-        version=version("klinehub"),
+        version=_version(),
         exchange=signals.exchange,
         time=hub.now(),
         rate=hub.clock.rate,
@@ -42,6 +43,12 @@ def hello(signals: Signals, about: About) -> Hello:
         parts=[PartTold(part.name, part.weight, repr(part.expr)) for part in base.score],
         can={"alerts": True, "history": hub.shelf.keeping is not None},
     )
+
+
+@cache
+def _version() -> str:
+    """Give klinehub's own version, which is read from disk."""
+    return version("klinehub")
 
 
 def symbols(hub: Hub) -> Symbols:
