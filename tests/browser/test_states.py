@@ -226,6 +226,19 @@ def test_an_empty_table_says_what_empties_it(look: Open) -> None:
     expect(page.get_by_role("heading", name="The watchlist is empty here")).to_be_visible()
 
 
+def test_a_filter_of_the_address_that_is_wrong_is_told_and_not_used(look: Open) -> None:
+    hub = market()
+    page = look("?where=rsii < 30", before=hub.take_over)
+
+    hub.say(told.Viewed(hub.views[-1]["id"], {"where": told.Wrong("Unknown name 'rsii'.", 0)}))
+    expect(page.locator(".banner")).to_contain_text("The filter is not used: Unknown name 'rsii'.")
+    expect(page.locator("#filter")).to_have_attribute("aria-invalid", "true")
+    assert len(names(page)) == 12
+    page.locator(".banner").get_by_role("button", name="Clear the filter").click()
+    expect(page.locator(".banner")).to_have_count(0)
+    expect(page.locator("#filter")).to_have_value("")
+
+
 def test_a_view_that_is_given_up_says_why(look: Open) -> None:
     hub = market()
     page = look(before=hub.take_over)

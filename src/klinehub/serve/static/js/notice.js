@@ -59,6 +59,10 @@ function banners() {
     said.push(["bad", `${text} ${told ? `(${told}) ` : ""}${left}`, retry()]);
   }
   if (market.failed && market.bar) said.push(["bad", t("notice.failed.values", { message: market.failed }), null]);
+  if (market.errors.where) {
+    const clear = button({ label: t("filter.clear"), text: t("filter.clear"), class: "framed" }, () => state.set({ where: "" }));
+    said.push(["bad", t("notice.filter", { message: market.errors.where.message }), clear]);
+  }
   if (state.get("at")) {
     const back = button({ label: t("notice.now"), text: t("notice.now"), class: "framed" }, () => state.set({ at: 0 }, { push: true }));
     said.push(["past", t("notice.past", { time: formatTime(state.get("at"), "exact") }), back]);
@@ -82,7 +86,7 @@ export function mountNotices(place) {
     if (focused) place.querySelector("button")?.focus();
   };
   live.on("status", draw);
-  for (const kind of ["table", "failed", "asked"]) market.subscribe(kind, draw);
+  for (const kind of ["table", "view", "failed", "asked"]) market.subscribe(kind, draw);
   state.subscribe(draw);
   onLanguage(() => ((before = ""), draw()));
   setInterval(draw, 1_000);

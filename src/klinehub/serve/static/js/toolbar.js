@@ -81,6 +81,11 @@ export function makeToolbar(table) {
     popover(lists, body, { label: t("lists.title"), class: "wide" });
   }
 
+  /** Where there is little room the filter is only shown when there is one, or when it is asked for. */
+  function drawFilter() {
+    element.classList.toggle("filtered", where() !== "");
+  }
+
   function drawLists() {
     const chosen = state.get("cat").length + (state.get("only") === "hidden" ? 1 : 0);
     fill(lists, icon("funnel"), h("span.label", {}, t("lists.title")), chosen > 0 && h("span.number", {}, chosen));
@@ -111,6 +116,7 @@ export function makeToolbar(table) {
     ...filter.ends,
   ];
   drawScreens();
+  drawFilter();
   drawLists();
   drawPause();
 
@@ -129,6 +135,7 @@ export function makeToolbar(table) {
     /** Show what the address has now. */
     refresh() {
       drawScreens();
+      drawFilter();
       drawLists();
       filter.refresh();
       if (document.activeElement !== find) find.value = state.get("find");
