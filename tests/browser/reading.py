@@ -48,9 +48,10 @@ def wait_until_lit(page: Page, name: str) -> None:
 
 def sides(part: Locator) -> tuple[float, float]:
     """Give where something on the page begins and ends, from the left in pixels."""
-    box = part.bounding_box()
-    assert box is not None
-    return box["x"], box["x"] + box["width"]
+    left, right = part.evaluate(
+        "(one) => [one.getBoundingClientRect().left, one.getBoundingClientRect().right]"
+    )
+    return left, right
 
 
 def wait_for_numbers(page: Page, key: str, meet: str) -> None:

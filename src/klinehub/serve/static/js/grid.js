@@ -39,6 +39,7 @@ export function makeGrid() {
   const rows = makeRows(element);
   const header = makeHeader({ onwiden: (key, width) => lay(new Map([[key, width]])) });
   let shown = [];
+  let before = "";
   element.append(header.element, rows.body);
 
   /** Give columns their room; *widths* are those that are just being changed. */
@@ -60,9 +61,13 @@ export function makeGrid() {
       return shown;
     },
 
-    /** Show the columns that are chosen now. */
+    /** Show the columns that are chosen now; where they look as before nothing is made anew. */
     setColumns() {
-      shown = arranged();
+      const next = arranged();
+      const now = JSON.stringify([chosen.isNarrow(), next]);
+      if (now === before) return;
+      before = now;
+      shown = next;
       element.setAttribute("aria-colcount", String(shown.length));
       header.setColumns(shown);
       rows.setColumns(shown);
