@@ -27,7 +27,8 @@ STARTS_WITHIN: Final = 120.0
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+# A module at a time: while Playwright is open its loop runs in this thread, and no other test can have one.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Give the system's Chromium."""
     found = next((path for name in NAMES if (path := shutil.which(name))), None)
