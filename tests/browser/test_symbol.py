@@ -1,6 +1,7 @@
 """The page of a symbol as people use it, on the demo."""
 
 import re
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -47,7 +48,7 @@ def test_a_symbol_is_opened_with_candles_factors_and_reasons(look: Open) -> None
     expect(page.get_by_role("link", name="TradingView")).to_have_attribute(
         "href", "https://www.tradingview.com/"
     )
-    assert f"symbol={symbol}" in page.url
+    assert f"symbol={quote(symbol)}" in page.url
 
 
 def test_arrow_keys_lead_through_the_order_of_the_table(look: Open) -> None:
