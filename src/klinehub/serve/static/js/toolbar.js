@@ -15,6 +15,9 @@ import { openPicker } from "./picker.js";
 import { timeframe } from "./shell.js";
 import { state } from "./state.js";
 
+/** More updates that wait are not counted, so that the button stays as wide as it is. */
+const MOST = 999;
+
 /** What a screen of the hub is called. */
 function screenName(one) {
   if (!one || one.kind === "score") return t("screens.all");
@@ -96,7 +99,7 @@ export function makeToolbar(table) {
 
   function drawPause() {
     const on = market.paused;
-    fill(pause, icon(on ? "play" : "pause"), h("span.label", {}, on ? t("pause.on", { count: formatNumber(market.waiting, "whole") }) : t("pause.off")));
+    fill(pause, icon(on ? "play" : "pause"), h("span.label", {}, on ? t("pause.on", { count: market.waiting > MOST ? `${MOST}+` : market.waiting }) : t("pause.off")));
     pause.setAttribute("aria-pressed", String(on));
     pause.title = t(on ? "pause.on.title" : "pause.off.title");
   }
