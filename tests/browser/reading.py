@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 _ROWS = """() => [...document.querySelectorAll(".rows .row:not([hidden])")]
     .sort((a, b) => a.ariaRowIndex - b.ariaRowIndex)"""
@@ -46,11 +46,11 @@ def wait_until_lit(page: Page, name: str) -> None:
     assert page.evaluate(_LIT, name)
 
 
-def sides(part: Locator) -> tuple[float, float]:
-    """Give where something on the page begins and ends, from the left in pixels."""
-    left, right = part.evaluate(
-        "(one) => [one.getBoundingClientRect().left, one.getBoundingClientRect().right]"
-    )
+def sides(page: Page, selector: str) -> tuple[float, float]:
+    """Give where the first of such parts of the page begins and ends, from the left in pixels."""
+    # It may be made anew while it is asked for, and has no place then.
+    box = f"document.querySelector('{selector}')?.getBoundingClientRect()"
+    left, right = page.wait_for_function(f"() => {box}?.width && [{box}.left, {box}.right]").json_value()
     return left, right
 
 
