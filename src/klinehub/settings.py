@@ -78,6 +78,14 @@ def _shown(name: str, value: object) -> object:
     return tuple(_shown("", one) for one in value) if isinstance(value, tuple) else value
 
 
+def _check_limits(given: Discreet, limits: Mapping[str, tuple[float, float]], table: str = "") -> None:
+    """Refuse numbers outside of their *limits*; *table* is the settings' own in klinehub.toml, with a dot."""
+    for name, (least, most) in limits.items():
+        value = getattr(given, name)
+        if value is not None and not least <= value <= most:
+            raise DefinitionError(f"`{table}{name}` is {value:g}: it has to be from {least:g} to {most:g}.")
+
+
 class ServeSettings(Discreet, frozen=True, kw_only=True):
     """How a hub is lent to other programs.
 
@@ -109,12 +117,7 @@ class ServeSettings(Discreet, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be served with."""
-        for name, (least, most) in _SERVE_LIMITS.items():
-            value = getattr(self, name)
-            if not least <= value <= most:
-                raise DefinitionError(
-                    f"`serve.{name}` is {value:g}: it has to be from {least:g} to {most:g}."
-                )
+        _check_limits(self, _SERVE_LIMITS, "serve.")
         if self.stale not in STALE_CHOICES:
             raise UnknownName("choice of `serve.stale`", self.stale, STALE_CHOICES)
 
@@ -228,12 +231,7 @@ class AlertSettings(Discreet, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse what no alert can be kept by."""
-        for name, (least, most) in _ALERT_LIMITS.items():
-            value = getattr(self, name)
-            if not least <= value <= most:
-                raise DefinitionError(
-                    f"`alerts.{name}` is {value:g}: it has to be from {least:g} to {most:g}."
-                )
+        _check_limits(self, _ALERT_LIMITS, "alerts.")
         if self.url and urlsplit(self.url).scheme not in {"http", "https"}:
             raise DefinitionError("`alerts.url` is no address: write it like http://hub.lan:8787.")
 
@@ -354,10 +352,7 @@ class HubSettings(Discreet, frozen=True, kw_only=True):
         for name in ("spot_rest_url", "spot_stream_url"):
             if not getattr(self, name):
                 msgspec.structs.force_setattr(self, name, getattr(SPOT, name.removeprefix("spot_")))
-        for name, (least, most) in LIMITS.items():
-            value = getattr(self, name)
-            if value is not None and not least <= value <= most:
-                raise DefinitionError(f"`{name}` is {value:g}: it has to be from {least:g} to {most:g}.")
+        _check_limits(self, LIMITS)
         if venue is SPOT and (self.marks or self.open_interest or self.spot):
             raise DefinitionError(
                 f"{venue.name} has no marks, no open interest and no spot beside it: leave these out."

@@ -5,11 +5,11 @@ KLINEHUB_REQUIRE_CHROMIUM set they fail.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.error import URLError
@@ -18,8 +18,9 @@ from urllib.request import urlopen
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
+from klinehub.bench.page import BROWSERS, browser_here
+
 SYMBOLS: Final = 60
-NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 DEMO: Final = ("demo", "--symbols", str(SYMBOLS), "--speed", "10", "--seed", "7", "--json")
 # A first start compiles the kernels.
 STARTS_WITHIN: Final = 120.0
@@ -31,9 +32,9 @@ Open = Callable[..., Page]
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Give the system's Chromium."""
-    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    found = browser_here()
     if found is None:
-        said = f"no browser: none of {', '.join(NAMES)} is installed"
+        said = f"no browser: none of {', '.join(BROWSERS)} is installed"
         if os.environ.get("KLINEHUB_REQUIRE_CHROMIUM"):
             pytest.fail(f"KLINEHUB_REQUIRE_CHROMIUM is set, and there is {said}")
         pytest.skip(f"there is {said}")
@@ -46,14 +47,23 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Give the address of a demo's board: a process of its own, ready, at ten times market speed."""
-    folder = tmp_path_factory.mktemp("demo")
+    with started(DEMO, tmp_path_factory.mktemp("demo")) as address:
+        yield address
+
+
+@contextmanager
+def started(command: Sequence[str], folder: Path) -> Iterator[str]:
+    """Start a demo whose homes are in *folder*; gives the address of its board once it is ready."""
     homes = dict.fromkeys(("XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CACHE_HOME"), str(folder))
     ports = dict.fromkeys(("KLINEHUB_SERVE_PORT", "KLINEHUB_SERVE_WS_PORT"), "0")
-    command = [sys.executable, "-m", "klinehub.app.cli", *DEMO]
     with (
         (folder / "said").open("wb") as said,
         subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=said, env={**os.environ, **ports, **homes}, cwd=folder
+            [sys.executable, "-m", "klinehub.app.cli", *command],
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            env={**os.environ, **ports, **homes},
+            cwd=folder,
         ) as process,
     ):
         try:
@@ -84,7 +94,7 @@ def answers(address: str) -> bool:
 
 @pytest.fixture
 def look(chromium: Browser, demo: str) -> Iterator[Open]:
-    """Open the board: `look("?tf=1h", width=360)` gives the page once it has rows.
+    """Open the board: `look("?tf=1h", width=360)` gives the page once it has rows, and its bar.
 
     Afterwards no page may have raised anything, logged an error, or asked another host.
     """
@@ -119,6 +129,7 @@ def look(chromium: Browser, demo: str) -> Iterator[Open]:
         page.goto(f"{demo}/{query}")
         if rows:
             page.wait_for_selector(".rows .row:not([hidden])")
+            page.wait_for_function("() => document.querySelector('.count').textContent")
         return page
 
     yield opened

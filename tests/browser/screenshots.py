@@ -3,16 +3,15 @@
 It is the whole simulated market at ten times market speed, looked at when something has happened.
 """
 
-import os
-import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from playwright.sync_api import Browser, Page, sync_playwright
-from tests.browser.conftest import NAMES, ready
+from tests.browser.conftest import started
+
+from klinehub.bench.page import browser_here
 
 DEMO: Final = ("demo", "--speed", "10", "--seed", "7", "--at", "2026-03-05T12:07:00Z", "--json")
 RULE: Final = '[rules.surge]\nwhere = "volume_surge > 1.2"\ntimeframe = "1m"\n'
@@ -61,32 +60,14 @@ def main() -> None:
     """Start a demo and take all of them."""
     folder = Path(sys.argv[1]).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    found = next(path for name in NAMES if (path := shutil.which(name)))
     with tempfile.TemporaryDirectory() as home, sync_playwright() as play:
-        place = Path(home)
-        (place / "klinehub.toml").write_text(RULE, "utf-8")
-        homes = dict.fromkeys(("XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CACHE_HOME"), home)
-        ports = {"KLINEHUB_SERVE_PORT": "0", "KLINEHUB_SERVE_WS_PORT": "0"}
-        with (
-            (place / "said").open("wb") as said,
-            subprocess.Popen(
-                [sys.executable, "-m", "klinehub.app.cli", *DEMO],
-                stdout=subprocess.DEVNULL,
-                stderr=said,
-                env={**os.environ, **ports, **homes},
-                cwd=place,
-            ) as process,
-        ):
-            try:
-                address = ready(place / "said", process)
-                browser = play.chromium.launch(executable_path=found, args=["--no-sandbox"])
-                browser.new_page().wait_for_timeout(HAPPENING * 1000)
-                for shot in SHOTS:
-                    taken(browser, address, shot, folder)
-                browser.close()
-            finally:
-                process.terminate()
-                process.communicate()
+        (Path(home) / "klinehub.toml").write_text(RULE, "utf-8")
+        with started(DEMO, Path(home)) as address:
+            browser = play.chromium.launch(executable_path=browser_here(), args=["--no-sandbox"])
+            browser.new_page().wait_for_timeout(HAPPENING * 1000)
+            for shot in SHOTS:
+                taken(browser, address, shot, folder)
+            browser.close()
 
 
 if __name__ == "__main__":

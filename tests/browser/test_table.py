@@ -216,9 +216,9 @@ def test_the_last_bars_are_drawn_with_their_volume(look: Open) -> None:
         const { data } = one.getContext('2d').getImageData(0, 0, one.width, one.height);
         return data.filter((value, i) => i % 4 === 3 && value > 0).length > 40;
     }"""
-    drawn = f"[...document.querySelectorAll('.rows .row:not([hidden]) canvas')].slice(0, 8).every({picture})"
+    pictures = "[...document.querySelectorAll('.rows .row:not([hidden]) canvas')]"
 
-    page.wait_for_function(drawn)
+    page.wait_for_function(f"() => {pictures}.slice(0, 8).every({picture})")
     expect(page.locator(".rows .picture").first).to_contain_text(re.compile("rising|falling"))
 
 

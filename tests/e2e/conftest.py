@@ -4,7 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,11 +27,27 @@ class Done(NamedTuple):
 
 
 Run = Callable[..., Done]
+# Gives the address of what answers everything with a status and a body.
+Answering = Callable[..., str]
 
 
 def environment(folder: Path) -> dict[str, str]:
     ports = dict.fromkeys(("KLINEHUB_SERVE_PORT", "KLINEHUB_SERVE_WS_PORT"), "0")
     return {**os.environ, **ports, "XDG_RUNTIME_DIR": str(folder), "COLUMNS": "120"}
+
+
+@contextmanager
+def started(*arguments: str, folder: Path) -> "Iterator[subprocess.Popen[str]]":
+    """Start a command that goes on until it is told to end; its homes are in *folder*."""
+    with subprocess.Popen(
+        [*KLINEHUB, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env=environment(folder),
+    ) as process:
+        yield process
 
 
 @pytest.fixture(scope="session")
@@ -63,3 +82,34 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 def at(exchange: dict[str, str]) -> list[str]:
     """Give the options that point a command at the simulated exchange."""
     return ["--rest-url", exchange["rest_url"], "--stream-url", exchange["stream_url"]]
+
+
+@pytest.fixture
+def answering() -> Iterator[Answering]:
+    """Give what starts a server that answers every request in the same way."""
+    servers: list[tuple[HTTPServer, threading.Thread]] = []
+
+    def serve(status: int, body: bytes, *, retry_after: int | None = None) -> str:
+        class Same(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(status)
+                if retry_after is not None:
+                    self.send_header("Retry-After", str(retry_after))
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        server = HTTPServer(("127.0.0.1", 0), Same)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        servers.append((server, thread))
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield serve
+    for server, thread in servers:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -3,14 +3,13 @@
 import asyncio
 import json
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
-from tests.e2e.conftest import KLINEHUB, environment
+from tests.e2e.conftest import started
 
 pytestmark = pytest.mark.timeout(120)
 VIEW = {"type": "view", "id": 1, "timeframe": "15m", "columns": ["rsi"]}
@@ -27,14 +26,7 @@ class Seen(NamedTuple):
 def test_a_running_hub_shows_its_board_at_both_doors_until_it_is_stopped(
     at: list[str], tmp_path: Path
 ) -> None:
-    with subprocess.Popen(
-        [*KLINEHUB, "run", "--json", "--bars", "499", *at],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env=environment(tmp_path),
-    ) as process:
+    with started("run", "--json", "--bars", "499", *at, folder=tmp_path) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
@@ -47,7 +39,8 @@ def test_a_running_hub_shows_its_board_at_both_doors_until_it_is_stopped(
     assert seen.page.startswith("<!doctype html>")
     over_tcp, over_socket = seen.tables
     assert over_tcp["values"] == over_socket["values"]
-    assert len(over_tcp["values"]["rsi"]) == over_tcp["layout"] == 12
+    # The exchange of all these tests lists further symbols as it goes.
+    assert len(over_tcp["values"]["rsi"]) == over_tcp["layout"] >= 12
     assert seen.codes == [1001, 1001]
 
 

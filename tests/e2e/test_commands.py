@@ -4,13 +4,10 @@ import json
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import KLINEHUB, Run, environment
+from tests.e2e.conftest import KLINEHUB, Answering, Run, environment, started
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -124,32 +121,6 @@ def test_no_exchange_no_proxy_and_no_hub_are_told_apart(run: Run) -> None:
     assert "klinehub run" in hub.err
 
 
-class _Refusing(BaseHTTPRequestHandler):
-    answer = (200, "application/json", b"{}")
-
-    def do_GET(self) -> None:
-        status, kind, body = type(self).answer
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def refusing() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), _Refusing)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
 @pytest.mark.parametrize(
     ("status", "body", "code", "said"),
     [
@@ -161,11 +132,9 @@ def refusing() -> Iterator[str]:
     ],
 )
 def test_each_refusal_has_its_own_code_and_words(
-    run: Run, refusing: str, status: int, body: bytes, code: int, said: str
+    run: Run, answering: Answering, status: int, body: bytes, code: int, said: str
 ) -> None:
-    _Refusing.answer = (status, "text/html", body)
-
-    done = run("klines", "BTCUSDT", "1m", "--rest-url", refusing)
+    done = run("klines", "BTCUSDT", "1m", "--rest-url", answering(status, body))
 
     assert done.code == code, done
     assert said in done.err
@@ -175,15 +144,8 @@ def test_each_refusal_has_its_own_code_and_words(
 def test_a_running_hub_answers_other_commands_and_leaves_cleanly(
     run: Run, at: list[str], tmp_path: Path, how: signal.Signals, code: int
 ) -> None:
-    command = [*KLINEHUB, "run", "--json", "--bars", "250", *at]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env=environment(tmp_path),
-    ) as process:
+    command = ("run", "--json", "--bars", "250", *at)
+    with started(*command, folder=tmp_path) as process:
         assert process.stdout is not None
         first = json.loads(process.stdout.readline())
 
@@ -219,15 +181,8 @@ def test_watching_begins_and_ends_cleanly_and_says_what_is_wrong_before_anything
     assert (nothing.code, "Nothing to watch" in nothing.err) == (2, True)
     assert (typo.code, "Did you mean 'rsi'?" in typo.err, "warm-up" in typo.err) == (2, True, False)
 
-    command = [*KLINEHUB, "watch", "BTCUSDT", "--when", "close > 0", "--every-bar", "--timeframe", "1m", *at]
-    with subprocess.Popen(
-        [*command, "--journal", "hits.jsonl"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env=environment(tmp_path),
-    ) as process:
+    command = ("watch", "BTCUSDT", "--when", "close > 0", "--every-bar", "--timeframe", "1m", *at)
+    with started(*command, "--journal", "hits.jsonl", folder=tmp_path) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         process.send_signal(signal.SIGINT)
@@ -241,15 +196,8 @@ def test_watching_begins_and_ends_cleanly_and_says_what_is_wrong_before_anything
 
 
 def test_watching_prints_lines_of_json_for_other_programs(at: list[str], tmp_path: Path) -> None:
-    command = [*KLINEHUB, "watch", "BTCUSDT", "--when", "close > 0", "--every-bar", "--timeframe", "1m", *at]
-    with subprocess.Popen(
-        [*command, "--jsonl"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env=environment(tmp_path),
-    ) as process:
+    command = ("watch", "BTCUSDT", "--when", "close > 0", "--every-bar", "--timeframe", "1m", *at)
+    with started(*command, "--jsonl", folder=tmp_path) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         process.send_signal(signal.SIGINT)

@@ -1,16 +1,13 @@
 """One setting says in which zone times are shown, and every command that shows one keeps to it."""
 
 import re
-import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
 import pytest
-from tests.e2e.conftest import Run
+from tests.e2e.conftest import Answering, Run
 
 from klinehub.app.ask import stated
 
@@ -54,31 +51,9 @@ def test_times_are_shown_in_the_zone_of_the_settings(
     assert abs(datetime.now(UTC) - shown) < timedelta(hours=3)
 
 
-class _Banning(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        body = b'{"code":-1003,"msg":"Way too many requests; IP banned."}'
-        self.send_response(418)
-        self.send_header("Retry-After", "600")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+def test_the_end_of_a_ban_is_told_in_the_zone(run: Run, answering: Answering) -> None:
+    banning = answering(418, b'{"code":-1003,"msg":"Way too many requests; IP banned."}', retry_after=600)
 
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def banning() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), _Banning)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_the_end_of_a_ban_is_told_in_the_zone(run: Run, banning: str) -> None:
     klines = run("klines", "BTCUSDT", "1h", "--rest-url", banning, "--tz", ZONE)
     doctor = run("doctor", "--rest-url", banning, "--stream-url", banning, "--tz", ZONE)
 

@@ -135,7 +135,7 @@ class Deciding:
         judge = await self._made(rules, frame, newest, newest - last)
         universe, listed = self._market.universe(), dict(self._market.ground.listed)
 
-        group, steps = await _beside(lambda: _caught_up(judge, mine, last, newest, universe, listed))
+        group, steps = await asyncio.to_thread(_caught_up, judge, mine, last, newest, universe, listed)
         judge.go_on(self._market.ground.panels)
         told = (self._telling.of(step.fires, judge.frame, step.bar) for step in steps)
         fired = tuple(one for some in told for one in some)
@@ -283,7 +283,7 @@ class Deciding:
             judge.compile()
             judge.seen(bar, universe)
 
-        await _beside(work)
+        await asyncio.to_thread(work)
         judge.go_on(self._market.ground.panels)
         return judge, bar
 
@@ -372,7 +372,3 @@ def _symbols(panels: Mapping[str, PanelView]) -> tuple[str, ...]:
 def _share(frame: str, other: str) -> int:
     """Give how many bars of *other* may lie in one of *frame*, at least one."""
     return max(1, -(-timeframe(frame).milliseconds // timeframe(other).milliseconds))
-
-
-async def _beside(work: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(None, work)

@@ -106,13 +106,18 @@ def measure(
     return Measurement(detail["update_ms"], "ms", detail)
 
 
+def browser_here() -> str | None:
+    """Give the path of the system's browser, if there is one."""
+    return next((path for path in map(which, BROWSERS) if path), None)
+
+
 def _watched(url: str, closes: int) -> dict[str, Any]:
     """Open the board and watch it over some closes."""
     try:
         from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only who measures pages has it
     except ImportError as exc:
         raise DefinitionError("Pages are measured by Playwright: `pip install playwright`.") from exc
-    found = next((path for path in map(which, BROWSERS) if path), None)
+    found = browser_here()
     if found is None:
         raise DefinitionError(f"No browser is here: install one of {', '.join(BROWSERS)}.")
     with sync_playwright() as play:

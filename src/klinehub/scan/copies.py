@@ -102,9 +102,7 @@ class Ground(NamedTuple):
         symbols = [made.symbols[row] for row in short.tolist()]
         found = await self.kept(frame, symbols, frame.open_time(made.first), frame.open_time(end))
         since = {symbol: frame.index(time) for symbol, time in self.listed.items()}
-        return await asyncio.get_running_loop().run_in_executor(
-            None, lambda: made.filled(history_of(frame, found, made.symbols), since)
-        )
+        return await asyncio.to_thread(lambda: made.filled(history_of(frame, found, made.symbols), since))
 
 
 def _rows(panel: PanelView, symbols: Sequence[str] | None) -> I64 | None:

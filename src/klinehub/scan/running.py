@@ -170,7 +170,7 @@ class Scanning:
         def work() -> ScanResult:
             return self.ground.scanner([timed], views).scan(bar, universe=universe)[0]
 
-        result = await asyncio.get_running_loop().run_in_executor(None, work)
+        result = await asyncio.to_thread(work)
         return self._noted([result], started, calls)[0]
 
     def _timed_screen(self, screen: Screen) -> Screen:

@@ -60,7 +60,7 @@ class Sheets:
                 if every is not None:
                     # Loading what only a look ahead runs takes 10 ms and more, once.
                     views, bar = self._ahead(scanner)
-                    await _aside(lambda: views[scanner.timeframe].cube(bar, 1))  # noqa: B023 - awaited here
+                    await asyncio.to_thread(views[scanner.timeframe].cube, bar, 1)
                 yield sheet
                 async for later in self._after(scanner, sheet.bar, schedule, wake, every):
                     yield later
@@ -92,7 +92,7 @@ class Sheets:
             )
             return {name: values[row].copy() for name, values in engine.at(bar).items()}
 
-        return await _aside(work)
+        return await asyncio.to_thread(work)
 
     async def _begun(self, screen: Screen, bar: int | None = None) -> tuple[Scanner, Sheet]:
         """Begin a scanner in a thread, on copies; it goes on live from there."""
@@ -104,7 +104,7 @@ class Sheets:
             return scanner, scanner.sheet(at)
 
         started = self._monotonic()
-        scanner, sheet = await _aside(work)
+        scanner, sheet = await asyncio.to_thread(work)
         scanner.follow(ground.panels)
         return scanner, sheet._replace(seconds=self._monotonic() - started)
 
@@ -125,11 +125,6 @@ class Sheets:
                     yield sheet._replace(seconds=self._monotonic() - started)
             if not is_rung:
                 yield scanner.sheet_ahead(*self._ahead(scanner))
-
-
-async def _aside(work: Callable[[], T]) -> T:
-    """Do something in a thread."""
-    return await asyncio.get_running_loop().run_in_executor(None, work)
 
 
 async def _rung(wake: asyncio.Event, every: float | None) -> bool:
