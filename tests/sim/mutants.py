@@ -287,10 +287,13 @@ def seeds_for(mutant: Mutant) -> list[int]:
     return sorted(SEEDS, key=lambda seed: -sum(fault.kind in mutant.kinds for fault in planned(seed)))
 
 
-def plant(mutant: Mutant, folder: Path) -> Path:
-    """Make a copy of the package with the bug in it; raises ValueError where the words are not there once."""
+def plant(mutant: Mutant, folder: Path, *, compiled: bool = False) -> Path:
+    """Make a copy of the package with the bug in it; raises ValueError where the words are not there once.
+
+    What is *compiled* of the package is taken along: a compiled file counts while its source is as old.
+    """
     copy = folder / PACKAGE.name
-    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("*.pyc" if compiled else "__pycache__"))
     path = copy / mutant.path
     source = path.read_text("utf-8")
     if source.count(mutant.old) != 1:
@@ -307,14 +310,14 @@ def is_kernel(mutant: Mutant) -> bool:
     return "@kernel" in source or "njit" in source
 
 
-def outcomes(seeds: Sequence[int], package: Path, cache: Path) -> Iterator[Seen]:
-    """Run seeds one after the other against a copy of the package, in a process of its own."""
-    env = {
-        **os.environ,
-        "PYTHONPATH": str(package.parent),
-        "NUMBA_CACHE_DIR": str(cache),
-        "PYTHONHASHSEED": "0",
-    }
+def outcomes(seeds: Sequence[int], package: Path, cache: Path | None) -> Iterator[Seen]:
+    """Run seeds one after the other against a copy of the package, in a process of its own.
+
+    What is compiled lies in *cache*, or beside the sources.
+    """
+    env = {**os.environ, "PYTHONPATH": str(package.parent), "PYTHONHASHSEED": "0"}
+    if cache is not None:
+        env["NUMBA_CACHE_DIR"] = str(cache)
     command = [sys.executable, "-c", _CHILD, json.dumps(list(seeds))]
     with subprocess.Popen(
         command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -334,7 +337,6 @@ class Bench:
     """Tries mutants, and knows what the hub itself makes of the seeds that killed them."""
 
     def __init__(self, folder: Path) -> None:
-        # One place for all copies, so that what is compiled for one serves the next.
         self._folder = folder
         self._own: dict[int, bool] = {}
 
@@ -342,23 +344,22 @@ class Bench:
         """Give what the first seed that kills a mutant showed, None when all of them let it live."""
         place = self._folder / "package"
         shutil.rmtree(place, ignore_errors=True)
-        copy = plant(mutant, place)
         kernel = is_kernel(mutant)
-        cache = Path(tempfile.mkdtemp(dir=self._folder)) if kernel else self._folder / "compiled"
+        copy = plant(mutant, place, compiled=not kernel)
+        cache = Path(tempfile.mkdtemp(dir=self._folder)) if kernel else None
         try:
             for seen in outcomes(list(seeds), copy, cache):
                 if not seen.passed and self._passes(seen.seed):
                     return seen
         finally:
-            if kernel:
+            if cache is not None:
                 shutil.rmtree(cache)
         return None
 
     def _passes(self, seed: int) -> bool:
         """Whether the hub without any bug passes a seed."""
         if seed not in self._own:
-            cache = self._folder / "own"
-            seen = next(outcomes([seed], PACKAGE, cache), None)
+            seen = next(outcomes([seed], PACKAGE, None), None)
             self._own[seed] = seen is not None and seen.passed
         return self._own[seed]
 
