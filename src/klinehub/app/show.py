@@ -129,6 +129,16 @@ class Steps:
 
 
 @contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Say on a terminal's stderr what is being done while the block runs."""
+    if not err.is_terminal:
+        yield
+        return
+    with err.status(what):
+        yield
+
+
+@contextmanager
 def steps(title: str) -> Iterator[Steps]:
     """Show progress on stderr while the block runs."""
     shown = Steps(title)

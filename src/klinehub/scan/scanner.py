@@ -348,13 +348,7 @@ def _used(screen: Screen, values: Mapping[str, F64]) -> dict[str, float]:
 
 def _found(screen: Screen, values: Mapping[str, F64], scores: F64, known: Flags, order: I64) -> list[int]:
     """List the rows of the hits as the screen orders them, equal ones in *order*, unplaced ones last."""
-    passes = known & (values["where"] == 1.0) if screen.where is not None else known
-    if screen.score:
-        passes &= np.abs(scores) >= screen.min_score
-        if screen.side:
-            passes &= (scores > 0.0 if screen.side == "long" else scores < 0.0) & (
-                np.abs(scores) >= screen.side_from
-            )
+    passes = screen.passing(values.get("where"), scores, known)
     by = values["order"] if screen.order_by is not None else -np.abs(scores)
     rows = order[passes[order]]
     found: list[int] = rows[np.argsort(by[rows], kind="stable")].tolist()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal, get_args
 
 import msgspec
+import numpy as np
 
 from klinehub.domain.timeframe import timeframe as known_timeframe
 from klinehub.errors import DefinitionError, UnknownName
@@ -12,6 +13,8 @@ from klinehub.factors.define import Factor
 from klinehub.factors.expr import Expr, decisive, field, terms
 from klinehub.factors.loops import fingerprint
 from klinehub.factors.points import Part, score
+from klinehub.factors.section import Flags
+from klinehub.panel.memory import F64
 from klinehub.panel.view import BESIDE
 from klinehub.scan.score import SIDE_FROM
 
@@ -74,6 +77,16 @@ class Screen(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             score(self.score)
         if self.where is not None:
             decisive(self.where)
+
+    def passing(self, where: F64 | None, scores: F64, known: Flags) -> Flags:
+        """Say which of those whose values are *known* are hits, by its condition's values and its scores."""
+        passes = known & (where == 1.0) if where is not None else known.copy()
+        if self.score:
+            passes &= np.abs(scores) >= self.min_score
+        if self.side:
+            is_on_side = scores > 0.0 if self.side == "long" else scores < 0.0
+            passes &= is_on_side & (np.abs(scores) >= self.side_from)
+        return passes
 
     @property
     def exprs(self) -> dict[str, Expr]:

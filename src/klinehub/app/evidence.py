@@ -1,0 +1,242 @@
+"""`evidence`: what screens and factors were worth on history, with costs, intervals and a verdict."""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from klinehub.app import options, show
+from klinehub.app.config import Config
+from klinehub.app.following import own_screens
+from klinehub.app.own import own_screen
+from klinehub.app.tapes import Past, past_of, tape_for
+from klinehub.errors import DefinitionError
+from klinehub.evidence.members import Listed, Members, Told
+from klinehub.evidence.portfolio import Costs
+from klinehub.evidence.replay import range_of
+from klinehub.evidence.result import Evidence, Horizon, Span
+from klinehub.evidence.study import Asked, Study, study
+from klinehub.evidence.tape import Tape
+from klinehub.evidence.trials import Trial, is_new
+from klinehub.evidence.verdict import moment
+from klinehub.factors.language import parse
+from klinehub.feed.asking import Progress
+from klinehub.scan.lines import append_lines, read_lines
+from klinehub.scan.presets import PRESETS, names, preset
+from klinehub.scan.scanner import DEFAULT, default_screen
+from klinehub.scan.score import reading
+from klinehub.scan.screen import Screen
+from klinehub.scan.universe_history import Change
+
+LOG: Final = "trials.jsonl"
+_BASIS: Final = 10_000.0
+_HEADS: Final = ("horizon", "rank IC", "95 % interval", "IC", "spread", "hit rate", "turnover", "n")
+
+
+def evidence(given: Mapping[str, Any]) -> None:
+    """Print what each screen was worth: one document, or a table and the verdict."""
+    config = options.settings({**given, "data": None, "timeframe": None})
+    past = past_of(given, config)
+    screens = [screen_of(name, past, given, config) for name in given["screens"] or (DEFAULT,)]
+    tape, start, end = tape_for(past, screens, given)
+    log = log_of(given)
+    found = [studied(screen, tape, (start, end), given, log) for screen in screens]
+    if given["as_json"]:
+        told = [one.evidence for one in found]
+        show.document(told[0] if len(told) == 1 else told)
+        return
+    for one in found:
+        tell(one.evidence)
+    if len(found) > 1:
+        show.out.print(compared([one.evidence for one in found]))
+
+
+def screen_of(name: str, past: Past, given: Mapping[str, Any], config: Config) -> Screen:
+    """Give the screen that a name, a file or an expression of factors means; raises DefinitionError."""
+    base = default_screen(
+        past.frames,
+        given.get("timeframe") or _usual(past, config),
+        weights=config.hub.weights,
+        unavailable=sorted({*config.hub.unavailable, *reading(past.unavailable)}),
+    )
+    if name == DEFAULT:
+        return base
+    if ".py" in name:
+        found = own_screen(name)
+    elif name in PRESETS:
+        found = preset(name, base.timeframe)
+    else:
+        known = {screen.name: screen for screen in own_screens(config)}
+        value = known.get(name)
+        found = value or Screen(name=name, timeframe=base.timeframe, order_by=-parse(name, names(base.score)))
+    return msgspec.structs.replace(
+        found, timeframe=given.get("timeframe") or found.timeframe or base.timeframe
+    )
+
+
+def _usual(past: Past, config: Config) -> str | None:
+    """Give the timeframe that the settings scan, where the data has it."""
+    wanted = config.hub.scan_timeframe
+    return wanted if wanted in past.frames else None
+
+
+def studied(
+    screen: Screen, tape: Tape, span: tuple[int, int], given: Mapping[str, Any], log: Sequence[Trial]
+) -> Study:
+    """Judge one screen with a bar of progress on stderr, and write it into the log of trials."""
+    began = time.perf_counter()
+    first, last = (
+        range_of(tape.panels[screen.timeframe or ""], *span) if screen.timeframe in tape.panels else (0, 0)
+    )
+    done = 0
+    with show.steps(f"replaying {screen.name}") as bar:
+
+        def progress(bars: int) -> None:
+            nonlocal done
+            done += bars
+            bar(Progress(done, last - first + 1, 0, screen.timeframe or ""))
+
+        found = study(
+            screen,
+            tape,
+            *span,
+            asked_of(given),
+            members=members_of(given),
+            code=code(),
+            log=log,
+            progress=progress,
+        )
+    keep(found, given, log)
+    seconds = round(time.perf_counter() - began, 3)
+    return found._replace(evidence=msgspec.structs.replace(found.evidence, seconds=seconds))
+
+
+def asked_of(given: Mapping[str, Any]) -> Asked:
+    """Read what is asked from the options."""
+    try:
+        horizons = tuple(int(part) for part in str(given["horizons"]).split(","))
+    except ValueError:
+        raise DefinitionError(
+            f"Horizons of {given['horizons']!r} are none: write bars like --horizons 1,4,24."
+        ) from None
+    costs = Costs(given["fee"] / _BASIS, given["slippage"] / _BASIS)
+    return Asked(
+        horizons, given["headline"], given["quantiles"], costs, given["workers"] or os.cpu_count() or 1
+    )
+
+
+def members_of(given: Mapping[str, Any]) -> Members:
+    """Say who was in the universe: everybody who traded, or those whom a hub's record has in."""
+    record = given.get("universe_record")
+    if record is None:
+        return Listed()
+    path = Path(record)
+    changes = read_lines(path, Change)
+    if not changes:
+        raise DefinitionError(f"{path} records no universe: a hub with `universe.record` writes it.")
+    return Told(changes, f"as recorded in {path.name}")
+
+
+def log_path(given: Mapping[str, Any]) -> Path:
+    """Give the file of the log of trials."""
+    named = given.get("log")
+    return Path(named) if named else options.data_home() / LOG
+
+
+def log_of(given: Mapping[str, Any]) -> list[Trial]:
+    """Read the log of trials; empty without one."""
+    return [] if given.get("no_log") else read_lines(log_path(given), Trial)
+
+
+def keep(found: Study, given: Mapping[str, Any], log: Sequence[Trial]) -> None:
+    """Write a trial into the log, once."""
+    if given.get("no_log") or not is_new(found.trial, log):
+        return
+    path = log_path(given)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    append_lines(path, [msgspec.structs.replace(found.trial, made=time.time_ns() // 1_000_000)])
+
+
+def code() -> str:
+    """Name the version of klinehub that made a result."""
+    return metadata.version("klinehub")
+
+
+def tell(found: Evidence) -> None:
+    """Print one result as a table, the portfolio in a line, and the verdict."""
+    first, last = (moment(time) for time in found.range)
+    size = f"{found.bars:,} bars of {found.symbols} symbols"
+    show.out.print(f"{found.screen}  {found.timeframe}, {size}, {first} to {last} UTC")
+    table = Table(box=SIMPLE_HEAD)
+    for name in _HEADS:
+        table.add_column(name, justify="right")
+    for one in found.horizons.values():
+        table.add_row(*_row(one, headline=one.bars == found.headline))
+    show.out.print(table)
+    show.out.print(_booked(found))
+    show.out.print(f"\n{found.verdict}\n", style="bold")
+    for note in found.notes:
+        show.out.print(f"- {note}", style="dim")
+
+
+def _row(one: Horizon, *, headline: bool) -> tuple[str, ...]:
+    return (
+        f"{one.bars}{'*' if headline else ''}",
+        _number(one.rank_ic),
+        _span(one.rank_ic_interval),
+        _number(one.ic),
+        _percent(one.spread, 3),
+        _percent(one.hit_rate, 1, sign=False),
+        _percent(one.turnover, 0, sign=False),
+        f"{one.n:,}",
+    )
+
+
+def _booked(found: Evidence) -> str:
+    """Write the portfolio in a line."""
+    book = found.portfolio
+    ratio = "not known" if book.sharpe is None else f"{book.sharpe:+.2f}"
+    sure = "not known" if found.deflated_sharpe is None else f"{found.deflated_sharpe:.0%}"
+    costs = _percent(-(book.costs or 0.0), 1)
+    return (
+        f"long-short, held {book.hold} bars: gross {_percent(book.gross, 1)}, costs {costs}, "
+        f"net {_percent(book.net, 1)} a year, Sharpe {ratio}, drawdown {_percent(book.drawdown, 1)}; "
+        f"better than the best of {found.trials} trial{'s' * (found.trials > 1)}: {sure}"
+    )
+
+
+def compared(found: Sequence[Evidence]) -> Table:
+    """Lay several results out side by side, at the headline of each."""
+    table = Table(box=SIMPLE_HEAD, title="side by side", title_justify="left")
+    for name in ("screen", "rank IC", "95 % interval", "spread", "net a year", "Sharpe", "deflated"):
+        table.add_column(name, justify="left" if name == "screen" else "right")
+    for one in found:
+        at, book = one.horizons[str(one.headline)], one.portfolio
+        table.add_row(
+            one.screen,
+            _number(at.rank_ic),
+            _span(at.rank_ic_interval),
+            _percent(at.spread, 3),
+            _percent(book.net, 1),
+            _number(book.sharpe, 2),
+            _percent(one.deflated_sharpe, 0, sign=False),
+        )
+    return table
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "" if value is None else f"{value:+.{digits}f}"
+
+
+def _percent(value: float | None, digits: int, *, sign: bool = True) -> str:
+    return "" if value is None else f"{value:{'+' if sign else ''}.{digits}%}"
+
+
+def _span(value: Span | None) -> str:
+    return "" if value is None else f"{value[0]:+.4f} to {value[1]:+.4f}"

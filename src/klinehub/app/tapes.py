@@ -1,0 +1,124 @@
+"""Tapes: the past that a study reads, from a store of klinehub or from files that somebody recorded."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from klinehub.app import show
+from klinehub.app.config import Config, listed
+from klinehub.app.importing import FOLDERS
+from klinehub.app.library import data_folder
+from klinehub.app.stored import Stored, between, markets
+from klinehub.app.stored import open as open_store
+from klinehub.domain.timeframe import TIMEFRAMES, Timeframe, in_order
+from klinehub.domain.timeframe import timeframe as timeframe_of
+from klinehub.errors import DefinitionError
+from klinehub.evidence.recorded import Recorded, files_of, recorded
+from klinehub.evidence.tape import FILES, STORE, Payments, Tape, tape_of
+from klinehub.feed.archive_names import Kind
+from klinehub.feed.archive_series import COLUMNS
+from klinehub.scan.scanner import rows_of
+from klinehub.scan.screen import Screen
+from klinehub.store.series import SeriesStore
+
+# What lies above a timeframe that comes alone, so that trends have a larger one to be held against.
+_ABOVE: Final = {"1m": "15m", "5m": "1h", "15m": "1h", "30m": "4h", "1h": "4h", "2h": "12h", "4h": "1d"}
+_RATE: Final = "last_funding_rate"
+
+
+class Past(NamedTuple):
+    """Where bars are read from: the timeframes that can be had, and what nobody recorded."""
+
+    source: Stored | Recorded
+    frames: tuple[str, ...]
+    unavailable: frozenset[str]
+    folder: Path | None = None
+
+
+def past_of(given: Mapping[str, Any], config: Config) -> Past:
+    """Open what --data names, by default the store of the settings; raises DefinitionError."""
+    named = given.get("data")
+    path = Path(named).expanduser() if named else data_folder(config.hub)
+    if path is None:
+        raise DefinitionError("There is no history to look at: name a data folder or files, --data PATH.")
+    if not path.exists():
+        raise DefinitionError(
+            f"There is nothing at {path}: `klinehub download` fetches history, or name files."
+        )
+    wanted = listed(given["timeframes"]) if given.get("timeframes") else None
+    if not markets(path) and files_of(path):
+        with show.doing(f"reading {path.name}"):
+            found = recorded(path)
+        return Past(found, _frames([found.bars.timeframe], wanted, config), found.unavailable)
+    store = open_store(path, given.get("market"))
+    kept = [timeframe_of(name) for name in store.timeframes]
+    folder = markets(path).get(store.market)
+    return Past(store, _frames(kept, wanted, config), frozenset(), folder)
+
+
+def _frames(kept: Sequence[Timeframe], wanted: Sequence[str] | None, config: Config) -> tuple[str, ...]:
+    """Give the timeframes to work with: those wanted, or those of the settings that can be had."""
+    can = [
+        frame
+        for frame in TIMEFRAMES.values()
+        if frame in kept or any(frame.holds(one) and not frame.monthly for one in kept)
+    ]
+    if wanted is not None:
+        for frame in in_order(tuple(wanted)):
+            if frame not in can:
+                raise DefinitionError(
+                    f"{frame.name} bars can not be had: {', '.join(one.name for one in can)} can."
+                )
+        return tuple(frame.name for frame in in_order(tuple(wanted)))
+    usual = [frame for frame in in_order(config.hub.timeframes) if frame in can]
+    found = usual or [kept[0]]
+    above = _ABOVE.get(found[0].name)
+    if len(found) == 1 and above is not None and timeframe_of(above) in can:
+        found.append(timeframe_of(above))
+    return tuple(frame.name for frame in found)
+
+
+def tape_for(past: Past, screens: Sequence[Screen], given: Mapping[str, Any]) -> tuple[Tape, int, int]:
+    """Read what *screens* need of the past; gives the tape and the range in ms UTC."""
+    start, end = between(given.get("start"), given.get("end"))
+    if isinstance(past.source, Recorded):
+        found = past.source
+        tape = tape_of(
+            [found.bars], past.frames, FILES, unavailable=found.unavailable, estimated=found.estimated
+        )
+        return tape, start, end
+    rows: dict[str, int] = {}
+    for screen in screens:
+        for name, bars in rows_of(screen, past.frames).items():
+            rows[name] = max(rows.get(name, 0), bars)
+        rows.setdefault(screen.timeframe or past.frames[0], 0)
+    with show.doing("reading the store"):
+        panels = [
+            past.source.panel(name, max(0, start - bars * timeframe_of(name).milliseconds), end)
+            for name, bars in rows.items()
+        ]
+    tape = tape_of(panels, [], STORE)
+    return tape._replace(funding=_funding(past.folder, tape.base.symbols)), start, end
+
+
+def _funding(folder: Path | None, symbols: Sequence[str]) -> dict[str, Payments]:
+    """Give what was imported of funding, by symbol."""
+    place = None if folder is None else folder / FOLDERS[Kind.FUNDING]
+    if place is None or not place.is_dir():
+        return {}
+    series = SeriesStore(place, COLUMNS[Kind.FUNDING])
+    found = {}
+    for symbol in symbols:
+        table = series.read(symbol, 0, 2**62)
+        rates = [
+            (time, float(rate))
+            for time, rate in zip(table.times, table.columns[_RATE], strict=True)
+            if rate is not None
+        ]
+        if rates:
+            found[symbol] = Payments(
+                np.array([time for time, _ in rates]), np.array([rate for _, rate in rates])
+            )
+    return found

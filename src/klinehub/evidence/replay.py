@@ -1,0 +1,138 @@
+"""Replay: a screen over history, by the engine that scans live, as fast as the bars can be read.
+
+1. The range is parted among workers in time. A factor's value depends on a declared number of bars before
+   it, so each worker reads that many before its part and comes to the same bits as one that read everything.
+2. A worker goes through its part in portions: factors for all bars of a portion, then what is computed over
+   all symbols of a bar, as the engine does at a close.
+3. Nothing later than a bar is asked for its values: a larger timeframe counts with its last bar that had
+   closed by then.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from klinehub.errors import DataError, DefinitionError
+from klinehub.evidence.tape import Tape
+from klinehub.factors.engine import Engine
+from klinehub.factors.expr import Expr
+from klinehub.factors.points import score
+from klinehub.factors.section import Flags
+from klinehub.panel.history import History
+from klinehub.panel.memory import F64
+from klinehub.panel.view import PLANES
+from klinehub.scan.screen import Screen
+
+# Bars that are computed at a time: few enough that the values of all terms stay in the cache for the next.
+PORTION: Final = 512
+# Not less than this is worth a worker's reading of what lies before its part.
+_PART: Final = 2_000
+Progress = Callable[[int], None]
+
+
+class Replayed(NamedTuple):
+    """A screen at each bar of a range, [bars, symbols]: *values* are its score, NaN where not known.
+
+    Of a screen without a score they are what it sorts by, the first ones highest, or 1 where it holds.
+    *hits* are as a live scan of each bar would have them, of the symbols *judged*: those with the bar whose
+    values were known. *first* is the absolute index of the first bar.
+    """
+
+    screen: Screen
+    timeframe: str
+    first: int
+    symbols: tuple[str, ...]
+    values: F64
+    hits: Flags
+    judged: Flags
+
+    @property
+    def bars(self) -> int:
+        """How many bars were replayed."""
+        return int(self.values.shape[0])
+
+
+def asked_of(screen: Screen) -> dict[str, Expr]:
+    """Give what is computed for a replay, by name: `value`, and `where` if the screen has a condition."""
+    asked = {"close": screen.exprs["close"]}
+    if screen.score:
+        asked["value"] = score(screen.score)
+    elif screen.order_by is not None:
+        asked["value"] = -screen.order_by
+    if screen.where is not None:
+        asked["where"] = screen.where
+    if len(asked) == 1:
+        raise DefinitionError(f"{screen.name} has neither a score, an order nor a condition to be judged by.")
+    return asked
+
+
+def replay(
+    screen: Screen,
+    tape: Tape,
+    start: int,
+    end: int,
+    *,
+    workers: int = 1,
+    progress: Progress = lambda _: None,
+) -> Replayed:
+    """Hold a screen against each bar that opens in [start, end) ms UTC; *progress* is told of bars done.
+
+    Raises DataError where the tape has no bars in that time.
+    """
+    if screen.timeframe is None or screen.timeframe not in tape.panels:
+        raise DefinitionError(f"{screen.name} needs a timeframe of the data: {', '.join(tape.panels)}.")
+    panel = tape.panels[screen.timeframe]
+    first, last = range_of(panel, start, end)
+    if first > last:
+        raise DataError(f"There are no {screen.timeframe} bars in the time that was asked for.")
+    asked, bars = asked_of(screen), last - first + 1
+    # Compiled before the workers begin: two that compile the same one would both wait.
+    Engine(asked, tape.panels, screen.timeframe).compile()
+    parts = max(1, min(workers, bars // _PART))
+    edges = np.linspace(first, last + 1, parts + 1).astype(int).tolist()
+    values, where = (np.full((bars, len(panel.symbols)), np.nan) for _ in range(2))
+
+    def work(begin: int, stop: int) -> None:
+        engine = _engine(asked, tape, screen.timeframe or "", min(PORTION, stop - begin))
+        for bar in range(begin, stop, PORTION):
+            upto = min(bar + PORTION, stop)
+            found, cut = engine.at(upto - 1), slice(bar - first, upto - first)
+            for name, out in (("value", values), ("where", where)):
+                if name in found:
+                    out[cut] = found[name][:, bar - upto :].T
+            progress(upto - bar)
+
+    with ThreadPoolExecutor(parts) as pool:
+        for done in [pool.submit(work, *edges[n : n + 2]) for n in range(parts)]:
+            done.result()
+    return _judged(screen, panel, first, values if "value" in asked else where.copy(), where)
+
+
+def _engine(asked: dict[str, Expr], tape: Tape, timeframe: str, bars: int) -> Engine:
+    return Engine(asked, tape.panels, timeframe, bars=bars, benchmark=tape.benchmark, listed=tape.listed)
+
+
+def _judged(screen: Screen, panel: History, first: int, values: F64, where: F64) -> Replayed:
+    """Say of each bar who was judged, and who was a hit."""
+    there = np.isfinite(plane(panel, "close", first, values.shape[0]))
+    judged = there & np.isfinite(values)
+    if screen.where is not None:
+        judged &= np.isfinite(where)
+    if screen.symbols:
+        judged &= np.isin(panel.symbols, list(screen.symbols))
+    hits = screen.passing(None if screen.where is None else where, values, judged)
+    return Replayed(screen, panel.timeframe.name, first, panel.symbols, values, hits, judged)
+
+
+def range_of(panel: History, start: int, end: int) -> tuple[int, int]:
+    """Give the first and the last bar of a panel that open in [start, end) ms UTC."""
+    frame = panel.timeframe
+    return max(panel.first, frame.index(start - 1) + 1), min(panel.closed_bar, frame.index(end - 1))
+
+
+def plane(panel: History, name: str, first: int, bars: int) -> F64:
+    """Give one field of *bars* bars from absolute index *first* on: float64 [bars, symbols]."""
+    values: Sequence[F64] | F64 = panel.cube(first + bars - 1, bars)[PLANES.index(name)]
+    return np.ascontiguousarray(np.asarray(values).T)
