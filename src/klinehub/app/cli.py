@@ -118,39 +118,48 @@ def watch(**given: object) -> None:
     wait(work(given))
 
 
-@cli.command()
-@click.argument("screens", nargs=-1, metavar="[SCREEN]...")
-@click.option(
-    "--data", metavar="PATH", help="A data folder of klinehub, or Parquet or CSV files; the user's folder."
-)
-@click.option("--market", metavar="NAME", help="Which market of the data folder; binance-usdm, or another.")
-@click.option("--from", "start", metavar="TIME", help="From this day or time on; all there is.")
-@click.option("--to", "end", metavar="TIME", help="Up to and with this day, or up to this time.")
-@click.option("--timeframe", metavar="TF", help="Judge closes of this timeframe; that of the screen.")
-@click.option("--timeframes", metavar="LIST", help="Work with these; those of the settings that can be had.")
-@click.option("--horizons", default="1,4,24,96", show_default=True, help="Returns over so many bars.")
-@click.option(
-    "--headline", type=click.IntRange(1), metavar="N", help="The horizon of the verdict; a middle one."
-)
-@click.option("--quantiles", default=5, show_default=True, help="Into how many parts each bar is cut.")
-@click.option("--fee", default=5.0, show_default=True, help="Basis points that each trade pays as a fee.")
-@click.option("--slippage", default=2.0, show_default=True, help="Basis points that it loses beside.")
-@click.option(
-    "--universe-record",
-    type=click.Path(exists=True),
-    metavar="FILE",
-    help="Only who was in by this record of a hub.",
-)
-@click.option("--log", type=click.Path(), metavar="FILE", help="The log of trials; in the user's folder.")
-@click.option("--no-log", is_flag=True, help="Neither read nor write the log of trials.")
-@click.option("--workers", type=click.IntRange(1), metavar="N", help="Threads; as many as cores.")
-@options.common_options
-def evidence(**given: object) -> None:
-    """What screens and factors were worth on history: one line a horizon, a portfolio after costs, a verdict.
+class _Judging(click.Group):
+    """`evidence SCREEN` judges; `evidence fit` is a command of its own."""
 
-    SCREEN is `score`, a preset, a screen of klinehub.toml, FILE.py[:NAME], or an expression such as -rsi_1h.
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take what is no command's name as what is to be judged."""
+        if args and args[0] not in {*self.commands, *ctx.help_option_names}:
+            args = ["judge", *args]
+        return super().parse_args(ctx, args or ["judge"])
+
+
+@cli.group(cls=_Judging)
+def evidence() -> None:
+    """What screens and factors were worth on history, and weights that history would have had.
+
+    `klinehub evidence [SCREEN]...` is short for `klinehub evidence judge [SCREEN]...`.
+    """
+
+
+@evidence.command()
+@click.argument("screens", nargs=-1, metavar="[SCREEN]...")
+@options.history_options
+@options.common_options
+def judge(**given: object) -> None:
+    """What screens were worth: a line for each horizon, a portfolio after costs, and a verdict.
+
+    SCREEN is `score`, a preset, a screen of klinehub.toml, FILE.py[:NAME], or an expression such as rsi_1h;
+    one that begins with a minus comes after --, as in `klinehub evidence -- -rsi`.
     """
     from klinehub.app.evidence import evidence as work
+
+    work(given)
+
+
+@evidence.command()
+@click.option(
+    "--write", type=click.Path(), metavar="FILE", help="Write the weights into these settings, klinehub.toml."
+)
+@options.history_options
+@options.common_options
+def fit(**given: object) -> None:
+    """Propose weights of the default score: ridge on ranks, judged on bars that they had not seen."""
+    from klinehub.app.fitting import fitted as work
 
     work(given)
 

@@ -188,12 +188,12 @@ def tell(found: Evidence) -> None:
 def _row(one: Horizon, *, headline: bool) -> tuple[str, ...]:
     return (
         f"{one.bars}{'*' if headline else ''}",
-        _number(one.rank_ic),
-        _span(one.rank_ic_interval),
-        _number(one.ic),
-        _percent(one.spread, 3),
-        _percent(one.hit_rate, 1, sign=False),
-        _percent(one.turnover, 0, sign=False),
+        number(one.rank_ic),
+        spanned(one.rank_ic_interval),
+        number(one.ic),
+        percent(one.spread, 3),
+        percent(one.hit_rate, 1, sign=False),
+        percent(one.turnover, 0, sign=False),
         f"{one.n:,}",
     )
 
@@ -203,10 +203,10 @@ def _booked(found: Evidence) -> str:
     book = found.portfolio
     ratio = "not known" if book.sharpe is None else f"{book.sharpe:+.2f}"
     sure = "not known" if found.deflated_sharpe is None else f"{found.deflated_sharpe:.0%}"
-    costs = _percent(-(book.costs or 0.0), 1)
+    costs = percent(-(book.costs or 0.0), 1)
     return (
-        f"long-short, held {book.hold} bars: gross {_percent(book.gross, 1)}, costs {costs}, "
-        f"net {_percent(book.net, 1)} a year, Sharpe {ratio}, drawdown {_percent(book.drawdown, 1)}; "
+        f"long-short, held {book.hold} bars: gross {percent(book.gross, 1)}, costs {costs}, "
+        f"net {percent(book.net, 1)} a year, Sharpe {ratio}, drawdown {percent(book.drawdown, 1)}; "
         f"better than the best of {found.trials} trial{'s' * (found.trials > 1)}: {sure}"
     )
 
@@ -220,23 +220,26 @@ def compared(found: Sequence[Evidence]) -> Table:
         at, book = one.horizons[str(one.headline)], one.portfolio
         table.add_row(
             one.screen,
-            _number(at.rank_ic),
-            _span(at.rank_ic_interval),
-            _percent(at.spread, 3),
-            _percent(book.net, 1),
-            _number(book.sharpe, 2),
-            _percent(one.deflated_sharpe, 0, sign=False),
+            number(at.rank_ic),
+            spanned(at.rank_ic_interval),
+            percent(at.spread, 3),
+            percent(book.net, 1),
+            number(book.sharpe, 2),
+            percent(one.deflated_sharpe, 0, sign=False),
         )
     return table
 
 
-def _number(value: float | None, digits: int = 4) -> str:
+def number(value: float | None, digits: int = 4) -> str:
+    """Write a number with its sign, nothing for one that is not known."""
     return "" if value is None else f"{value:+.{digits}f}"
 
 
-def _percent(value: float | None, digits: int, *, sign: bool = True) -> str:
+def percent(value: float | None, digits: int, *, sign: bool = True) -> str:
+    """Write a share in percent, nothing for one that is not known."""
     return "" if value is None else f"{value:{'+' if sign else ''}.{digits}%}"
 
 
-def _span(value: Span | None) -> str:
+def spanned(value: Span | None) -> str:
+    """Write an interval, nothing for one that is not known."""
     return "" if value is None else f"{value[0]:+.4f} to {value[1]:+.4f}"

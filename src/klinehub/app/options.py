@@ -129,6 +129,38 @@ _ARCHIVE: Final = (
     click.option("--rest-url", metavar="URL", help="Another REST address, for the newest days."),
     *_PROXY,
 )
+_PAST: Final = (
+    click.option(
+        "--data",
+        metavar="PATH",
+        help="A data folder of klinehub, or Parquet or CSV files; the user's folder.",
+    ),
+    click.option(
+        "--market", metavar="NAME", help="Which market of the data folder; binance-usdm, or another."
+    ),
+    click.option("--from", "start", metavar="TIME", help="From this day or time on; all there is."),
+    click.option("--to", "end", metavar="TIME", help="Up to and with this day, or up to this time."),
+    click.option("--timeframe", metavar="TF", help="Judge closes of this timeframe; that of the screen."),
+    click.option(
+        "--timeframes", metavar="LIST", help="Work with these; those of the settings that can be had."
+    ),
+    click.option("--horizons", default="1,4,24,96", show_default=True, help="Returns over so many bars."),
+    click.option(
+        "--headline", type=click.IntRange(1), metavar="N", help="The horizon of the verdict; a middle one."
+    ),
+    click.option("--quantiles", default=5, show_default=True, help="Into how many parts each bar is cut."),
+    click.option("--fee", default=5.0, show_default=True, help="Basis points that each trade pays as a fee."),
+    click.option("--slippage", default=2.0, show_default=True, help="Basis points that it loses beside."),
+    click.option(
+        "--universe-record",
+        type=click.Path(exists=True),
+        metavar="FILE",
+        help="Only who was in by this record of a hub.",
+    ),
+    click.option("--log", type=click.Path(), metavar="FILE", help="The log of trials; in the user's folder."),
+    click.option("--no-log", is_flag=True, help="Neither read nor write the log of trials."),
+    click.option("--workers", type=click.IntRange(1), metavar="N", help="Threads; as many as cores."),
+)
 _COMMON: Final = (
     click.option(
         "--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings; klinehub.toml."
@@ -161,6 +193,11 @@ def store_options(command: Command) -> Command:
 def store_rest_options(command: Command) -> Command:
     """Add the options that say where klines are kept, and how the exchange is asked of them."""
     return _add(command, _STORE + _REST + _COMMON)
+
+
+def history_options(command: Command) -> Command:
+    """Add the options that say what a study of history reads and asks."""
+    return _add(command, _PAST)
 
 
 def scan_options(command: Command) -> Command:

@@ -7,7 +7,9 @@
 3. Quantiles are cut where pandas' qcut cuts: edges at the linearly interpolated quantiles of the bar's
    scores, each bin closed at its upper edge, the lowest one at both. Where ties make two edges equal, bins
    between them stay empty.
-4. Ranks come from a radix sort of the numbers' bits: measured 4 times as fast as a comparing sort on 500.
+4. The spread is half of the highest quantile's mean return less half of the lowest one's, as alphalens has
+   it since 0.5: what a unit of capital parted between both sides brings.
+5. Ranks come from a radix sort of the numbers' bits: measured 4 times as fast as a comparing sort on 500.
 
 Arrays are [bars, symbols]; a bar with too few symbols is unknown (NaN).
 """
@@ -42,6 +44,12 @@ class Cross(NamedTuple):
     quantiles: F64
     known: I64
     sizes: I64
+
+    @property
+    def spread(self) -> F64:
+        """What half of the capital long in the highest quantile and half short in the lowest brought."""
+        found: F64 = (self.quantiles[-1] - self.quantiles[0]) / 2.0
+        return found
 
 
 @kernel

@@ -8,7 +8,7 @@
    closed by then.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
@@ -87,42 +87,58 @@ def replay(
     first, last = range_of(panel, start, end)
     if first > last:
         raise DataError(f"There are no {screen.timeframe} bars in the time that was asked for.")
-    asked, bars = asked_of(screen), last - first + 1
+    asked = asked_of(screen)
+    found = values_of(asked, tape, screen.timeframe, first, last, workers=workers, progress=progress)
+    where = found.get("where")
+    values = found["value"] if "value" in asked else found["where"].copy()
+    return _judged(screen, panel, first, values, where)
+
+
+def values_of(
+    asked: Mapping[str, Expr],
+    tape: Tape,
+    timeframe: str,
+    first: int,
+    last: int,
+    *,
+    workers: int = 1,
+    progress: Progress = lambda _: None,
+) -> dict[str, F64]:
+    """Give the values of expressions at each bar from *first* to *last*, each [bars, symbols]."""
     # Compiled before the workers begin: two that compile the same one would both wait.
-    Engine(asked, tape.panels, screen.timeframe).compile()
+    Engine(asked, tape.panels, timeframe).compile()
+    bars, symbols = last - first + 1, len(tape.panels[timeframe].symbols)
     parts = max(1, min(workers, bars // _PART))
     edges = np.linspace(first, last + 1, parts + 1).astype(int).tolist()
-    values, where = (np.full((bars, len(panel.symbols)), np.nan) for _ in range(2))
+    values = {name: np.full((bars, symbols), np.nan) for name in asked}
 
     def work(begin: int, stop: int) -> None:
-        engine = _engine(asked, tape, screen.timeframe or "", min(PORTION, stop - begin))
+        engine = _engine(asked, tape, timeframe, min(PORTION, stop - begin))
         for bar in range(begin, stop, PORTION):
             upto = min(bar + PORTION, stop)
-            found, cut = engine.at(upto - 1), slice(bar - first, upto - first)
-            for name, out in (("value", values), ("where", where)):
-                if name in found:
-                    out[cut] = found[name][:, bar - upto :].T
+            for name, found in engine.at(upto - 1).items():
+                values[name][bar - first : upto - first] = found[:, bar - upto :].T
             progress(upto - bar)
 
     with ThreadPoolExecutor(parts) as pool:
         for done in [pool.submit(work, *edges[n : n + 2]) for n in range(parts)]:
             done.result()
-    return _judged(screen, panel, first, values if "value" in asked else where.copy(), where)
+    return values
 
 
-def _engine(asked: dict[str, Expr], tape: Tape, timeframe: str, bars: int) -> Engine:
+def _engine(asked: Mapping[str, Expr], tape: Tape, timeframe: str, bars: int) -> Engine:
     return Engine(asked, tape.panels, timeframe, bars=bars, benchmark=tape.benchmark, listed=tape.listed)
 
 
-def _judged(screen: Screen, panel: History, first: int, values: F64, where: F64) -> Replayed:
+def _judged(screen: Screen, panel: History, first: int, values: F64, where: F64 | None) -> Replayed:
     """Say of each bar who was judged, and who was a hit."""
     there = np.isfinite(plane(panel, "close", first, values.shape[0]))
     judged = there & np.isfinite(values)
-    if screen.where is not None:
+    if where is not None:
         judged &= np.isfinite(where)
     if screen.symbols:
         judged &= np.isin(panel.symbols, list(screen.symbols))
-    hits = screen.passing(None if screen.where is None else where, values, judged)
+    hits = screen.passing(where, values, judged)
     return Replayed(screen, panel.timeframe.name, first, panel.symbols, values, hits, judged)
 
 

@@ -19,9 +19,9 @@ class Horizon(msgspec.Struct, frozen=True, kw_only=True):
 
     `ic` is the mean over bars of the correlation of scores and returns, `rank_ic` that of their ranks; `n`
     counts the pairs, over `counted` bars. `quantiles` are mean returns beyond the bar's mean, lowest scores
-    first, `spread` is the highest less the lowest. `hit_rate` is the share of `hits` whose return was on
-    their score's side. `turnover` is the share of an outer quantile's symbols that were not in it a horizon
-    before. `delisted` returns ended with a delisting.
+    first, `spread` is half of the highest less half of the lowest. `hit_rate` is the share of `hits` whose
+    return was on their score's side. `turnover` is the share of an outer quantile's symbols that were not in
+    it a horizon before. `delisted` returns ended with a delisting.
     """
 
     bars: int

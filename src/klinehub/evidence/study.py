@@ -201,7 +201,7 @@ def _horizon(found: _Range, bars: int) -> Horizon:
     """Give one horizon's means with their intervals."""
     one, quantiles = found.crosses[bars], found.asked.quantiles
     ic, rank_ic = newey_west(one.ic, bars), newey_west(one.rank_ic, bars)
-    apart = newey_west(one.quantiles[-1] - one.quantiles[0], bars)
+    apart = newey_west(one.spread, bars)
     on_side, hits = _on_side(found, bars)
     rate = newey_west(on_side, bars)
     changed = np.concatenate([turnover(found.quantile, which, bars) for which in (1, quantiles)])
@@ -246,7 +246,7 @@ def _pooled(shares: F64, counts: I64) -> float:
 def _part(found: _Range, name: str, at: Flags) -> Group:
     """Give the headline's figures on some bars; intervals count what overlaps as if they were all."""
     one = found.crosses[found.headline]
-    return _group(found, name, one.rank_ic[at], (one.quantiles[-1] - one.quantiles[0])[at])
+    return _group(found, name, one.rank_ic[at], one.spread[at])
 
 
 def _group(found: _Range, name: str, rank_ics: F64, spreads: F64) -> Group:
@@ -286,7 +286,7 @@ def _tiers(found: _Range) -> Iterable[Group]:
     for name, members in tiers(found.plane("quote_volume"), found.members, found.length):
         cut = quantiles_of(found.values, members, quantiles)
         one = cross(found.values, found.returns[found.headline], cut, quantiles)
-        yield _group(found, name, one.rank_ic, one.quantiles[-1] - one.quantiles[0])
+        yield _group(found, name, one.rank_ic, one.spread)
 
 
 def _events(found: _Range) -> Iterable[Event]:
