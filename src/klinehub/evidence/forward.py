@@ -3,18 +3,20 @@
 1. A score is known when its bar has closed; the first price that can be had is the next bar's open.
 2. After h bars it is left at an open again: open[t + 1 + h] / open[t + 1] - 1.
 3. Who is delisted before is left at the last close that there was: to leave those out would flatter.
-4. Unknown (NaN) is what lies beyond the range, a return over a hole, and one from or to a price that is not
-   above 0.
+4. Unknown (NaN) is what lies beyond the range, a return over a hole, one from or to a price that is not
+   above 0, and one of a thousandfold and more: no market does that, a wrong price or a renaming does.
 
 Arrays are [bars, symbols]: what is done with returns is done bar by bar.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from klinehub.factors.section import Flags
 from klinehub.panel.memory import F64, I64
+
+_MOST: Final = 1_000.0
 
 
 class Prices(NamedTuple):
@@ -72,5 +74,5 @@ def _return(entry: F64, leave: F64) -> F64:
     """Give returns, unknown from or to a price that is none."""
     with np.errstate(all="ignore"):
         found = leave / entry - 1.0
-    found[~((entry > 0.0) & (leave > 0.0) & np.isfinite(found))] = np.nan
+    found[~((entry > 0.0) & (leave > 0.0) & (found < _MOST))] = np.nan
     return found
