@@ -33,7 +33,8 @@ Answering = Callable[..., str]
 
 def environment(folder: Path) -> dict[str, str]:
     ports = dict.fromkeys(("KLINEHUB_SERVE_PORT", "KLINEHUB_SERVE_WS_PORT"), "0")
-    return {**os.environ, **ports, "XDG_RUNTIME_DIR": str(folder), "COLUMNS": "120"}
+    homes = dict.fromkeys(("XDG_RUNTIME_DIR", "XDG_DATA_HOME"), str(folder))
+    return {**os.environ, **ports, **homes, "COLUMNS": "120"}
 
 
 @contextmanager

@@ -13,11 +13,10 @@ from rich.table import Table
 
 from klinehub.app import options, show
 from klinehub.app.config import Config
-from klinehub.app.following import own_screens
 from klinehub.app.own import own_screen
-from klinehub.app.tapes import Past, past_of, tape_for
+from klinehub.app.tapes import Past, members_for, past_of, tape_for
 from klinehub.errors import DefinitionError
-from klinehub.evidence.members import Listed, Members, Told
+from klinehub.evidence.members import Members
 from klinehub.evidence.portfolio import Costs
 from klinehub.evidence.replay import range_of
 from klinehub.evidence.result import Evidence, Horizon, Span
@@ -32,7 +31,6 @@ from klinehub.scan.presets import PRESETS, names, preset
 from klinehub.scan.scanner import DEFAULT, default_screen
 from klinehub.scan.score import reading
 from klinehub.scan.screen import Screen
-from klinehub.scan.universe_history import Change
 
 LOG: Final = "trials.jsonl"
 _BASIS: Final = 10_000.0
@@ -41,12 +39,13 @@ _HEADS: Final = ("horizon", "rank IC", "95 % interval", "IC", "spread", "hit rat
 
 def evidence(given: Mapping[str, Any]) -> None:
     """Print what each screen was worth: one document, or a table and the verdict."""
-    config = options.settings({**given, "data": None, "timeframe": None})
+    config = options.settings({**given, **dict.fromkeys(("data", "timeframe", "universe"))})
     past = past_of(given, config)
     screens = [screen_of(name, past, given, config) for name in given["screens"] or (DEFAULT,)]
     tape, start, end = tape_for(past, screens, given)
     log = log_of(given)
-    found = [studied(screen, tape, (start, end), given, log) for screen in screens]
+    members = members_for(given, config, tape, (start, end))
+    found = [studied(screen, tape, (start, end), given, log, members) for screen in screens]
     if given["as_json"]:
         told = [one.evidence for one in found]
         show.document(told[0] if len(told) == 1 else told)
@@ -71,10 +70,13 @@ def screen_of(name: str, past: Past, given: Mapping[str, Any], config: Config) -
         found = own_screen(name)
     elif name in PRESETS:
         found = preset(name, base.timeframe)
+    elif name in config.screens:
+        found = config.screens[name].screen(name, base, config.top)
+    elif name in config.watch:
+        found = config.watch[name].screen(name, base)
     else:
-        known = {screen.name: screen for screen in own_screens(config)}
-        value = known.get(name)
-        found = value or Screen(name=name, timeframe=base.timeframe, order_by=-parse(name, names(base.score)))
+        value = -parse(name, names(base.score))
+        found = Screen(name=name, timeframe=base.timeframe, order_by=value)
     return msgspec.structs.replace(
         found, timeframe=given.get("timeframe") or found.timeframe or base.timeframe
     )
@@ -87,7 +89,12 @@ def _usual(past: Past, config: Config) -> str | None:
 
 
 def studied(
-    screen: Screen, tape: Tape, span: tuple[int, int], given: Mapping[str, Any], log: Sequence[Trial]
+    screen: Screen,
+    tape: Tape,
+    span: tuple[int, int],
+    given: Mapping[str, Any],
+    log: Sequence[Trial],
+    members: Members,
 ) -> Study:
     """Judge one screen with a bar of progress on stderr, and write it into the log of trials."""
     began = time.perf_counter()
@@ -107,7 +114,7 @@ def studied(
             tape,
             *span,
             asked_of(given),
-            members=members_of(given),
+            members=members,
             code=code(),
             log=log,
             progress=progress,
@@ -129,18 +136,6 @@ def asked_of(given: Mapping[str, Any]) -> Asked:
     return Asked(
         horizons, given["headline"], given["quantiles"], costs, given["workers"] or os.cpu_count() or 1
     )
-
-
-def members_of(given: Mapping[str, Any]) -> Members:
-    """Say who was in the universe: everybody who traded, or those whom a hub's record has in."""
-    record = given.get("universe_record")
-    if record is None:
-        return Listed()
-    path = Path(record)
-    changes = read_lines(path, Change)
-    if not changes:
-        raise DefinitionError(f"{path} records no universe: a hub with `universe.record` writes it.")
-    return Told(changes, f"as recorded in {path.name}")
 
 
 def log_path(given: Mapping[str, Any]) -> Path:

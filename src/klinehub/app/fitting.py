@@ -11,8 +11,8 @@ from rich.table import Table
 
 from klinehub.app import options, show
 from klinehub.app.config import load
-from klinehub.app.evidence import asked_of, log_path, members_of, number, percent, screen_of, spanned
-from klinehub.app.tapes import past_of, tape_for
+from klinehub.app.evidence import asked_of, log_path, number, percent, screen_of, spanned
+from klinehub.app.tapes import members_for, past_of, tape_for
 from klinehub.domain.timeframe import DAY
 from klinehub.errors import DefinitionError
 from klinehub.evidence.fit import Fitted, fit
@@ -33,7 +33,7 @@ _HEADS: Final = ("part", "in use", "fitted", "folds that agree")
 
 def fitted(given: Mapping[str, Any]) -> None:
     """Fit weights, print them with what they were worth, and write them where that is asked."""
-    config = options.settings({**given, "data": None, "timeframe": None})
+    config = options.settings({**given, **dict.fromkeys(("data", "timeframe", "universe"))})
     past = past_of(given, config)
     screen = screen_of(DEFAULT, past, given, config)
     tape, start, end = tape_for(past, [screen], given)
@@ -49,7 +49,9 @@ def fitted(given: Mapping[str, Any]) -> None:
         closes,
         grace=max(1, DAY // panel.timeframe.milliseconds),
     )
-    members: Flags = members_of(given).of(panel, first, last - first + 1) & np.isfinite(closes)
+    members: Flags = members_for(given, config, tape, (start, end)).of(
+        panel, first, last - first + 1
+    ) & np.isfinite(closes)
     # Bars of which no part is known yet judge nobody.
     members &= np.isfinite(values).all(axis=0)
     names = [part.name for part in screen.score]

@@ -152,6 +152,13 @@ _PAST: Final = (
     click.option("--fee", default=5.0, show_default=True, help="Basis points that each trade pays as a fee."),
     click.option("--slippage", default=2.0, show_default=True, help="Basis points that it loses beside."),
     click.option(
+        "--universe",
+        type=click.Choice(["listed", "rules"]),
+        default="listed",
+        show_default=True,
+        help="Everybody who traded, or who the rules of the settings would have chosen.",
+    ),
+    click.option(
         "--universe-record",
         type=click.Path(exists=True),
         metavar="FILE",

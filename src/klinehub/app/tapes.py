@@ -1,5 +1,6 @@
 """Tapes: the past that a study reads, from a store of klinehub or from files that somebody recorded."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -15,16 +16,23 @@ from klinehub.app.stored import open as open_store
 from klinehub.domain.timeframe import TIMEFRAMES, Timeframe, in_order
 from klinehub.domain.timeframe import timeframe as timeframe_of
 from klinehub.errors import DefinitionError
+from klinehub.evidence.members import Listed, Members, Told
+from klinehub.evidence.reconstruct import HOW, changes_by_rules
 from klinehub.evidence.recorded import Recorded, files_of, recorded
-from klinehub.evidence.tape import FILES, STORE, Payments, Tape, tape_of
+from klinehub.evidence.replay import range_of
+from klinehub.evidence.tape import FILES, STORE, Payments, Tape, built, tape_of
 from klinehub.feed.archive_names import Kind
 from klinehub.feed.archive_series import COLUMNS
+from klinehub.feed.asking import Progress
+from klinehub.scan.lines import read_lines
 from klinehub.scan.scanner import rows_of
 from klinehub.scan.screen import Screen
+from klinehub.scan.universe_history import Change
 from klinehub.store.series import SeriesStore
 
 # What lies above a timeframe that comes alone, so that trends have a larger one to be held against.
 _ABOVE: Final = {"1m": "15m", "5m": "1h", "15m": "1h", "30m": "4h", "1h": "4h", "2h": "12h", "4h": "1d"}
+_HOUR: Final = timeframe_of("1h")
 _RATE: Final = "last_funding_rate"
 
 
@@ -122,3 +130,27 @@ def _funding(folder: Path | None, symbols: Sequence[str]) -> dict[str, Payments]
                 np.array([time for time, _ in rates]), np.array([rate for _, rate in rates])
             )
     return found
+
+
+def members_for(given: Mapping[str, Any], config: Config, tape: Tape, span: tuple[int, int]) -> Members:
+    """Say who was in the universe: by a hub's record, by the settings' rules, or everybody who traded."""
+    if given.get("universe_record"):
+        path = Path(given["universe_record"])
+        changes = read_lines(path, Change)
+        if not changes:
+            raise DefinitionError(f"{path} records no universe: a hub with `universe.record` writes it.")
+        return Told(changes, f"as a hub recorded it in {path.name}")
+    if given.get("universe") != "rules":
+        return Listed()
+    base = tape.base
+    if base.timeframe.milliseconds > _HOUR.milliseconds:
+        raise DefinitionError(f"The rules look at hours, and the data has {base.timeframe.name} bars.")
+    hours = tape.panels.get(_HOUR.name) or built(base, _HOUR)
+    first, last = range_of(hours, *span)
+    with show.steps("choosing the universe") as bar:
+        count = itertools.count(1)
+        changes = changes_by_rules(
+            *(config.hub.rules, hours, first, last, tape.listed),
+            progress=lambda _: bar(Progress(next(count), last - first + 1, 0, _HOUR.name)),
+        )
+    return Told(changes, HOW)

@@ -16,6 +16,7 @@ from klinehub.bench import (
     board,
     catalogue,
     day,
+    evidence,
     flip,
     footprint,
     heal,
@@ -58,6 +59,7 @@ TINY: dict[str, Callable[[], Measurement]] = {
     "flip": lambda: flip.measure(1, n=20, symbols=2),
     "power": lambda: power.measure(1, n=30, commits=40),
     "board": lambda: board.measure(1, symbols=5, bars=300, looks=1, closes=1, rounds=2),
+    "evidence": lambda: evidence.measure(1, symbols=8, bars=600, rows=200, year=400),
     "store": lambda: store.measure(1, symbols=4, appends=5, depths=(30,), days=2),
 }
 
@@ -78,7 +80,7 @@ def test_a_benchmark_gives_a_figure_with_its_unit_and_detail(
 ) -> None:
     taken = measured[name]
     assert taken.value == taken.value
-    assert taken.unit in {"us", "ms", "s", "MB", "values", "bars", "flips", "cuts"}
+    assert taken.unit in {"us", "ms", "s", "MB", "values", "bars", "flips", "cuts", "bars/s"}
     assert taken.detail
     json.dumps(taken.detail)
 
