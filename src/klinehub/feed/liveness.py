@@ -212,8 +212,10 @@ class Liveness:
             self._untold[t, rows] = untold
             owes = (untold > 0) & (untold < asked - tells)
             self._owed[t, rows] = np.where(owes, untold, 0)
-            known, loaded = self._known()[t, rows], self._loaded[t, rows]
-            held = np.maximum(known, loaded - LAGS)
+            # Only what was told counts as held: what a warm-up has proved may come from a replica that lags,
+            # and would go on to prove itself at each look.
+            loaded = self._loaded[t, rows]
+            held = np.maximum(self._ring.memory.heard[t, rows], loaded - LAGS)
             quiet = rows[(last >= 0) & (last <= held) & ~owes & (asked >= self._tried[t, rows] + 2 * tells)]
             self._proved[t, quiet] = np.maximum(self._proved[t, quiet], asked)
             worth_asking = (last > loaded) | (asked >= last + LAGS)

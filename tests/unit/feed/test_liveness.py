@@ -12,6 +12,7 @@ from klinehub.domain.stale import Reason
 from klinehub.feed.decisions import Fetch, Renew, Reroute, Resubscribe
 from klinehub.feed.liveness import (
     AHEAD,
+    LAGS,
     NEXT_STEP,
     OVERDUE,
     PRICES_EVERY,
@@ -189,6 +190,26 @@ def test_a_history_that_rest_has_loaded_makes_fresh_but_not_a_stream_that_owes()
     watch.check()
 
     assert watch.reasons() == [Reason.STARTING, Reason.FRESH, Reason.FRESH]
+
+
+def test_a_warm_up_proves_its_moment_but_nobody_quiet_who_traded_right_before_it() -> None:
+    """A replica that lags may have answered it, without that trade."""
+    watch = Watch()
+    watch.trade("A")
+    watch.now += 1_000
+    for name in NAMES:
+        watch.liveness.loaded(0, watch.ring.rows[name], watch.now, proven=True)
+    watch.go(UNPROVEN, talking=("B", "C"), priced=True)
+    assert watch.reasons() == FRESH
+
+    watch.go(TICK, talking=("B", "C"), priced=True)
+    assert watch.reasons() == [Reason.SILENT, Reason.FRESH, Reason.FRESH]
+    watch.go(LAGS - UNPROVEN + PRICES_EVERY, talking=("B", "C"), priced=True)
+    assert watch.fetches == [(watch.fetches[0][0], Fetch("A", "1m", None, 2, Use.PROBE))]
+    watch.load("A")
+    watch.go(PRICES_EVERY + TICK, talking=("B", "C"), priced=True)
+    assert watch.reasons() == FRESH
+    assert watch.steps == []
 
 
 def test_a_stream_that_tells_what_it_owed_is_fresh_again() -> None:
