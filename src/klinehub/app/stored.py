@@ -97,12 +97,7 @@ def looked_at(folder: Path) -> HotStore:
 
     Raises StoreError where a hub has it, or it is damaged: then it is left as it is.
     """
-    tables = SqliteTables(folder / HOT, origin=None, mend=False)
-    try:
-        return HotStore(tables, aside=False)
-    except BaseException:
-        tables.close()
-        raise
+    return HotStore(SqliteTables(folder / HOT, origin=None, mend=False), aside=False)
 
 
 class Stored:

@@ -19,7 +19,7 @@ from klinehub.domain.kline import ROW, ROW_WORDS, Exact, Scale
 from klinehub.domain.timeframe import DAY, TIMEFRAMES, Timeframe
 from klinehub.errors import StoreError
 from klinehub.panel.memory import I64
-from klinehub.store.base import BAR_BITS, Change, Entry, First, Tables, key_of
+from klinehub.store.base import BAR_BITS, Change, Entry, First, Kept, Tables, key_of
 from klinehub.store.joining import FOREVER, Part, joined, resolved
 from klinehub.store.slices import ABSENT, Lines, decode, encode
 
@@ -52,13 +52,14 @@ class HotStore:
     """The slices of one market in *tables*, which this process alone writes.
 
     A damaged slice is moved aside, unless who only looks says *aside* is False: then it is just named.
+    Tables that can not be read are closed: who tries again opens them anew.
     """
 
     def __init__(self, tables: Tables, *, aside: bool = True) -> None:
         self.tables = tables
         self._aside = aside
         self.where = tables.where
-        kept = tables.kept()
+        kept, self._sealed = _index(tables)
         most = max((entry.number for entry in kept.entries), default=-1)
         # By number; None where a line of the index was damaged.
         self.entries: list[Entry | None] = [None] * max(most + 1, kept.used)
@@ -74,7 +75,6 @@ class HotStore:
         self.firsts = {(one.timeframe, one.symbol): one.bar for one in kept.firsts}
         self._new: list[Entry] = []
         self.set_aside: list[str] = []
-        self._sealed = tables.sealed()
         # Closes are committed while older bars are read and moved to history.
         self._alone = RLock()
 
@@ -244,6 +244,15 @@ class HotStore:
         """Delete the slices of bars before absolute index *before*."""
         with self._alone:
             self.tables.commit(Change(gone=((key_of(timeframe, 0), key_of(timeframe, before) - 1),)))
+
+
+def _index(tables: Tables) -> tuple[Kept, frozenset[int]]:
+    """Read what lies beside slices, and the days that history holds."""
+    try:
+        return tables.kept(), tables.sealed()
+    except BaseException:
+        tables.close()
+        raise
 
 
 def day_of(timeframe: Timeframe, bar: int) -> int:

@@ -44,6 +44,7 @@ _TAKEN_OVER: Final = {
     "records": "number, CAST(record AS BLOB), sum",
     "sealed": "day, sum",
 }
+_LEFT: Final = {"damaged": "number, key, body, why", "about": "name, value, sum"}
 # More symbols than any market ever had.
 _LOST_NUMBERS: Final = 10_000
 # 4 KB pages: with 8 and 16 KB a commit of one slice wrote more and was no faster.
@@ -120,6 +121,7 @@ class SqliteTables:
             if version != len(_STEPS):
                 with db:
                     self._migrate(db, version)
+            _check_schema(db)
             self._belongs(db)
         except BaseException:
             db.close()
@@ -219,7 +221,7 @@ class SqliteTables:
             for row in old.execute(f"SELECT {columns} FROM {table}"):  # noqa: S608 - a table of ours
                 if None not in row:
                     db.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)  # noqa: S608
-        except _DAMAGED:
+        except (*_DAMAGED, apsw.SQLError):
             return row, False
         return row, True
 
@@ -354,6 +356,19 @@ class SqliteTables:
             raise StoreError(f"{self.where} can not grow: the disk is full. Make room.") from exc
         except apsw.Error as exc:
             raise StoreError(f"{self.where} can not be {what} ({exc}).") from exc
+
+
+def _check_schema(db: apsw.Connection) -> None:
+    """Look for all tables and columns that are asked for; raises apsw.CorruptError where one is not there.
+
+    The schema is text in the file: SQLite reads one in which a letter has changed without complaint. Later an
+    SQLError does not say so: it may come of a transaction that a full disk has ended.
+    """
+    for table, columns in {**_TAKEN_OVER, **_LEFT}.items():
+        try:
+            db.execute(f"SELECT {columns} FROM {table} LIMIT 0")  # noqa: S608 - a table of ours
+        except apsw.SQLError as exc:
+            raise apsw.CorruptError(str(exc)) from exc
 
 
 def _text(told: bytes | None) -> str:

@@ -151,6 +151,40 @@ def test_a_slice_of_another_type_is_moved_aside(tmp_path: Path, body: str) -> No
     again.tables.close()
 
 
+@pytest.mark.parametrize(
+    ("written", "read", "lost"),
+    [(b"price INTEGER", b"qrice INTEGER", 0), (b"(key INTEGER PRIMARY", b"(kex INTEGER PRIMARY", BARS)],
+)
+def test_a_schema_whose_text_is_damaged_is_made_anew(
+    whole: Path, written: bytes, read: bytes, lost: int
+) -> None:
+    """SQLite reads such a file without complaint, and then knows of no such column."""
+    file = whole / "hot.sqlite3"
+    content = file.read_bytes()
+    assert content.count(written) == 1
+    file.write_bytes(content.replace(written, read))
+    store = opened(whole)
+
+    assert len(bars(store)) == BARS - lost
+    assert isinstance(store.tables, SqliteTables)
+    assert "no such column" in store.tables.salvaged
+    store.commit([close(store, BAR + BARS, 1.5, *SYMBOLS)])
+    store.tables.close()
+    again = opened(whole)
+    assert bars(again)[BAR + BARS] == len(SYMBOLS)
+    again.tables.close()
+
+
+def test_a_store_that_can_not_be_read_can_be_opened_again_at_once(whole: Path) -> None:
+    def full(_: Path, __: Path) -> None:
+        raise apsw.FullError("no room")
+
+    overwrite(whole, page_of(whole, "symbols", "leaf"))
+    with pytest.raises(StoreError, match="full"):
+        HotStore(SqliteTables(whole / "hot.sqlite3", origin="fapi.test", replace=full))
+    opened(whole).tables.close()
+
+
 def test_a_damaged_origin_is_nobody_elses(whole: Path) -> None:
     db = apsw.Connection(str(whole / "hot.sqlite3"))
     db.execute("UPDATE about SET value = 'fapj.test'")
