@@ -26,6 +26,7 @@ _STEPS_TO_MAKE: Final = 34
 _PAGE: Final = 8 * SECTOR
 # Where SQLite keeps the version of a schema in a file's head, and one that no klinehub writes yet.
 _VERSION: Final = slice(60, 64)
+_HEAD: Final = 100
 _NEWER: Final = (10**6).to_bytes(4, "big")
 
 Refusal = Callable[[str, str, bool], None]
@@ -43,7 +44,8 @@ class DiskTrouble:
         self._restart = restart
         self._refusals: dict[int, Refusal] = {}
         self._number = 0
-        self._blanked = 0
+        # How often what told who wrote the store was lost.
+        self._untold = 0
         kept.disk.trouble = self._ask
 
     @property
@@ -142,7 +144,7 @@ class DiskTrouble:
     def outdate(self, _: Fault) -> Cure:
         """Let a newer klinehub have written the store, for a while."""
         told: list[bytes] = []
-        blanked = self._blanked
+        untold = self._untold
 
         def newer() -> None:
             # A log that was not moved into the file tells the version again, and an older one.
@@ -150,7 +152,7 @@ class DiskTrouble:
 
         def older() -> None:
             found = self._version(told[0]) if told[0] else _NEWER
-            if found != _NEWER and self._blanked == blanked:
+            if found != _NEWER and self._untold == untold:
                 detail = "a store of a newer klinehub was written"
                 self._kept.found.append(Divergence("S5", "", "", 0, detail, self._clock.now()))
 
@@ -183,7 +185,7 @@ class DiskTrouble:
         return log in disk.names and bool(disk.content(log))
 
     def _blank(self, steps: int, struck: asyncio.Event) -> None:
-        self._blanked += 1
+        self._untold += 1
         self._kept.blank()
         self._change_for(Disk())
         self._arm(steps, struck)
@@ -256,6 +258,8 @@ class DiskTrouble:
                 name = files[int(rng.integers(len(files)))]
                 content = bytearray(disk.content(name))
                 harm(content, rng)
+                # Who can not read the head of the file can not know who wrote it.
+                self._untold += name == str(PATH) and content[:_HEAD] != disk.content(name)[:_HEAD]
                 disk.overwrite(name, bytes(content))
                 self._kept.damaged = True
 

@@ -131,11 +131,7 @@ class SqliteTables:
 
     def _migrate(self, db: apsw.Connection, version: int) -> None:
         """Take the schema to the newest; a new file takes over what a damaged one still gives."""
-        if version > len(_STEPS):
-            raise StoreError(
-                f"{self.path} was written by a newer klinehub (schema {version}, this one knows "
-                f"{len(_STEPS)}): upgrade klinehub, or name another folder."
-            )
+        self._refuse_newer(version)
         for step in _STEPS[version:]:
             db.execute(step)
         db.pragma("user_version", len(_STEPS))
@@ -144,6 +140,13 @@ class SqliteTables:
             db.execute("INSERT OR IGNORE INTO about VALUES ('origin', ?, ?)", line)
         if version == 0:
             self._take_over(db)
+
+    def _refuse_newer(self, version: int) -> None:
+        if version > len(_STEPS):
+            raise StoreError(
+                f"{self.path} was written by a newer klinehub (schema {version}, this one knows "
+                f"{len(_STEPS)}): upgrade klinehub, or name another folder."
+            )
 
     def _belongs(self, db: apsw.Connection) -> None:
         """Refuse another host's klines; a line that is damaged says nothing."""
@@ -176,6 +179,8 @@ class SqliteTables:
         self._broken = why
         if hasattr(self, "_db"):
             self._db.close()
+        # Only who knows a schema can say what its rows mean.
+        self._refuse_newer(self._told_version())
         # The log first: beside a new file it would be taken for that one's.
         for end in ("-wal", ""):
             with suppress(FileNotFoundError):
@@ -187,6 +192,21 @@ class SqliteTables:
         self._db = self._connected()
         self.salvages += 1
         self.salvaged = f"{self.path} was damaged ({why}): it is kept as {self._aside.name}."
+
+    def _told_version(self) -> int:
+        """Give the schema that a damaged file tells, 0 where it can not be read or is not there."""
+        try:
+            db = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=self._vfs)
+            try:
+                db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+                # Else a file whose end is cut off is refused before its head is looked at.
+                db.config(apsw.SQLITE_DBCONFIG_WRITABLE_SCHEMA, 1)
+                db.execute("PRAGMA locking_mode = EXCLUSIVE")
+                return int(str(db.pragma("user_version")))
+            finally:
+                db.close()
+        except (*_DAMAGED, apsw.CantOpenError):
+            return 0
 
     def _take_over(self, db: apsw.Connection) -> None:
         """Copy what can be read of a file that was set aside, if there is one."""

@@ -185,6 +185,21 @@ def test_a_store_that_can_not_be_read_can_be_opened_again_at_once(whole: Path) -
     opened(whole).tables.close()
 
 
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
+def test_a_damaged_store_of_a_newer_klinehub_is_left_as_it_is(whole: Path, share: float) -> None:
+    """Only who knows its schema can say what its rows mean."""
+    file = whole / "hot.sqlite3"
+    db = apsw.Connection(str(file))
+    db.pragma("user_version", 7)
+    db.close()
+    content = file.read_bytes()[: int(share * file.stat().st_size)]
+    file.write_bytes(content)
+    with pytest.raises(StoreError, match=r"newer klinehub \(schema 7"):
+        opened(whole)
+    assert file.read_bytes() == content
+    assert not (whole / "hot.sqlite3.damaged").exists()
+
+
 def test_a_damaged_origin_is_nobody_elses(whole: Path) -> None:
     db = apsw.Connection(str(whole / "hot.sqlite3"))
     db.execute("UPDATE about SET value = 'fapj.test'")
