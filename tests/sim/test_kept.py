@@ -58,6 +58,15 @@ def test_a_full_disk_impairs_no_symbol() -> None:
     assert outcome.calm_fresh / outcome.calm > 0.999
 
 
+def test_a_newer_store_stays_what_it_is_though_it_is_harmed_and_nothing_is_newer_twice() -> None:
+    newer, again, cut = faults("newer_store", "newer_store", "cut_file")
+    at = newer.at
+    some = [newer, again._replace(at=at + 2_000), cut._replace(at=at + 4_000)]
+    outcome = soak(SEED, [one._replace(seconds=one.seconds and 20.0) for one in some])
+    assert outcome.divergences == ()
+    assert outcome.faults == {"newer_store": 1, "cut_file": 1}
+
+
 def test_a_commit_that_is_acknowledged_too_early_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "_SET_UP", sqlite._SET_UP.replace("FULL", "NORMAL"))
     outcome = soak(SEED, faults("power_cut", "power_cut", "power_cut"), patience=1)

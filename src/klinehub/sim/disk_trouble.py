@@ -44,6 +44,7 @@ class DiskTrouble:
         self._restart = restart
         self._refusals: dict[int, Refusal] = {}
         self._number = 0
+        self._is_newer = False
         # How often what told who wrote the store was lost.
         self._untold = 0
         kept.disk.trouble = self._ask
@@ -141,8 +142,11 @@ class DiskTrouble:
             self._kept.found.append(Divergence("S4", "", "", 0, detail, self._clock.now()))
         return nothing
 
-    def outdate(self, _: Fault) -> Cure:
-        """Let a newer klinehub have written the store, for a while."""
+    def outdate(self, _: Fault) -> Cure | None:
+        """Let a newer klinehub have written the store, for a while; it can not be newer still."""
+        if self._is_newer:
+            return None
+        self._is_newer = True
         told: list[bytes] = []
         untold = self._untold
 
@@ -151,6 +155,7 @@ class DiskTrouble:
             told.append(b"" if self._has_log() else self._version(_NEWER))
 
         def older() -> None:
+            self._is_newer = False
             found = self._version(told[0]) if told[0] else _NEWER
             if found != _NEWER and self._untold == untold:
                 detail = "a store of a newer klinehub was written"
