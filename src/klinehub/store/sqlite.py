@@ -297,6 +297,9 @@ class SqliteTables:
         with self._told("read"):
             try:
                 for key, body in self._rows(query, first, last):
+                    if key < first:
+                        # SQLite looks for a key where it should be: such a row can not even be deleted.
+                        raise apsw.CorruptError("slices are out of order")
                     yield key, body or b""
                     first = key + 1
             except _BROKEN as exc:

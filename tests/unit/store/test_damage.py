@@ -88,6 +88,25 @@ def test_a_damaged_page_costs_its_own_bars_and_the_rest_is_taken_over(whole: Pat
     again.tables.close()
 
 
+def test_slices_out_of_order_are_found_and_put_in_order(whole: Path) -> None:
+    """A page of which the end is zeros, as where a file was cut, is full of rows with key 0 for SQLite."""
+    page = page_of(whole, "slices", "leaf")
+    with (whole / "hot.sqlite3").open("r+b") as file:
+        file.seek(page * PAGE - PAGE // 2)
+        file.write(bytes(PAGE // 2))
+    store = opened(whole)
+    kept = bars(store)
+    assert isinstance(store.tables, SqliteTables)
+    assert "out of order" in store.tables.salvaged
+    assert 0 < len(kept) < BARS
+    store.tables.close()
+
+    again = opened(whole)
+    assert bars(again) == kept
+    assert again.set_aside == []
+    again.tables.close()
+
+
 def test_a_commit_that_meets_damage_is_written_to_what_was_saved(whole: Path) -> None:
     overwrite(whole, page_of(whole, "slices", "internal"))
     store = opened(whole)
