@@ -138,6 +138,9 @@ def evidence() -> None:
 
 @evidence.command()
 @click.argument("screens", nargs=-1, metavar="[SCREEN]...")
+@click.option(
+    "--html", type=click.Path(dir_okay=False), metavar="FILE", help="Write a report with plots, one page."
+)
 @options.history_options
 @options.common_options
 def judge(**given: object) -> None:

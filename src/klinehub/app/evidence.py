@@ -3,7 +3,9 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +18,11 @@ from klinehub.app.config import Config
 from klinehub.app.own import own_screen
 from klinehub.app.tapes import Past, members_for, past_of, tape_for
 from klinehub.errors import DefinitionError
+from klinehub.evidence import wording
 from klinehub.evidence.members import Members
 from klinehub.evidence.portfolio import Costs
 from klinehub.evidence.replay import range_of
-from klinehub.evidence.result import Evidence, Horizon, Span
+from klinehub.evidence.result import Evidence, Horizon
 from klinehub.evidence.study import Asked, Study, study
 from klinehub.evidence.tape import Tape
 from klinehub.evidence.trials import Trial, is_new
@@ -31,21 +34,29 @@ from klinehub.scan.presets import PRESETS, names, preset
 from klinehub.scan.scanner import DEFAULT, default_screen
 from klinehub.scan.score import reading
 from klinehub.scan.screen import Screen
+from klinehub.store.disk import put
 
 LOG: Final = "trials.jsonl"
 _BASIS: Final = 10_000.0
 _HEADS: Final = ("horizon", "rank IC", "95 % interval", "IC", "spread", "hit rate", "turnover", "n")
+# What is not known leaves its cell empty.
+number: Final = partial(wording.decimal, unknown="")
+percent: Final = partial(wording.percent, unknown="")
+spanned: Final = partial(wording.ends, unknown="")
 
 
 def evidence(given: Mapping[str, Any]) -> None:
     """Print what each screen was worth: one document, or a table and the verdict."""
     config = options.settings({**given, **dict.fromkeys(("data", "timeframe", "universe"))})
+    page = page_path(given)
     past = past_of(given, config)
     screens = [screen_of(name, past, given, config) for name in given["screens"] or (DEFAULT,)]
     tape, start, end = tape_for(past, screens, given)
     log = log_of(given)
     members = members_for(given, config, tape, (start, end))
     found = [studied(screen, tape, (start, end), given, log, members) for screen in screens]
+    if page is not None:
+        write_report(found, page)
     if given["as_json"]:
         told = [one.evidence for one in found]
         show.document(told[0] if len(told) == 1 else told)
@@ -158,6 +169,29 @@ def keep(found: Study, given: Mapping[str, Any], log: Sequence[Trial]) -> None:
     append_lines(path, [msgspec.structs.replace(found.trial, made=time.time_ns() // 1_000_000)])
 
 
+def page_path(given: Mapping[str, Any]) -> Path | None:
+    """Give where a report is to be written, None without one; raises before hours are spent on it in vain."""
+    if given["html"] is None:
+        return None
+    path = Path(given["html"])
+    if not path.parent.is_dir():
+        raise DefinitionError(f"There is no folder {path.parent} for the report: make it, or name another.")
+    if find_spec("matplotlib") is None:
+        raise DefinitionError(
+            "A report needs matplotlib: pip install 'klinehub[report]', or leave --html out."
+        )
+    return path
+
+
+def write_report(found: Sequence[Study], path: Path) -> None:
+    """Draw studies on one page and write it."""
+    from klinehub.evidence.report import report
+
+    with show.doing("drawing"):
+        put(path, report(found))
+    show.err.print(f"report: {path}", soft_wrap=True)
+
+
 def code() -> str:
     """Name the version of klinehub that made a result."""
     return metadata.version("klinehub")
@@ -223,18 +257,3 @@ def compared(found: Sequence[Evidence]) -> Table:
             percent(one.deflated_sharpe, 0, sign=False),
         )
     return table
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """Write a number with its sign, nothing for one that is not known."""
-    return "" if value is None else f"{value:+.{digits}f}"
-
-
-def percent(value: float | None, digits: int, *, sign: bool = True) -> str:
-    """Write a share in percent, nothing for one that is not known."""
-    return "" if value is None else f"{value:{'+' if sign else ''}.{digits}%}"
-
-
-def spanned(value: Span | None) -> str:
-    """Write an interval, nothing for one that is not known."""
-    return "" if value is None else f"{value[0]:+.4f} to {value[1]:+.4f}"
