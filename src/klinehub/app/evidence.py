@@ -171,7 +171,7 @@ def keep(found: Study, given: Mapping[str, Any], log: Sequence[Trial]) -> None:
 
 def page_path(given: Mapping[str, Any]) -> Path | None:
     """Give where a report is to be written, None without one; raises before hours are spent on it in vain."""
-    if given["html"] is None:
+    if given.get("html") is None:
         return None
     path = Path(given["html"])
     if not path.parent.is_dir():

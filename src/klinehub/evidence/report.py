@@ -28,8 +28,8 @@ _ENDS: Final = 10
 # What the marks of plots look like in a line of text.
 _KEYS: Final = "●■◆▲▼✚"
 _HORIZONS: Final = (
-    "Returns from the next bar's open on; the verdict is of the horizon with the star. The spread is half of the "
-    "highest quantile's return less half of the lowest one's, turnover is of these two; intervals are of 95 %."
+    "Returns from the next bar's open on; the verdict is of the horizon with the star. The spread is half of "
+    "the highest quantile's return less half of the lowest one's, turnover is of both; intervals are of 95 %."
 )
 _rate: Final = partial(share, digits=1)
 _ratio: Final = partial(decimal, digits=2)
