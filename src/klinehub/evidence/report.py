@@ -104,15 +104,15 @@ def _tiles(one: Evidence) -> str:
     bars = counted(one.headline, "bar")
     best = f"probability of being better than the best of {counted(one.trials, 'worthless trial')}"
     found = (
-        ("Rank IC", decimal(at.rank_ic), f"over {bars}; 95 %: {ends(at.rank_ic_interval)}"),
-        ("Spread", fine(at.spread), f"over {bars}; 95 %: {ends(at.spread_interval, fine)}"),
+        ("Rank IC", decimal(at.rank_ic), f"over {bars}; 95\u00a0%: {ends(at.rank_ic_interval)}"),
+        ("Spread", fine(at.spread), f"over {bars}; 95\u00a0%: {ends(at.spread_interval, fine)}"),
         (
             "Hit rate",
             _rate(at.hit_rate),
-            f"of {counted(at.hits, 'hit')}; 95 %: {ends(at.hit_rate_interval, _rate)}",
+            f"of {counted(at.hits, 'hit')}; 95\u00a0%: {ends(at.hit_rate_interval, _rate)}",
         ),
         ("Net a year", percent(book.net), f"{percent(book.gross)} before costs"),
-        ("Sharpe", _ratio(book.sharpe), f"after costs; 95 %: {ends(book.sharpe_interval, _ratio)}"),
+        ("Sharpe", _ratio(book.sharpe), f"after costs; 95\u00a0%: {ends(book.sharpe_interval, _ratio)}"),
         ("Not luck", share(one.deflated_sharpe), best),
     )
     return around(
