@@ -23,6 +23,7 @@ from klinehub.evidence.members import Members
 from klinehub.evidence.portfolio import Costs
 from klinehub.evidence.replay import range_of
 from klinehub.evidence.result import Evidence, Horizon
+from klinehub.evidence.sharpe import DAYS_A_YEAR
 from klinehub.evidence.study import Asked, Study, study
 from klinehub.evidence.tape import Tape
 from klinehub.evidence.trials import Trial, is_new
@@ -233,10 +234,12 @@ def _booked(found: Evidence) -> str:
     ratio = "not known" if book.sharpe is None else f"{book.sharpe:+.2f}"
     sure = "not known" if found.deflated_sharpe is None else f"{found.deflated_sharpe:.0%}"
     costs = percent(-(book.costs or 0.0), 1)
+    whole = percent((book.net or 0.0) * book.days / DAYS_A_YEAR, 1)
     return (
         f"long-short, held {book.hold} bars: gross {percent(book.gross, 1)}, costs {costs}, "
-        f"net {percent(book.net, 1)} a year, Sharpe {ratio}, drawdown {percent(book.drawdown, 1)}; "
-        f"better than the best of {found.trials} trial{'s' * (found.trials > 1)}: {sure}"
+        f"net {percent(book.net, 1)} a year ({whole} in {book.days} days), Sharpe {ratio}, drawdown "
+        f"{percent(book.drawdown, 1)}; better than the best of {found.trials} "
+        f"trial{'s' * (found.trials > 1)}: {sure}"
     )
 
 

@@ -148,7 +148,9 @@ def study(
     found = _Range(tape, replayed, members.of(panel, replayed.first, replayed.bars), asked)
     weights = book.weights_of(found.quantile, asked.quantiles, found.headline)
     booked = book.booked(weights, found.next, asked.costs, _funding(found))
-    days = sharpe.daily(booked.net, found.times)
+    # Days of the warm-up hold nothing, and would make what is earned a year look smaller.
+    begun = int(np.argmax((weights != 0.0).any(axis=1)))
+    days = sharpe.daily(booked.net[begun:], found.times[begun:])
     horizons = {str(bars): _horizon(found, bars) for bars in asked.horizons}
     headline = horizons[str(found.headline)]
     trial = Trial(
