@@ -408,6 +408,7 @@ class Hub(Reads, Scans):
             **self.held(),
             **self.live.stats(),
             **self.shelf.stats(),
+            **self.scanning.stats(),
             "panel_bytes": self.ring.bytes,
             "resident_bytes": resident_bytes(),
             **(self.spot.stats() if self.spot is not None else {}),

@@ -55,6 +55,9 @@ _SERVE_LIMITS: Final[dict[str, tuple[float, float]]] = {
 }
 
 
+_EVIDENCE_LIMITS: Final[dict[str, tuple[float, float]]] = {"every": (0, 8_760), "days": (1, 3_650)}
+
+
 # Settings that are secrets, or mappings to secrets.
 _SECRET: Final = frozenset({"token", "clients", "secret", "url"})
 
@@ -234,6 +237,23 @@ class AlertSettings(Discreet, frozen=True, kw_only=True):
         _check_limits(self, _ALERT_LIMITS, "alerts.")
         if self.url and urlsplit(self.url).scheme not in {"http", "https"}:
             raise DefinitionError("`alerts.url` is no address: write it like http://hub.lan:8787.")
+
+
+class EvidenceSettings(Discreet, frozen=True, kw_only=True):
+    """What live hits are held against: what came after scores like theirs on history.
+
+    `calibration` is the file that `klinehub evidence calibrate` writes: "auto" beside the store of the
+    user's own, "off" for none. Every `every` hours a running hub has it made anew of the last `days` that it
+    keeps, by a program beside it; 0 is never.
+    """
+
+    calibration: str = "auto"
+    every: float = 0.0
+    days: int = 90
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be calibrated by."""
+        _check_limits(self, _EVIDENCE_LIMITS, "evidence.")
 
 
 class HubSettings(Discreet, frozen=True, kw_only=True):

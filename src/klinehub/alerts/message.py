@@ -19,6 +19,7 @@ from klinehub.alerts.texts import Texts
 from klinehub.domain.timeframe import timeframe
 from klinehub.feed.network import printable
 from klinehub.scan.alerts import Alert
+from klinehub.scan.likeness import Likeness, day, ends, middle, percent
 
 # Parts of a score that are named, alerts of a digest that have a line, rules that are counted by name.
 _PARTS: Final = 3
@@ -102,6 +103,7 @@ def _lines(alert: Alert, style: Style) -> list[Line]:
     lines.append(Line(_price(alert, say), 6))
     if alert.score is not None:
         lines.append(Line(_score(alert, alert.score, say), 4))
+    lines.append(Line(_evidence(alert.evidence, say), 2))
     frame = timeframe(alert.timeframe)
     ended = frame.close_time(frame.index(alert.bar_open_time)) + 1
     if alert.forming:
@@ -140,6 +142,23 @@ def _score(alert: Alert, score: float, say: Texts) -> str:
         score=f"{score:+.1f}",
         side=say(f"side.{alert.side}"),
         parts=say("alert.score.parts", parts=parts) if parts else "",
+    )
+
+
+def _evidence(found: Likeness | None, say: Texts) -> str:
+    """Tell what came after scores like this, or that nobody knows."""
+    one = None if found is None else middle(found.outcomes)
+    if found is None or one is None or one.median is None:
+        return say("alert.evidence.none")
+    return say(
+        "alert.evidence",
+        median=percent(one.median),
+        bars=one.bars,
+        span=ends(one),
+        rate="" if one.hit_rate is None else say("alert.evidence.rate", rate=f"{one.hit_rate:.0%}"),
+        n=f"{one.n:,}",
+        days="..".join(map(day, (found.start, found.end - 1))),
+        thin=say("alert.evidence.thin", hits=f"{found.n:,}", days=found.days) if found.thin else "",
     )
 
 

@@ -13,8 +13,10 @@ from klinehub.domain.timeframe import Timeframe, timeframe
 from klinehub.panel.view import PanelView
 from klinehub.scan.alerts import Alert, Facts, key_of
 from klinehub.scan.copies import Ground
+from klinehub.scan.likeness import Likeness
 from klinehub.scan.scanner import Universe
 from klinehub.scan.schedule import Due
+from klinehub.scan.screen import Screen
 
 # Gives the targets of an alert that is addressed to some of them, or to all.
 Reach = Callable[[Alert, Sequence[str]], tuple[str, ...]]
@@ -30,6 +32,7 @@ class Market(NamedTuple):
     universe: Callable[[], Universe | None]
     stale: Callable[[Iterable[str]], Mapping[str, Stale]]
     pair: Callable[[str], str]
+    likeness: Callable[[Screen, float | None], Likeness | None] = lambda *_: None
 
 
 class Telling:
@@ -64,6 +67,7 @@ class Telling:
                 revision=revision,
                 stale=stale[symbol].reason if symbol in stale else None,
                 forming=views is not None,
+                evidence=market.likeness(fire.rule.screen, fire.hit.score),
             )
             yield self.addressed(alert, fire.rule.to)
 

@@ -11,6 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from klinehub.app import options, show
+from klinehub.app.calibrated import known
 from klinehub.app.config import Config
 from klinehub.app.exits import FAILED
 from klinehub.app.library import system_account, system_clock, system_network
@@ -139,6 +140,7 @@ async def _scan_fresh(config: Config, screen: Screen) -> Scan:
         hub = open_hub(msgspec.structs.replace(config, hub=less), progress)
         async with hub:
             progress.close()
+            hub.scanning.calibrations = known(config)
             return hub.scan(screen)
 
 

@@ -119,7 +119,7 @@ def watch(**given: object) -> None:
 
 
 class _Judging(click.Group):
-    """`evidence SCREEN` judges; `evidence fit` is a command of its own."""
+    """`evidence SCREEN` judges; the others are commands of their own."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take what is no command's name as what is to be judged."""
@@ -163,6 +163,23 @@ def judge(**given: object) -> None:
 def fit(**given: object) -> None:
     """Propose weights of the default score: ridge on ranks, judged on bars that they had not seen."""
     from klinehub.app.fitting import fitted as work
+
+    work(given)
+
+
+@evidence.command()
+@click.argument("screens", nargs=-1, metavar="[SCREEN]...")
+@click.option(
+    "--calibration", type=click.Path(), metavar="FILE", help="Where to; calibration.json beside the store."
+)
+@options.history_options
+@options.common_options
+def calibrate(**given: object) -> None:
+    """Write down what came after hits, by their scores, for live hits to carry.
+
+    Without a SCREEN that is the default score, and the screens of klinehub.toml.
+    """
+    from klinehub.app.calibrating import calibrate as work
 
     work(given)
 

@@ -16,6 +16,7 @@ from klinehub.feed.archive import FILES_URL, LISTING_URL
 from klinehub.settings import (
     AlertSettings,
     Discreet,
+    EvidenceSettings,
     HubSettings,
     ServeSettings,
     TargetSettings,
@@ -31,17 +32,20 @@ class Config(Discreet, frozen=True, kw_only=True):
 
     `tz` is an IANA zone such as Europe/Berlin. Without `archive_listing_url` the exchange's archive is listed
     where it lists it, another one at its own `archive_url`.
+    `file` is the one that they were read from, empty for none.
     `screens`, `watch`, `alert_rules`, `webhooks` and `targets` are tables by name, in the file alone.
     """
 
     hub: HubSettings = HubSettings()
     serve: ServeSettings = ServeSettings()
     alerts: AlertSettings = AlertSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
     proxy: str | None = None
     archive_url: str = FILES_URL
     archive_listing_url: str = ""
     top: int = 20
     tz: str = "UTC"
+    file: str = ""
     screens: Mapping[str, ScreenText] = {}
     watch: Mapping[str, WatchText] = {}
     alert_rules: Mapping[str, RuleText] = {}
@@ -116,13 +120,14 @@ TABLES: Final[dict[str, dict[str, str]]] = {
     "network": {key: key for key in ("proxy", "timeout", "batch", "streams_per_socket")},
     "serve": {name: f"serve.{name}" for name in ServeSettings.__struct_fields__},
     "alerts": {name: f"alerts.{name}" for name in AlertSettings.__struct_fields__},
+    "evidence": {name: f"evidence.{name}" for name in EvidenceSettings.__struct_fields__},
     "output": {"tz": "tz"},
 }
 _LISTS: Final = frozenset(
     {"timeframes", "symbols", "exclude", "unavailable", "fallback_urls", "pins", "allowed_hosts"}
 )
 # Where the fields lie that are in neither Config nor its hub settings themselves.
-_PARTS: Final = ("rules", "serve", "alerts")
+_PARTS: Final = ("rules", "serve", "alerts", "evidence")
 # Settings that are values by name.
 _BY_NAME: Final[dict[str, type]] = {"weights": dict[str, float], "clients": dict[str, str]}
 # Tables of tables, whose names are the user's, and the field of Config that each sets.
@@ -155,7 +160,7 @@ def load(
     values = _of_file(source) if path is not None or source.exists() else {}
     values |= _of_environ(environ)
     values |= {dotted: value for dotted, value in (options or {}).items() if value is not None}
-    own: dict[str, object] = {}
+    own: dict[str, object] = {"file": str(source) if path is not None or source.exists() else ""}
     hub: dict[str, object] = {}
     parts: dict[str, dict[str, object]] = {name: {} for name in _PARTS}
     for dotted, value in values.items():

@@ -16,12 +16,12 @@ from rich.table import Table
 from klinehub.app import options, show
 from klinehub.app.config import Config
 from klinehub.app.own import own_screen
+from klinehub.app.replaying import replaying
 from klinehub.app.tapes import Past, members_for, past_of, tape_for
 from klinehub.errors import DefinitionError
 from klinehub.evidence import wording
 from klinehub.evidence.members import Members
 from klinehub.evidence.portfolio import Costs
-from klinehub.evidence.replay import range_of
 from klinehub.evidence.result import Evidence, Horizon
 from klinehub.evidence.sharpe import DAYS_A_YEAR
 from klinehub.evidence.study import Asked, Study, study
@@ -29,7 +29,6 @@ from klinehub.evidence.tape import Tape
 from klinehub.evidence.trials import Trial, is_new
 from klinehub.evidence.verdict import moment
 from klinehub.factors.language import parse
-from klinehub.feed.asking import Progress
 from klinehub.scan.lines import append_lines, read_lines
 from klinehub.scan.presets import PRESETS, names, preset
 from klinehub.scan.scanner import DEFAULT, default_screen
@@ -110,17 +109,7 @@ def studied(
 ) -> Study:
     """Judge one screen with a bar of progress on stderr, and write it into the log of trials."""
     began = time.perf_counter()
-    first, last = (
-        range_of(tape.panels[screen.timeframe or ""], *span) if screen.timeframe in tape.panels else (0, 0)
-    )
-    done = 0
-    with show.steps(f"replaying {screen.name}") as bar:
-
-        def progress(bars: int) -> None:
-            nonlocal done
-            done += bars
-            bar(Progress(done, last - first + 1, 0, screen.timeframe or ""))
-
+    with replaying(screen, tape, span) as progress:
         found = study(
             screen,
             tape,

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from klinehub import compiled
 from klinehub.app import options, show
+from klinehub.app.calibrated import calibrated
 from klinehub.app.config import Config
 from klinehub.app.following import keeping, own_screens, rules_of, signals_of, whole
 from klinehub.app.library import Hub
@@ -101,6 +102,7 @@ async def _opened(
     """Serve this hub, and let other commands ask it; where these cannot, say so and go on."""
     async with AsyncExitStack() as stack:
         url = "" if site is None else site.rest_url
+        await stack.enter_async_context(calibrated(hub, config))
         signals = signals_of(hub, config, exchange, screens, url)
         await stack.enter_async_context(signals.following())
         live = LiveBoard(signals, About(config.tz, "" if site is None else site.rest_url))

@@ -17,6 +17,7 @@ from klinehub.domain.moment import in_zone, written
 from klinehub.errors import DefinitionError
 from klinehub.feed.asking import Progress
 from klinehub.feed.warmup import Plan, Summary
+from klinehub.scan.likeness import Likeness, day, ends, middle, percent
 from klinehub.scan.running import Scan
 from klinehub.scan.scanner import DEFAULT, Hit, ScanResult
 from klinehub.store.keeping import Keeping
@@ -26,6 +27,8 @@ err = Console(stderr=True, highlight=False, markup=False)
 out = Console(highlight=False, markup=False)
 # Contributions shown, by the width of the terminal.
 WIDTHS = ((98, 3), (82, 2), (0, 1))
+# From this width on it is told of how many hits what came after is.
+ROOMY = 130
 
 
 def document(value: object) -> None:
@@ -169,7 +172,7 @@ def ranking(
         caption_justify="left",
         expand=False,
     )
-    scored, columns = bool(result.weights), _columns(result)
+    scored, columns, likely = bool(result.weights), _columns(result), bool(scan.evidence)
     table.add_column("#", justify="right", style="dim")
     table.add_column("symbol", no_wrap=True)
     for name in ("score", "side") if scored else ():
@@ -177,6 +180,8 @@ def ranking(
     table.add_column("price", justify="right", no_wrap=True)
     for name in columns:
         table.add_column(name, justify="right")
+    if likely:
+        table.add_column(_after(scan), no_wrap=True)
     if scored and not columns:
         table.add_column("what made it")
     for place, hit in enumerate(result.results[:top], 1):
@@ -186,9 +191,25 @@ def ranking(
             *(_scored(hit) if scored else ()),
             f"{(prices or {}).get(hit.symbol, hit.price):.10g}",
             *(_number(hit.columns.get(name)) for name in columns),
+            *([_like(scan.evidence.get(hit.symbol))] if likely else []),
             *([_made_of(hit, shown)] if scored and not columns else []),
         )
     return table
+
+
+def _after(scan: Scan) -> str:
+    """Name the horizon that is told of hits."""
+    return f"after {middle(next(iter(scan.evidence.values())).outcomes).bars} bars"
+
+
+def _like(found: Likeness | None) -> Text:
+    """Write what came after scores like this: its median, the interval and, in a wide terminal, the rest."""
+    one = None if found is None else middle(found.outcomes)
+    if found is None or one is None or one.median is None:
+        return Text("not known", style="dim")
+    rate = "" if one.hit_rate is None else f" {one.hit_rate:.0%}"
+    more = f"{rate} of {one.n:,}" if out.width >= ROOMY else ""
+    return Text(f"{percent(one.median)}{ends(one)}{more}", style="dim" if found.thin else "")
 
 
 def _columns(result: ScanResult) -> tuple[str, ...]:
@@ -235,4 +256,17 @@ def _caption(scan: Scan) -> str:
         parts.append(f"{len(scan.stale)} stale (*)")
     if result.unavailable:
         parts.append(f"not available: {', '.join(result.unavailable)}")
-    return ", ".join(parts)
+    return "\n".join((", ".join(parts), *_known(scan)))
+
+
+def _known(scan: Scan) -> list[str]:
+    """Say what is known of what comes after such hits."""
+    if scan.no_evidence:
+        return [f"no evidence: {scan.no_evidence}"]
+    if not scan.evidence:
+        return []
+    one = next(iter(scan.evidence.values()))
+    days = " to ".join(map(day, (one.start, one.end - 1)))
+    is_thin = any(found.thin for found in scan.evidence.values())
+    thin = "; dim: too few hits or days to go by" if is_thin else ""
+    return [f"after: median return after scores like this of {one.screen}, {days}, 95 % interval{thin}"]

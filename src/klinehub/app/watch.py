@@ -16,6 +16,7 @@ from klinehub.app.run import live_hub
 from klinehub.app.screens import WatchText
 from klinehub.errors import DefinitionError
 from klinehub.panel.view import PLANES
+from klinehub.scan import likeness
 from klinehub.scan.alerts import New, alerts
 from klinehub.scan.journal import Entry, Journal, latest
 from klinehub.scan.lines import append_lines, read_lines
@@ -45,10 +46,13 @@ async def watch(given: Mapping[str, Any]) -> None:
     journal = None if file is None else Journal.of(latest(read_lines(file, Entry)), _horizons(given))
     async with live_hub(config, screens) as hub:
         show.err.print(f"watching {', '.join(screen.name for screen in screens)}; Ctrl-C ends it")
-        told = New()
+        told, silent = New(), set[str]()
         async for scan in _scans(hub, screens):
             for line in told.failures(scan):
                 show.err.print(line, style="yellow")
+            if scan.no_evidence and scan.result.screen not in silent:
+                silent.add(scan.result.screen)
+                show.err.print(f"no evidence: {scan.no_evidence}", style="dim")
             _print(told.hits(scan), scan, config, hub, given)
             if journal is not None:
                 append_lines(file, _written(journal, scan, hub))
@@ -108,7 +112,9 @@ def line(hit: Hit, scan: Scan, tz: ZoneInfo) -> str:
     stale = f"  stale: {scan.stale[hit.symbol].reason}" if hit.symbol in scan.stale else ""
     when = show.moment(result.bar_open_time, tz, named=False)
     parts = (f"{when} {result.timeframe}", result.screen, hit.symbol, f"{hit.price:.10g}")
-    return "  ".join((*parts, *shown)) + score + stale
+    like = scan.evidence.get(hit.symbol)
+    known = "" if like is None else f"  scores like this: {likeness.line(like)}"
+    return "  ".join((*parts, *shown)) + score + stale + known
 
 
 def _horizons(given: Mapping[str, Any]) -> tuple[int, ...]:

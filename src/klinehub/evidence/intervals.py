@@ -85,15 +85,19 @@ def median_interval(
     """
     if values.size == 0:
         return Interval(np.nan, np.nan, np.nan, 0)
-    middle = float(np.median(values))
-    names, block = np.unique(blocks, return_inverse=True)
-    if names.size < FEWEST:
+    ordered = np.sort(values)
+    middle = float(np.median(ordered))
+    block = blocks - blocks.min()
+    sizes = np.bincount(block)
+    if np.count_nonzero(sizes) < FEWEST:
         return Interval(middle, np.nan, np.nan, values.size)
-    edges = np.quantile(values, np.linspace(0.0, 1.0, min(bins, values.size) + 1))
-    at = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, edges.size - 2)
-    tables = np.zeros((names.size, edges.size - 1))
-    np.add.at(tables, (block, at), 1.0)
-    drawn = rng.multinomial(names.size, np.full(names.size, 1.0 / names.size), size=draws).astype(np.float64)
+    count = min(bins, values.size)
+    edges = np.interp(np.linspace(0, values.size - 1, count + 1), np.arange(values.size), ordered)
+    at = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, count - 1)
+    counts = np.bincount(block * count + at, minlength=sizes.size * count)
+    tables = counts.reshape(sizes.size, count)[sizes > 0].astype(np.float64)
+    names = len(tables)
+    drawn = rng.multinomial(names, np.full(names, 1.0 / names), size=draws).astype(np.float64)
     summed = np.cumsum(drawn @ tables, axis=1)
     place = np.argmax(summed >= summed[:, -1:] / 2.0, axis=1)
     medians = (edges[place] + edges[place + 1]) / 2.0

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from klinehub.scan.likeness import Likeness
 from klinehub.scan.running import Scan
 from klinehub.scan.scanner import Hit
 
@@ -17,7 +18,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     before; `stale` says why the symbol is not proven fresh, null where it is. `rule` is what decided: a rule,
     or a screen of the user's own. `change` is in percent since the bar's open, `change_24h` in percent and
     `turnover` in the quote asset over 24 hours, null where not known; `forming` says that the bar was still
-    open. `key` is the same for the same rule, symbol and bar, however often it is decided.
+    open. `key` is the same for the same rule, symbol and bar, however often it is decided. `evidence` is what
+    came after scores like this on history, null where nothing is known of it.
     """
 
     screen: str
@@ -38,6 +40,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     turnover: float | None = None
     forming: bool = False
     key: str = ""
+    evidence: Likeness | None = None
 
 
 class Facts(NamedTuple):
@@ -105,6 +108,7 @@ def alerts(
             rule=result.screen,
             forming=result.forming,
             key=key_of(result.screen, hit.symbol, result.timeframe, result.bar_open_time),
+            evidence=scan.evidence.get(hit.symbol),
             **facts(hit.symbol)._asdict(),
         )
         for hit in hits

@@ -15,6 +15,7 @@ from klinehub.factors.plan import planned
 from klinehub.feed.decisions import BarClosed, Revision
 from klinehub.panel.view import PanelView
 from klinehub.scan.copies import Ground, Kept
+from klinehub.scan.likeness import Calibrations, Likeness, kin_of, likeness, likenesses
 from klinehub.scan.presets import asked
 from klinehub.scan.scanner import Scanner, ScanResult, Universe, default_screen
 from klinehub.scan.schedule import Due, Schedule
@@ -31,7 +32,8 @@ class Scan(msgspec.Struct, frozen=True):
     `stale` says of ranked symbols that are not proven fresh why, and since when. `after` is how many seconds
     of market time lay between the bar's close and the result, `late` which symbols had not closed it when it
     was due, `revision` how often it was scanned again since, and `skipped` how many bars were never scanned.
-    `failed` says of screens that were asked for together with this one why they were given up.
+    `failed` says of screens that were asked for together with this one why they were given up. `evidence`
+    says of hits what came after scores like theirs on history, `no_evidence` why nothing is known of it.
     """
 
     result: ScanResult
@@ -43,6 +45,8 @@ class Scan(msgspec.Struct, frozen=True):
     revision: int = 0
     skipped: int = 0
     failed: Mapping[str, str] = {}
+    evidence: Mapping[str, Likeness] = {}
+    no_evidence: str = ""
 
 
 class Default(NamedTuple):
@@ -78,7 +82,8 @@ class Scanning:
     *stale* why symbols are not proven fresh and *universe* which ones are looked at, None for all; *ahead*
     gives a panel of a timeframe with a bar that is still open, *kept* bars that are on disk. `count` scans
     have taken `seconds` real ones. `ground` is what scanners stand on, and `sheets` give the values of all
-    symbols.
+    symbols. `calibrations` are what hits are held against, `calibration_fault` says why they are not as new
+    as they might be; results do not depend on them.
     """
 
     count = 0
@@ -116,11 +121,17 @@ class Scanning:
             monotonic=monotonic,
         )
         self._kept: dict[str, Scanner] = {}
+        self.calibrations, self.calibration_fault = Calibrations(), ""
         self.default = self.ground.scanner([self._screen(default.timeframe)])
 
     def warm_up(self) -> None:
         """Compile what the default scan runs, or load it from the cache."""
         self.default.warm_up()
+
+    def stats(self) -> dict[str, int | float | str]:
+        """Name what is calibrated, and what went wrong with it."""
+        known = ", ".join(f"{one.screen} {one.timeframe}" for one in self.calibrations.screens)
+        return {"calibrated": known, "calibration_fault": self.calibration_fault}
 
     def scan(
         self, bar: int | None = None, *, timeframe: str | None = None, min_score: float | None = None
@@ -168,10 +179,11 @@ class Scanning:
         universe = self._universe()
 
         def work() -> ScanResult:
+            kin_of(timed)
             return self.ground.scanner([timed], views).scan(bar, universe=universe)[0]
 
         result = await asyncio.to_thread(work)
-        return self._noted([result], started, calls)[0]
+        return self._noted([result], [timed], started, calls)[0]
 
     def _timed_screen(self, screen: Screen) -> Screen:
         return msgspec.structs.replace(screen, timeframe=screen.timeframe or self.default.timeframe)
@@ -307,12 +319,12 @@ class Scanning:
 
     def _scanned(self, scanner: Scanner, bar: int | None, min_score: float | None = None) -> list[Scan]:
         """Scan, and say what it took."""
-        return self._timed(lambda: scanner.scan(bar, min_score=min_score, universe=self._universe()))
+        return self._timed(scanner, lambda: scanner.scan(bar, min_score=min_score, universe=self._universe()))
 
     def _ahead(self, scanner: Scanner, _: int | None) -> list[Scan]:
         """Scan the bar that is open now as it stands."""
         views, bar = self._ahead_of(scanner)
-        return self._timed(lambda: scanner.ahead(views, bar, universe=self._universe()))
+        return self._timed(scanner, lambda: scanner.ahead(views, bar, universe=self._universe()))
 
     def _ahead_of(self, scanner: Scanner) -> tuple[dict[str, PanelView], int]:
         """Give the panels with their open bars, and which one is open of a scanner's timeframe."""
@@ -322,17 +334,20 @@ class Scanning:
         bars = {name: panel.timeframe.index(now) for name, panel in self._panels.items()}
         return {name: view(name, bar) for name, bar in bars.items()}, bars[scanner.timeframe]
 
-    def _timed(self, work: Callable[[], Sequence[ScanResult]]) -> list[Scan]:
+    def _timed(self, scanner: Scanner, work: Callable[[], Sequence[ScanResult]]) -> list[Scan]:
         """Scan, and say what it took."""
         calls, started = self._calls(), self._monotonic()
-        return self._noted(work(), started, calls)
+        return self._noted(work(), scanner.screens, started, calls)
 
-    def _noted(self, results: Sequence[ScanResult], started: float, calls: int) -> list[Scan]:
-        """Say of results what they took since *started*, and count them."""
+    def _noted(
+        self, results: Sequence[ScanResult], screens: Sequence[Screen], started: float, calls: int
+    ) -> list[Scan]:
+        """Say of the results of *screens* what they took since *started*, and what is known of their hits."""
         seconds, calls = self._monotonic() - started, self._calls() - calls
         self.count += 1
         self.seconds += seconds
         frame, now = self._panels[results[0].timeframe].timeframe, self._now()
+        found = [likenesses(self.calibrations, *pair) for pair in zip(screens, results, strict=True)]
         return [
             Scan(
                 result,
@@ -340,9 +355,15 @@ class Scanning:
                 calls,
                 self._stale(hit.symbol for hit in result.results),
                 after=max(0, now - frame.close_time(result.bar) - 1) / 1000,
+                evidence=known.hits,
+                no_evidence=known.lacking,
             )
-            for result in results
+            for result, known in zip(results, found, strict=True)
         ]
+
+    def likeness(self, screen: Screen, score: float | None) -> Likeness | None:
+        """Give what came after scores like this of a screen, None where nothing is known of it."""
+        return likeness(self.calibrations, screen, score)
 
     def _screen(self, timeframe: str | None) -> Screen:
         """Give the screen of the default score."""

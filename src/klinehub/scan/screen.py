@@ -106,6 +106,14 @@ class Screen(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return frozenset(read & BESIDE.keys())
 
     @property
+    def uncut(self) -> "Screen":
+        """The same without what only shows its hits, or cuts them down: all that it finds, by score."""
+        order = None if self.score else self.order_by
+        return Screen(
+            name=self.name, timeframe=self.timeframe, where=self.where, order_by=order, score=self.score
+        )
+
+    @property
     def hash(self) -> str:
         """Twelve digits that change with the screen's text and with the code of its factors."""
         digest = hashlib.sha256()

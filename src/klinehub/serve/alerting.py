@@ -98,6 +98,7 @@ class Alerting:
             universe=lambda: hub.choosing.universe,
             stale=hub.all_stale,
             pair=hub.pair,
+            likeness=hub.scanning.likeness,
         )
 
     async def _decide(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from klinehub.alerts.outbox import Delivered
+from klinehub.scan.likeness import Likeness
 from klinehub.serve.answers import Time
 
 
@@ -145,7 +146,8 @@ class AlertRow(msgspec.Struct, frozen=True, kw_only=True):
 
     `rule` is the rule or the screen of the user's own that fired, `time` when it was decided. `change` is in
     percent since the bar's open, `change_24h` in percent and `turnover` in the quote asset over 24 hours,
-    null where not known. `link` leads to the board at that moment.
+    null where not known. `link` leads to the board at that moment, `evidence` is what came after scores like
+    this on history, null where nothing is known of it.
     """
 
     id: int
@@ -167,4 +169,5 @@ class AlertRow(msgspec.Struct, frozen=True, kw_only=True):
     forming: bool
     stale: str | None
     link: str
+    evidence: Likeness | None
     deliveries: tuple[Delivered, ...]

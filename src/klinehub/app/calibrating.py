@@ -1,0 +1,139 @@
+"""`evidence calibrate`: what came after the hits of screens, written down for live hits to carry."""
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from klinehub.app import options, show
+from klinehub.app.config import Config
+from klinehub.app.evidence import asked_of, code, members_of, screen_of
+from klinehub.app.following import own_screens
+from klinehub.app.library import data_folder
+from klinehub.app.replaying import replaying
+from klinehub.app.tapes import Past, past_of, tape_for
+from klinehub.errors import DataError, DefinitionError, KlinehubError
+from klinehub.evidence.calibration import Source, calibration
+from klinehub.evidence.tape import Tape
+from klinehub.evidence.verdict import moment
+from klinehub.scan.likeness import Bucket, Calibration, Calibrations, middle
+from klinehub.scan.scanner import DEFAULT
+from klinehub.scan.screen import Screen
+from klinehub.settings import HubSettings
+from klinehub.store.disk import make, put
+
+FILE: Final = "calibration.json"
+# The draws of an interval are the same ones for each screen, whichever others are calibrated with it.
+_SEED: Final = 0
+_HEADS: Final = ("score", "hits", "days", "bars", "median", "95 % interval", "hit rate")
+
+
+def calibrate(given: Mapping[str, Any]) -> None:
+    """Calibrate screens, write them beside those that the file has, and print what was found."""
+    config = options.settings({**given, "data": None, "timeframe": None})
+    past = past_of(given, config)
+    file = _file(given, past)
+    screens = chosen(given, past, config)
+    tape, start, end = tape_for(past, screens, given)
+    source = Source(code(), time.time_ns() // 1_000_000)
+    found = []
+    for screen in screens:
+        try:
+            found.append(_calibrated(screen, tape, (start, end), given, source))
+        except KlinehubError as exc:
+            if given["screens"] or screen.name == DEFAULT:
+                raise
+            show.err.print(f"{screen.name} is left out: {exc}", style="yellow")
+    known = read_calibrations(file) if file.exists() else Calibrations()
+    make(file.parent)
+    put(file, msgspec.json.encode(known.merged(found)))
+    if given["as_json"]:
+        show.document(Calibrations(tuple(found)))
+        return
+    for one in found:
+        tell(one)
+    show.out.print(f"written to {file}")
+
+
+def read_calibrations(file: Path) -> Calibrations:
+    """Read what was calibrated; raises DataError for a file that is damaged or can not be read."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Calibrations)
+    except OSError as exc:
+        raise DataError(f"{file} can not be read ({exc.strerror}): `klinehub evidence calibrate`.") from exc
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise DataError(f"{file} holds no calibration ({exc}): delete it, and calibrate again.") from exc
+
+
+def usual_file(settings: HubSettings) -> Path | None:
+    """Give where the calibration of a hub's market is written; None where it keeps nothing on disk."""
+    folder = data_folder(settings)
+    return None if folder is None else folder / settings.exchange / FILE
+
+
+def _file(given: Mapping[str, Any], past: Past) -> Path:
+    """Give the file that is named, or the one in the folder that bars are read from."""
+    if given.get("calibration"):
+        return Path(given["calibration"]).expanduser()
+    if past.folder is None:
+        raise DefinitionError(
+            "These bars are in no store of klinehub: say where to write, --calibration FILE."
+        )
+    return past.folder / FILE
+
+
+def chosen(given: Mapping[str, Any], past: Past, config: Config) -> list[Screen]:
+    """Give the screens that are named, or the default score and the user's own that the data can give."""
+    if given["screens"]:
+        return [screen_of(name, past, given, config) for name in given["screens"]]
+    own = [screen for screen in own_screens(config) if screen.timeframe in past.frames]
+    return [screen_of(DEFAULT, past, given, config), *own]
+
+
+def _calibrated(
+    screen: Screen, tape: Tape, span: tuple[int, int], given: Mapping[str, Any], source: Source
+) -> Calibration:
+    """Calibrate one screen with a bar of progress on stderr."""
+    with replaying(screen, tape, span) as progress:
+        return calibration(
+            *(screen, tape, *span),
+            horizons=asked_of(given).checked().horizons,
+            members=members_of(given),
+            source=source,
+            rng=np.random.default_rng(_SEED),
+            workers=given["workers"] or os.cpu_count() or 1,
+            progress=progress,
+        )
+
+
+def tell(found: Calibration) -> None:
+    """Print a calibration as a table: a line for each part of the scores, at the middle horizon."""
+    first, last = (moment(time) for time in (found.start, found.end))
+    show.out.print(f"{found.screen}  {found.timeframe}, {found.symbols} symbols, {first} to {last} UTC")
+    table = Table(box=SIMPLE_HEAD)
+    for name in _HEADS:
+        table.add_column(name, justify="right")
+    for bucket in reversed(found.buckets):
+        table.add_row(*_row(bucket))
+    show.out.print(table)
+
+
+def _row(bucket: Bucket) -> tuple[str, ...]:
+    one = middle(bucket.outcomes)
+    ends = ("..." if end is None else f"{end:.4g}" for end in (bucket.low, bucket.high))
+    span = "" if one.interval is None else "{:+.3%} to {:+.3%}".format(*one.interval)
+    return (
+        " to ".join(ends),
+        f"{bucket.n:,}",
+        f"{bucket.days:,}",
+        str(one.bars),
+        "" if one.median is None else f"{one.median:+.3%}",
+        span,
+        "" if one.hit_rate is None else f"{one.hit_rate:.1%}",
+    )
