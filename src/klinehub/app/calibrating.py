@@ -1,6 +1,5 @@
 """`evidence calibrate`: what came after the hits of screens, written down for live hits to carry."""
 
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,13 +12,14 @@ from rich.table import Table
 
 from klinehub.app import options, show
 from klinehub.app.config import Config
-from klinehub.app.evidence import asked_of, code, members_of, screen_of
+from klinehub.app.evidence import code, horizons_of, percent, screen_of, workers_of
 from klinehub.app.following import own_screens
 from klinehub.app.library import data_folder
 from klinehub.app.replaying import replaying
-from klinehub.app.tapes import Past, past_of, tape_for
+from klinehub.app.tapes import Past, members_for, past_of, tape_for
 from klinehub.errors import DataError, DefinitionError, KlinehubError
 from klinehub.evidence.calibration import Source, calibration
+from klinehub.evidence.study import Asked
 from klinehub.evidence.tape import Tape
 from klinehub.evidence.verdict import moment
 from klinehub.scan.likeness import Bucket, Calibration, Calibrations, middle
@@ -36,7 +36,7 @@ _HEADS: Final = ("score", "hits", "days", "bars", "median", "95 % interval", "hi
 
 def calibrate(given: Mapping[str, Any]) -> None:
     """Calibrate screens, write them beside those that the file has, and print what was found."""
-    config = options.settings({**given, "data": None, "timeframe": None})
+    config = options.settings({**given, **dict.fromkeys(("data", "timeframe", "universe"))})
     past = past_of(given, config)
     file = _file(given, past)
     screens = chosen(given, past, config)
@@ -103,11 +103,11 @@ def _calibrated(
     with replaying(screen, tape, span) as progress:
         return calibration(
             *(screen, tape, *span),
-            horizons=asked_of(given).checked().horizons,
+            horizons=Asked(horizons_of(given)).checked().horizons,
             members=members_of(given),
             source=source,
             rng=np.random.default_rng(_SEED),
-            workers=given["workers"] or os.cpu_count() or 1,
+            workers=workers_of(given),
             progress=progress,
         )
 
@@ -133,7 +133,7 @@ def _row(bucket: Bucket) -> tuple[str, ...]:
         f"{bucket.n:,}",
         f"{bucket.days:,}",
         str(one.bars),
-        "" if one.median is None else f"{one.median:+.3%}",
+        percent(one.median, 3),
         span,
-        "" if one.hit_rate is None else f"{one.hit_rate:.1%}",
+        percent(one.hit_rate, 1, sign=False),
     )

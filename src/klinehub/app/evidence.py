@@ -127,16 +127,23 @@ def studied(
 
 def asked_of(given: Mapping[str, Any]) -> Asked:
     """Read what is asked from the options."""
+    costs = Costs(given["fee"] / _BASIS, given["slippage"] / _BASIS)
+    return Asked(horizons_of(given), given["headline"], given["quantiles"], costs, workers_of(given))
+
+
+def horizons_of(given: Mapping[str, Any]) -> tuple[int, ...]:
+    """Read horizons in bars; raises DefinitionError for what is no list of them."""
     try:
-        horizons = tuple(int(part) for part in str(given["horizons"]).split(","))
+        return tuple(int(part) for part in str(given["horizons"]).split(","))
     except ValueError:
         raise DefinitionError(
             f"Horizons of {given['horizons']!r} are none: write bars like --horizons 1,4,24."
         ) from None
-    costs = Costs(given["fee"] / _BASIS, given["slippage"] / _BASIS)
-    return Asked(
-        horizons, given["headline"], given["quantiles"], costs, given["workers"] or os.cpu_count() or 1
-    )
+
+
+def workers_of(given: Mapping[str, Any]) -> int:
+    """Give how many threads replay, as many as there are cores where that is not said."""
+    return int(given["workers"] or os.cpu_count() or 1)
 
 
 def log_path(given: Mapping[str, Any]) -> Path:

@@ -146,12 +146,6 @@ _PAST: Final = (
     ),
     click.option("--horizons", default="1,4,24,96", show_default=True, help="Returns over so many bars."),
     click.option(
-        "--headline", type=click.IntRange(1), metavar="N", help="The horizon of the verdict; a middle one."
-    ),
-    click.option("--quantiles", default=5, show_default=True, help="Into how many parts each bar is cut."),
-    click.option("--fee", default=5.0, show_default=True, help="Basis points that each trade pays as a fee."),
-    click.option("--slippage", default=2.0, show_default=True, help="Basis points that it loses beside."),
-    click.option(
         "--universe",
         type=click.Choice(["listed", "rules"]),
         default="listed",
@@ -164,9 +158,17 @@ _PAST: Final = (
         metavar="FILE",
         help="Only who was in by this record of a hub.",
     ),
+    click.option("--workers", type=click.IntRange(1), metavar="N", help="Threads; as many as cores."),
+)
+_JUDGED: Final = (
+    click.option(
+        "--headline", type=click.IntRange(1), metavar="N", help="The horizon of the verdict; a middle one."
+    ),
+    click.option("--quantiles", default=5, show_default=True, help="Into how many parts each bar is cut."),
+    click.option("--fee", default=5.0, show_default=True, help="Basis points that each trade pays as a fee."),
+    click.option("--slippage", default=2.0, show_default=True, help="Basis points that it loses beside."),
     click.option("--log", type=click.Path(), metavar="FILE", help="The log of trials; in the user's folder."),
     click.option("--no-log", is_flag=True, help="Neither read nor write the log of trials."),
-    click.option("--workers", type=click.IntRange(1), metavar="N", help="Threads; as many as cores."),
 )
 _COMMON: Final = (
     click.option(
@@ -204,6 +206,11 @@ def store_rest_options(command: Command) -> Command:
 
 def history_options(command: Command) -> Command:
     """Add the options that say what a study of history reads and asks."""
+    return _add(command, _PAST + _JUDGED)
+
+
+def past_options(command: Command) -> Command:
+    """Add the options that say what of history is read."""
     return _add(command, _PAST)
 
 

@@ -17,7 +17,7 @@ from klinehub.domain.moment import in_zone, written
 from klinehub.errors import DefinitionError
 from klinehub.feed.asking import Progress
 from klinehub.feed.warmup import Plan, Summary
-from klinehub.scan.likeness import Likeness, day, ends, middle, percent
+from klinehub.scan.likeness import FEWEST_DAYS, FEWEST_HITS, Likeness, day, ends, middle, percent
 from klinehub.scan.running import Scan
 from klinehub.scan.scanner import DEFAULT, Hit, ScanResult
 from klinehub.store.keeping import Keeping
@@ -209,7 +209,8 @@ def _like(found: Likeness | None) -> Text:
         return Text("not known", style="dim")
     rate = "" if one.hit_rate is None else f" {one.hit_rate:.0%}"
     more = f"{rate} of {one.n:,}" if out.width >= ROOMY else ""
-    return Text(f"{percent(one.median)}{ends(one)}{more}", style="dim" if found.thin else "")
+    thin = " thin" if found.thin else ""
+    return Text(f"{percent(one.median)}{ends(one)}{more}{thin}", style="dim" if thin else "")
 
 
 def _columns(result: ScanResult) -> tuple[str, ...]:
@@ -268,5 +269,5 @@ def _known(scan: Scan) -> list[str]:
     one = next(iter(scan.evidence.values()))
     days = " to ".join(map(day, (one.start, one.end - 1)))
     is_thin = any(found.thin for found in scan.evidence.values())
-    thin = "; dim: too few hits or days to go by" if is_thin else ""
-    return [f"after: median return after scores like this of {one.screen}, {days}, 95 % interval{thin}"]
+    thin = f"; thin: fewer than {FEWEST_HITS} hits or {FEWEST_DAYS} days" if is_thin else ""
+    return [f"after: median return after a {one.screen} like this, {days}, with its 95 % interval{thin}"]

@@ -120,8 +120,8 @@ def edges_of(values: F64) -> F64:
     shares = np.linspace(0.0, 1.0, parts + 1)[1:-1]
     if values.size * END >= FEWEST_HITS:
         shares = np.concatenate(([END], shares, [1.0 - END]))
-    edges = np.unique(np.quantile(values, shares)) if shares.size else np.empty(0)
-    # An edge at the lowest score would leave nothing below it.
+    edges = np.unique(np.quantile(values, shares, method="lower")) if shares.size else np.empty(0)
+    # Edges are scores that there were, so that no part is empty; below the lowest there is nothing.
     found: F64 = edges[edges > values.min()]
     return found
 

@@ -196,7 +196,7 @@ def line(found: Likeness) -> str:
 
 def percent(share: float) -> str:
     """Write a return."""
-    return f"{100.0 * share:+.2f} %"
+    return f"{share:+.2%}"
 
 
 def ends(one: Outcome) -> str:

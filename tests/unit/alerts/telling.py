@@ -8,10 +8,18 @@ from klinehub.alerts.message import Style
 from klinehub.alerts.outbox import Kept, Message
 from klinehub.alerts.texts import texts
 from klinehub.scan.alerts import Alert, key_of
+from klinehub.scan.likeness import Likeness, Outcome
 
 # 2023-11-14 22:15:00 UTC, a bar's open; the bar ends 15 minutes later.
 BAR: Final = 1_700_000_100_000
 END: Final = BAR + 900_000
+DAY: Final = 86_400_000
+LIKE: Final = Likeness(
+    *("score", 28_872, 258, -68.02, -48.95, BAR - 365 * DAY, BAR),
+    outcomes=tuple(
+        Outcome(bars, 28_872, 0.0032 * bars / 24, (-0.0036, 0.00999), 0.471) for bars in (1, 4, 24, 96)
+    ),
+)
 URL: Final = "http://127.0.0.1:8787"
 
 
@@ -27,6 +35,7 @@ def alert(symbol: str = "BTCUSDT", rule: str = "oversold", bar: int = BAR, **cha
         "change": -0.42,
         "change_24h": -3.1,
         "turnover": 12_345_678_901.0,
+        "evidence": LIKE,
     }
     return Alert(
         screen=rule,

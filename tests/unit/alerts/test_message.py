@@ -6,16 +6,19 @@ import re
 from string import Formatter
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.alerts.telling import END, alert, kept, message, style
+from tests.unit.alerts.telling import END, LIKE, alert, kept, message, style
 
 from klinehub.alerts import message as module
 from klinehub.alerts.message import link_of, tried, written
 from klinehub.alerts.texts import LANGUAGES, texts
 
 ROOM = 4_096
+SAMPLE_ZH = "样本 28,872，2022-11-14..2023-11-14"
+SAMPLE = "n 28,872, 2022-11-14..2023-11-14"
 
 
 def test_an_alert_says_who_what_at_what_price_why_when_where_and_which() -> None:
@@ -26,6 +29,7 @@ def test_an_alert_says_who_what_at_what_price_why_when_where_and_which() -> None
         "rsi_1h 28.41, volume_surge 2.611",
         "price 97,123.5 USDT, bar -0.42%, 24 h -3.10%; turnover of 24 h 12.35B USDT",
         "score -51.5, short: trend -30.5, momentum -15.5, volume -5.5",
+        f"scores like this: +0.32% median over 24 bars [-0.36, +1.00], 47% went its way, {SAMPLE}",
         "bar closed 2023-11-14 22:30 UTC",
         "http://127.0.0.1:8787/?view=symbol&symbol=BTCUSDT&tf=15m&at=1700001000000",
         f"klinehub {alert().key}",
@@ -36,24 +40,44 @@ def test_an_alert_in_chinese_and_by_the_clock_of_shanghai() -> None:
     said = written(message([kept()]), style("zh", "Asia/Shanghai"), ROOM)
 
     assert said.title == "BTCUSDT 15m：oversold"
-    assert said.body.splitlines()[1:4] == [
+    assert said.body.splitlines()[1:5] == [
         "价格 97,123.5 USDT，本根K线 -0.42%，24小时 -3.10%；24小时成交额 123.5亿 USDT",
         "评分 -51.5，看空：trend -30.5，momentum -15.5，volume -5.5",
+        f"历史上相近评分：24 根K线后收益中位数 +0.32% [-0.36, +1.00]，47% 方向一致，{SAMPLE_ZH}",
         "K线收于 2023-11-15 06:30 CST",
     ]
 
 
 def test_what_is_not_known_has_no_line_and_what_is_in_doubt_has_one() -> None:
-    bare = kept(score=None, columns={"rsi": None}, change=None, change_24h=None, turnover=None, price=1.25e-7)
+    bare = kept(
+        score=None,
+        columns={"rsi": None},
+        change=None,
+        change_24h=None,
+        turnover=None,
+        price=1.25e-7,
+        evidence=None,
+    )
     doubtful = kept(forming=True, stale="closed bars are missing")
 
-    assert written(message([bare]), style(), ROOM).body.splitlines()[:2] == [
+    assert written(message([bare]), style(), ROOM).body.splitlines()[:3] == [
         "price 0.000000125 USDT",
+        "no evidence for this screen",
         "bar closed 2023-11-14 22:30 UTC",
     ]
     lines = written(message([doubtful]), style(), ROOM).body.splitlines()
     assert "bar of 2023-11-14 22:15 UTC is still open: all this may change" in lines
     assert "not proven fresh: closed bars are missing" in lines
+
+
+def test_evidence_that_is_thin_says_so_and_what_has_no_interval_claims_none() -> None:
+    one = msgspec.structs.replace(LIKE.outcomes[2], interval=None)
+    thin = msgspec.structs.replace(LIKE, n=7, days=3, outcomes=(one,), thin="thin: 7 hits on 3 days")
+
+    said = written(message([kept(evidence=thin)]), style(), ROOM).body
+
+    assert "+0.32% median over 24 bars, 47% went its way" in said
+    assert "(thin: 7 hits on 3 days)" in said
 
 
 def test_the_link_shows_the_moment_that_the_alert_is_of() -> None:

@@ -54,7 +54,8 @@ def test_a_line_of_json_is_flat_names_the_pair_and_stays_as_it_is() -> None:
         '{"screen":"mine","symbol":"BTCUSDT","pair":"BTC/USDT:USDT","timeframe":"15m",'
         '"bar_open_time":1700000100000,"side":"long","score":51.25,"price":97123.5,"revision":2,'
         '"stale":null,"contributions":{},"columns":{"rsi":71.25,"new":null},"rule":"mine","change":null,'
-        '"change_24h":null,"turnover":null,"forming":false,"key":"0548a397a381"}'
+        '"change_24h":null,"turnover":null,"forming":false,"key":"0548a397a381",'
+        '"evidence":null}'
     )
     assert told[1].stale == "its stream is silent"
 

@@ -1,4 +1,4 @@
-"""Calibration: planted returns come back by the scores that they followed, and nobody's future is looked at."""
+"""Calibration: planted returns come back by the scores that they followed, from what could be had."""
 
 from typing import Final
 
@@ -23,7 +23,7 @@ SCORE: Final = default_screen(("1h",))
 
 
 def market(edge: float, seed: int = 1) -> tuple[F64, Prices]:
-    """Scores of -100 to 100, and prices that go *edge* a point of the score in the bar after the next open."""
+    """Scores of -100 to 100, and prices that go *edge* a point of it in the bar after the next open."""
     rng = np.random.default_rng(seed)
     scores = rng.uniform(-100.0, 100.0, (BARS, SYMBOLS))
     steps = rng.normal(0.0, 0.002, (BARS, SYMBOLS))
@@ -112,7 +112,7 @@ def test_few_hits_have_few_parts_and_few_days_no_interval() -> None:
 
     found = parted(scores, prices, hits=hits)
 
-    assert [one.n for one in found] == [120, 120]
+    assert [one.n for one in found] == [119, 121]
     assert [one.days for one in found] == [5, 5]
     assert all(outcome.interval is None for one in found for outcome in one.outcomes)
 

@@ -1,4 +1,4 @@
-"""Likeness: which scores are alike, which screens are the same one, and what is said where too little is known."""
+"""Likeness: which scores are alike, which screens are the same, what is said where too little is known."""
 
 import math
 from typing import Any, Final
@@ -119,7 +119,8 @@ def test_each_hit_of_a_result_has_its_own_and_all_of_a_bucket_share_one(panels: 
     assert set(found.hits) == {hit.symbol for hit in result.results}
     for hit in result.results:
         one = found.hits[hit.symbol]
-        assert (one.low is None or one.low <= hit.score) and (one.high is None or hit.score < one.high)
+        assert (-math.inf if one.low is None else one.low) <= (hit.score or 0.0)
+        assert (hit.score or 0.0) < (math.inf if one.high is None else one.high)
     assert len({id(one) for one in found.hits.values()}) == len({one.low for one in found.hits.values()})
 
 
@@ -137,6 +138,6 @@ def test_the_line_of_a_hit_has_every_figure_that_it_needs() -> None:
     assert found is not None
 
     assert line(found) == (
-        "+0.21 % median over 24 bars [-0.10, +0.50], 53 % went its way, n 1,204, 1970-01-01..1970-06-29 "
+        "+0.21% median over 24 bars [-0.10, +0.50], 53% went its way, n 1,204, 1970-01-01..1970-06-29 "
         "(thin: 1,204 hits on 12 days)"
     )
