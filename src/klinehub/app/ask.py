@@ -140,7 +140,7 @@ async def _scan_fresh(config: Config, screen: Screen) -> Scan:
         hub = open_hub(msgspec.structs.replace(config, hub=less), progress)
         async with hub:
             progress.close()
-            hub.scanning.calibrations = known(config)
+            hub.scanning.hold_against(known(config))
             return hub.scan(screen)
 
 

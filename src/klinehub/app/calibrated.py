@@ -98,7 +98,7 @@ class Calibrated:
         except DataError as exc:
             self._fail(str(exc))
             return
-        self._hub.scanning.calibrations, self._hub.scanning.calibration_fault = found, ""
+        self._hub.scanning.hold_against(found)
 
     def _is_due(self) -> bool:
         every = self._config.evidence.every * _HOUR

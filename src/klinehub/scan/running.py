@@ -82,12 +82,13 @@ class Scanning:
     *stale* why symbols are not proven fresh and *universe* which ones are looked at, None for all; *ahead*
     gives a panel of a timeframe with a bar that is still open, *kept* bars that are on disk. `count` scans
     have taken `seconds` real ones. `ground` is what scanners stand on, and `sheets` give the values of all
-    symbols. `calibrations` are what hits are held against, `calibration_fault` says why they are not as new
-    as they might be; results do not depend on them.
+    symbols. `calibrations` are what hits are held against, taken the `calibrated`th time; results do not
+    depend on them. `calibration_fault` says why they are not as new as they might be.
     """
 
     count = 0
     seconds = 0.0
+    calibrated = 0
 
     def __init__(
         self,
@@ -127,6 +128,11 @@ class Scanning:
     def warm_up(self) -> None:
         """Compile what the default scan runs, or load it from the cache."""
         self.default.warm_up()
+
+    def hold_against(self, calibrations: Calibrations) -> None:
+        """Hold hits against these from now on."""
+        self.calibrations, self.calibration_fault = calibrations, ""
+        self.calibrated += 1
 
     def stats(self) -> dict[str, int | float | str]:
         """Name what is calibrated, and what went wrong with it."""

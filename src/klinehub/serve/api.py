@@ -28,6 +28,7 @@ from klinehub.factors.catalogue import described
 from klinehub.factors.stock import STOCK
 from klinehub.panel.recorded import klines_of
 from klinehub.panel.view import PLANES
+from klinehub.scan.likeness import Calibrations
 from klinehub.scan.pools import Member
 from klinehub.scan.presets import PRESETS, filtered
 from klinehub.scan.scanner import DEFAULT
@@ -212,6 +213,10 @@ class Api:
         asked = {name: given(getattr(query, name)) for name in ("min_score", "side", "top")}
         changes = {name: value for name, value in asked.items() if value is not None}
         return msgspec.structs.replace(screen, **changes) if changes else screen
+
+    async def evidence(self, _: queries.Nothing) -> Calibrations:
+        """Give what hits are held against."""
+        return self._hub.scanning.calibrations
 
     async def series(self, query: queries.SeriesQuery) -> answers.Series:
         """Give expressions bar by bar."""
@@ -417,6 +422,13 @@ ROUTES: Final = (
         Api.scan,
         (NamedScan,),
         {"json": msgspec.json.encode, "csv": scan_csv},
+    ),
+    Route(
+        "/api/v1/evidence",
+        "What came after hits on history, by their scores, for each screen that was calibrated.",
+        _NONE,
+        Api.evidence,
+        (Calibrations,),
     ),
     Route(
         "/api/v1/series",

@@ -87,4 +87,5 @@ class ScanDesk:
         """Give what a scan depends on beside its screen."""
         hub = self._hub
         counts, universe = hub.core.counts, hub.choosing.universe
-        return counts.closes, counts.corrections, len(hub.symbols), 0 if universe is None else universe.time
+        chosen = 0 if universe is None else universe.time
+        return counts.closes, counts.corrections, len(hub.symbols), chosen, hub.scanning.calibrated

@@ -29,7 +29,7 @@ MOST_ALERTS: Final = 64
 # A code of the range that is left to programs.
 TOO_SLOW: Final = 4008
 # Which kind goes first: rows before what is told of them.
-ORDER: Final = ("hello", "symbols", "view", "failed", "table", "spark", "stale", "health")
+ORDER: Final = ("hello", "symbols", "view", "failed", "table", "spark", "stale", "health", "evidence")
 
 
 class Client:

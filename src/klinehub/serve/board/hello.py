@@ -10,7 +10,7 @@ from klinehub.hub import Hub
 from klinehub.scan.presets import PRESETS, texts
 from klinehub.scan.scanner import DEFAULT
 from klinehub.scan.screen import Screen
-from klinehub.serve.board.messages import Hello, PartTold, Preset, Symbols, SymbolTold
+from klinehub.serve.board.messages import EvidenceTold, Hello, PartTold, Preset, Symbols, SymbolTold
 from klinehub.serve.signals import Signals
 
 # What is shown beside the score at first, and what of it on the next larger timeframe.
@@ -55,6 +55,13 @@ def symbols(hub: Hub) -> Symbols:
     """List the rows."""
     names = hub.ring.symbols
     return Symbols(len(names), [_symbol(name, hub.listings.get(name)) for name in names])
+
+
+def evidence(hub: Hub) -> EvidenceTold:
+    """Say what came after scores on history: each timeframe has its own score."""
+    known, scanning = hub.scanning.calibrations, hub.scanning
+    found = {frame.name: known.of(scanning.base(frame.name), frame.name) for frame in hub.timeframes}
+    return EvidenceTold({name: one for name, one in found.items() if one is not None})
 
 
 def _symbol(name: str, listing: Listing | None) -> SymbolTold:

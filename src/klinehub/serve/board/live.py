@@ -18,7 +18,7 @@ from klinehub.domain.stale import Stale
 from klinehub.errors import DefinitionError, KlinehubError
 from klinehub.serve.board.clients import Client
 from klinehub.serve.board.health import health, stale_rows
-from klinehub.serve.board.hello import About, hello, symbols
+from klinehub.serve.board.hello import About, evidence, hello, symbols
 from klinehub.serve.board.messages import USUAL_SPARK, Failed, SparkAsked, ViewAsked, Viewed, decode
 from klinehub.serve.board.prices import Days, Prices
 from klinehub.serve.board.questions import read
@@ -61,6 +61,8 @@ class LiveBoard:
         self._symbols = b""
         self._stale: Mapping[int, Stale] = {}
         self._alerted = 0
+        self._known = 0
+        self._evidence = b""
 
     @property
     def clients(self) -> int:
@@ -123,6 +125,8 @@ class LiveBoard:
         client.tell("symbols", self._symbols)
         client.tell("stale", stale_rows(self._rows, self._stale))
         client.tell("health", health(self._signals, self._stale))
+        if self._evidence:
+            client.tell("evidence", self._evidence)
         client.follow(self.prices(self.hub.scanning.default.timeframe))
 
     def _leave(self, client: Client) -> None:
@@ -169,13 +173,18 @@ class LiveBoard:
         self._alerted = alerts[-1].id
 
     def _look_around(self) -> None:
-        """Tell what has changed of the rows and of their staleness."""
+        """Tell what has changed of the rows, of their staleness, and of what is known of scores."""
         hub = self.hub
         if hub.listings is not self._listings or len(hub.ring.symbols) != self._rows:
             self._listings, self._rows = hub.listings, len(hub.ring.symbols)
             self._symbols = msgspec.json.encode(symbols(hub))
             for client in self._clients:
                 client.tell("symbols", self._symbols)
+        if hub.scanning.calibrated != self._known:
+            self._known = hub.scanning.calibrated
+            self._evidence = msgspec.json.encode(evidence(hub))
+            for client in self._clients:
+                client.tell("evidence", self._evidence)
         stale = hub.stale_rows()
         if stale != self._stale:
             self._stale = stale

@@ -10,6 +10,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from klinehub.scan.likeness import Calibration
+
 PROTOCOL: Final = 1
 MOST_COLUMNS: Final = 40
 MOST_TEXT: Final = 500
@@ -133,6 +135,12 @@ class StaleRows(msgspec.Struct, frozen=True, tag="stale"):
 
     layout: int
     rows: Mapping[str, StaleTold]
+
+
+class EvidenceTold(msgspec.Struct, frozen=True, tag="evidence"):
+    """What came after scores on history, by the timeframes on which the default score was calibrated."""
+
+    frames: Mapping[str, Calibration]
 
 
 class Lag(msgspec.Struct, frozen=True):

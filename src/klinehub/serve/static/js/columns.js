@@ -2,6 +2,7 @@
 
 import { factorOf, titleOf } from "./catalogue.js";
 import { formatNumber, formatPrice, t } from "./i18n.js";
+import { medianOf } from "./likeness.js";
 import { market } from "./market.js";
 import { personal } from "./personal.js";
 
@@ -33,6 +34,7 @@ const BUILT_IN = {
   turnover24h: { kind: "number", live: true, value: (row) => market.turnover[row], write: compact, width: 84 },
   spark: { kind: "spark", value: () => NaN, write: () => "" },
   score: { kind: "score", toned: true, value: (row) => market.score[row], write: (value) => formatNumber(value, "signed") },
+  like: { kind: "number", toned: true, value: (row) => medianOf(market.score[row]), write: percent, width: 84 },
   why: { kind: "why", value: (row) => market.score[row], write: (value) => formatNumber(value, "signed") },
 };
 

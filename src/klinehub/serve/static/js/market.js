@@ -58,13 +58,16 @@ export const market = {
   /** @type {Map<number, {reason: string, since: number}>} */
   stale: new Map(),
   health: null,
+  /** @type {Record<string, {start: number, end: number, buckets: any[]}>} what came after scores, by timeframe */
+  evidence: {},
   /** What was wrong with the view: `where`, `timeframe` and `columns` by their texts. */
   errors: { columns: {} },
   /** Why the view was given up, nothing while it is kept. */
   failed: "",
 
   /**
-   * Be told of what has changed: hello, symbols, view, table, prices, spark, stale, health, alert, failed, held.
+   * Be told of what has changed: hello, symbols, view, table, prices, spark, stale, health, evidence, alert, failed,
+   * held.
    * @param {string} kind
    * @param {(message: any) => void} listener
    * @returns {() => void} ends it
@@ -307,6 +310,10 @@ live.on("health", (message) => {
   market.health = message;
   if (!held) market.time = message.time;
   tell("health", message);
+});
+live.on("evidence", (message) => {
+  market.evidence = message.frames;
+  tell("evidence", market.evidence);
 });
 live.on("alert", ({ alert }) => tell("alert", alert));
 live.on("failed", (message) => {

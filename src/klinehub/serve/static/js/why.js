@@ -3,6 +3,7 @@
 import { fill, h, popover } from "./dom.js";
 import { formatNumber, t, tOr } from "./i18n.js";
 import { sideOf } from "./columns.js";
+import { likeness } from "./likeness.js";
 import { market } from "./market.js";
 
 /** A pointer that only passes opens nothing. */
@@ -57,6 +58,7 @@ export function breakdown(row) {
       h(`b.${side === "flat" ? "muted" : score < 0 ? "down" : "up"}`, {}, formatNumber(score, "signed")), h("span.muted", {}, t(`side.${side}`))),
     h("table", {}, h("tbody", {}, parts.map(line)),
       h("tfoot", {}, h("tr", {}, h("th", { scope: "row" }, t("why.sum")), h("td"), h("td.number", {}, formatNumber(parts.reduce((sum, part) => sum + part.points, 0), "signed")), h("td")))),
+    likeness(score),
     h("p.muted", {}, t("why.note")));
 }
 
