@@ -1,6 +1,7 @@
 """What the board says when something is not as usual, told by a hub that the test plays."""
 
 import re
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -8,6 +9,7 @@ from tests.browser.conftest import Open
 from tests.browser.playing import DAY, NOW, Played, health, symbol
 from tests.browser.reading import UNKNOWN, names
 
+from klinehub.scan.likeness import Bucket, Calibration, Outcome
 from klinehub.serve.board import messages as told
 
 pytestmark = pytest.mark.timeout(120)
@@ -290,6 +292,44 @@ def test_a_ban_is_counted_down_and_troubles_are_told(look: Open) -> None:
     expect(strip.get_by_text("Weight 2300/2400")).to_have_class("bad")
     hub.say(health(12, time=NOW + 60_000, rest=told.RestTold(open=False, why="", until=NOW + 125_000)))
     expect(strip).to_contain_text("Requests stopped for 1m 5s")
+
+
+def evidence(**more: Any) -> told.EvidenceTold:
+    """Make a calibration of the score on 15m: scores from 85 up did well, others are hardly known."""
+    usual: dict[str, Any] = {"start": NOW - 400 * DAY, "end": NOW, "bars": 1, "symbols": 1, "made": NOW}
+    texts = dict.fromkeys(("hash", "data", "code", "universe"), "")
+    well = tuple(Outcome(bars, 1_204, 0.0021 * bars, (-0.001, 0.005), 0.534) for bars in (1, 24))
+    buckets = (
+        Bucket(None, 85.0, 7, 2, (Outcome(1, 7, None, None, None),)),
+        Bucket(85.0, None, 1_204, 180, well),
+    )
+    one = Calibration(screen="score", timeframe="15m", buckets=buckets, **{**usual, **texts, **more})
+    return told.EvidenceTold({"15m": one})
+
+
+def test_the_reasons_say_what_came_after_scores_like_this_or_that_nobody_knows(look: Open) -> None:
+    hub = market()
+    page = look("?cols=score,like", before=hub.take_over)
+    page.keyboard.press("j")
+    page.keyboard.press("i")
+    panel = page.locator(".why-panel")
+
+    expect(panel).to_contain_text("No evidence: scores on 15m were never calibrated on history.")
+    hub.say(evidence())
+    hub.table()
+    expect(panel).to_contain_text("After scores like this (85.0 and more)")
+    expect(panel.locator(".like li")).to_have_text(
+        ["1: +0.21% [-0.10%, +0.50%], 53% went its way", "24: +5.04% [-0.10%, +0.50%], 53% went its way"]
+    )
+    expect(panel).to_contain_text("1,204 hits on 180 days, 2025-08-17..2026-09-21")
+    expect(panel).not_to_contain_text("Too few to go by.")
+    page.keyboard.press("Escape")
+    cells = page.locator(".rows .row .cell.number").all_inner_texts()
+    assert cells[:7] == ["+5.04%"] * 6 + [UNKNOWN]
+    for _ in range(6):
+        page.keyboard.press("j")
+    page.keyboard.press("i")
+    expect(panel).to_contain_text("Too few to go by.")
 
 
 def test_a_past_moment_is_marked_and_left(look: Open) -> None:

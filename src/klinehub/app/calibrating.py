@@ -1,9 +1,9 @@
 """`evidence calibrate`: what came after the hits of screens, written down for live hits to carry."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,6 +19,7 @@ from klinehub.app.replaying import replaying
 from klinehub.app.tapes import Past, members_for, past_of, tape_for
 from klinehub.errors import DataError, DefinitionError, KlinehubError
 from klinehub.evidence.calibration import Source, calibration
+from klinehub.evidence.members import Members
 from klinehub.evidence.study import Asked
 from klinehub.evidence.tape import Tape
 from klinehub.evidence.verdict import moment
@@ -34,22 +35,32 @@ _SEED: Final = 0
 _HEADS: Final = ("score", "hits", "days", "bars", "median", "95 % interval", "hit rate")
 
 
+class _Asked(NamedTuple):
+    """What screens are held against: bars from when to when, who was in the universe, over which horizons."""
+
+    tape: Tape
+    span: tuple[int, int]
+    members: Members
+    horizons: tuple[int, ...]
+    source: Source
+    workers: int
+
+
 def calibrate(given: Mapping[str, Any]) -> None:
     """Calibrate screens, write them beside those that the file has, and print what was found."""
     config = options.settings({**given, **dict.fromkeys(("data", "timeframe", "universe"))})
     past = past_of(given, config)
     file = _file(given, past)
     screens = chosen(given, past, config)
-    tape, start, end = tape_for(past, screens, given)
-    source = Source(code(), time.time_ns() // 1_000_000)
+    asked = _asked(given, config, past, screens)
     found = []
     for screen in screens:
         try:
-            found.append(_calibrated(screen, tape, (start, end), given, source))
+            found.append(_calibrated(screen, asked))
         except KlinehubError as exc:
             if given["screens"] or screen.name == DEFAULT:
                 raise
-            show.err.print(f"{screen.name} is left out: {exc}", style="yellow")
+            _leave_out(screen, exc)
     known = read_calibrations(file) if file.exists() else Calibrations()
     make(file.parent)
     put(file, msgspec.json.encode(known.merged(found)))
@@ -92,22 +103,39 @@ def chosen(given: Mapping[str, Any], past: Past, config: Config) -> list[Screen]
     """Give the screens that are named, or the default score and the user's own that the data can give."""
     if given["screens"]:
         return [screen_of(name, past, given, config) for name in given["screens"]]
-    own = [screen for screen in own_screens(config) if screen.timeframe in past.frames]
-    return [screen_of(DEFAULT, past, given, config), *own]
+    found = [screen_of(DEFAULT, past, given, config)]
+    for screen in own_screens(config):
+        if screen.timeframe in past.frames:
+            found.append(screen)
+        else:
+            _leave_out(screen, f"{screen.timeframe} bars are none of {', '.join(past.frames)}.")
+    return found
 
 
-def _calibrated(
-    screen: Screen, tape: Tape, span: tuple[int, int], given: Mapping[str, Any], source: Source
-) -> Calibration:
+def _leave_out(screen: Screen, why: object) -> None:
+    """Say why a screen that nobody named is not calibrated."""
+    show.err.print(f"{screen.name} is left out: {why}", style="yellow")
+
+
+def _asked(given: Mapping[str, Any], config: Config, past: Past, screens: Sequence[Screen]) -> _Asked:
+    """Read what screens are to be held against."""
+    tape, start, end = tape_for(past, screens, given)
+    members = members_for(given, config, tape, (start, end))
+    horizons = Asked(horizons_of(given)).checked().horizons
+    source = Source(code(), time.time_ns() // 1_000_000)
+    return _Asked(tape, (start, end), members, horizons, source, workers_of(given))
+
+
+def _calibrated(screen: Screen, asked: _Asked) -> Calibration:
     """Calibrate one screen with a bar of progress on stderr."""
-    with replaying(screen, tape, span) as progress:
+    with replaying(screen, asked.tape, asked.span) as progress:
         return calibration(
-            *(screen, tape, *span),
-            horizons=Asked(horizons_of(given)).checked().horizons,
-            members=members_of(given),
-            source=source,
+            *(screen, asked.tape, *asked.span),
+            horizons=asked.horizons,
+            members=asked.members,
+            source=asked.source,
             rng=np.random.default_rng(_SEED),
-            workers=workers_of(given),
+            workers=asked.workers,
             progress=progress,
         )
 

@@ -270,4 +270,4 @@ def _known(scan: Scan) -> list[str]:
     days = " to ".join(map(day, (one.start, one.end - 1)))
     is_thin = any(found.thin for found in scan.evidence.values())
     thin = f"; thin: fewer than {FEWEST_HITS} hits or {FEWEST_DAYS} days" if is_thin else ""
-    return [f"after: median return after a {one.screen} like this, {days}, with its 95 % interval{thin}"]
+    return [f"after: median return after hits like this of {one.screen}, {days}, 95 % interval{thin}"]
