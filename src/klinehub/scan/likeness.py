@@ -136,12 +136,20 @@ class Calibrations(msgspec.Struct, frozen=True):
 
 def like(calibration: Calibration, score: float | None) -> Bucket | None:
     """Give the bucket that a score belongs to; hits of a screen without a score have none, and one bucket."""
-    buckets = calibration.buckets
-    if len(buckets) < 2:
-        return buckets[0] if buckets else None
-    if score is None or math.isnan(score):
-        return None
-    return buckets[bisect_right([bucket.high or 0.0 for bucket in buckets[:-1]], score)]
+    place = _place(_edges(calibration), score)
+    return calibration.buckets[place] if calibration.buckets and place is not None else None
+
+
+def _edges(calibration: Calibration) -> list[float]:
+    """Give where one bucket ends and the next begins."""
+    return [bucket.high for bucket in calibration.buckets[:-1] if bucket.high is not None]
+
+
+def _place(edges: list[float], score: float | None) -> int | None:
+    """Give the place of a score's bucket; None for a score that is not known, where there are several."""
+    if not edges:
+        return 0
+    return None if score is None or math.isnan(score) else bisect_right(edges, score)
 
 
 def likeness_of(calibration: Calibration, bucket: Bucket) -> Likeness:
@@ -165,10 +173,11 @@ def likenesses(calibrations: Calibrations, screen: Screen, result: ScanResult) -
     one = calibrations.of(screen, result.timeframe)
     if one is None:
         return Found({}, calibrations.lacking(result.screen, result.timeframe))
-    carried = {id(bucket): likeness_of(one, bucket) for bucket in one.buckets}
-    found = ((hit.symbol, like(one, hit.score)) for hit in result.results)
-    hits = {symbol: carried[id(bucket)] for symbol, bucket in found if bucket is not None}
-    return Found(hits, "" if one.buckets else f"{one.screen} had no hits in the time it was calibrated on")
+    if not one.buckets:
+        return Found({}, f"{one.screen} had no hits in the time it was calibrated on")
+    edges, carried = _edges(one), [likeness_of(one, bucket) for bucket in one.buckets]
+    places = ((hit.symbol, _place(edges, hit.score)) for hit in result.results)
+    return Found({symbol: carried[place] for symbol, place in places if place is not None})
 
 
 def thinness(hits: int, days: int) -> str:
@@ -196,7 +205,8 @@ def line(found: Likeness) -> str:
 
 def percent(share: float) -> str:
     """Write a return."""
-    return f"{share:+.2%}"
+    # What is rounded to nothing has no sign of its own.
+    return f"{round(share, 4) + 0.0:+.2%}"
 
 
 def ends(one: Outcome) -> str:
