@@ -65,15 +65,6 @@ DOCUMENT: Final = "/api/v1/openapi.json"
 _CLOSE: Final = PLANES.index("close")
 
 
-class Bars(msgspec.Struct, frozen=True):
-    """Bars that were asked for, and how JSON is to lay them out."""
-
-    symbol: str
-    timeframe: str
-    klines: Any
-    layout: str
-
-
 class Api:
     """Answers what can be asked of a hub whose *signals* are passed on."""
 
@@ -168,7 +159,7 @@ class Api:
             stale_since=None if stale is None else stale.since,
         )
 
-    async def klines(self, query: queries.KlinesQuery) -> Bars:
+    async def klines(self, query: queries.KlinesQuery) -> rows.Bars:
         """Give the bars of one series."""
         hub = self._hub
         frame = hub.panel(query.timeframe).timeframe
@@ -180,7 +171,7 @@ class Api:
             found = await hub.range(query.symbol, frame.name, start, end)
             kept = found[: query.limit] if query.start is not UNSET else found[-query.limit :]  # type: ignore[assignment] # a slice keeps its class
             kept.stale = found.stale
-        return Bars(query.symbol, frame.name, kept, query.layout)
+        return rows.Bars(query.symbol, frame.name, kept, query.layout)
 
     def _range(self, query: queries.KlinesQuery, frame: Timeframe) -> tuple[int, int]:
         """Give the first open time that is asked for, and the one behind the last."""
@@ -369,7 +360,7 @@ def factor_rows() -> tuple[rows.FactorRow, ...]:
     return tuple(rows.FactorRow(*described(one).values()) for one in STOCK)
 
 
-def _klines_json(bars: Bars) -> bytes:
+def _klines_json(bars: rows.Bars) -> bytes:
     klines: Klines = bars.klines
     stale = None if klines.stale is None else klines.stale.reason
     if bars.layout == "columns":
@@ -423,13 +414,7 @@ ROUTES: Final = (
         (NamedScan,),
         {"json": msgspec.json.encode, "csv": scan_csv},
     ),
-    Route(
-        "/api/v1/evidence",
-        "What came after hits on history, by their scores, for each screen that was calibrated.",
-        _NONE,
-        Api.evidence,
-        (Calibrations,),
-    ),
+    Route("/api/v1/evidence", "What came after hits, by score.", _NONE, Api.evidence, (Calibrations,)),
     Route(
         "/api/v1/series",
         "Expressions of one symbol at each of its closed bars, oldest first.",

@@ -1,6 +1,7 @@
 """The rows of what the own API lists, and the bars that it gives."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -76,6 +77,15 @@ class KlinesByColumn(msgspec.Struct, frozen=True):
     timeframe: str
     stale: str | None
     columns: KlineColumns
+
+
+class Bars(msgspec.Struct, frozen=True):
+    """Bars that were asked for, and how JSON is to lay them out."""
+
+    symbol: str
+    timeframe: str
+    klines: Any
+    layout: str
 
 
 class ScreenRow(msgspec.Struct, frozen=True, kw_only=True):
