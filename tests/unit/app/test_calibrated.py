@@ -11,15 +11,10 @@ from klinehub.app.config import load
 from klinehub.scan.likeness import Bucket, Calibration, Calibrations, Outcome
 
 pytestmark = pytest.mark.timeout(60)
-ONE = Calibrations(
-    (
-        Calibration(
-            **dict.fromkeys(("screen", "hash", "timeframe", "data", "code", "universe"), "x"),
-            **dict.fromkeys(("start", "end", "bars", "symbols", "made"), 1),
-            buckets=(Bucket(None, None, 5, 2, (Outcome(1, 5, 0.01, None, 0.5),)),),
-        ),
-    )
-)
+WHOSE: dict[str, Any] = dict.fromkeys(("screen", "hash", "timeframe", "data", "code", "universe"), "x")
+WHEN: dict[str, Any] = dict.fromkeys(("start", "end", "bars", "symbols", "made"), 1)
+BUCKET = Bucket(None, None, 5, 2, (Outcome(1, 5, 0.01, None, 0.5),))
+ONE = Calibrations((Calibration(**WHOSE, **WHEN, buckets=(BUCKET,)),))
 
 
 class Held:
