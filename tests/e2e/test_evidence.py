@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,18 @@ import pytest
 from pyarrow import parquet
 from tests.e2e.conftest import Run
 
+from klinehub.app.stored import open as open_store
+from klinehub.feed.archive_names import Kind
+from klinehub.feed.archive_series import COLUMNS
+from klinehub.scan.lines import append_lines
+from klinehub.scan.universe_history import Change
 from klinehub.sim.sample import sample
+from klinehub.store.series import SeriesStore
 
 pytestmark = pytest.mark.timeout(120)
 
 HOUR = 3_600_000
+EIGHT_HOURS = 8 * HOUR
 FIRST = 1_735_689_600_000
 KEYS = {"ic", "ic_interval", "rank_ic", "quantiles", "spread", "hit_rate", "turnover", "n"}
 REALDATA = Path(__file__).resolve().parents[3] / "shared" / "realdata"
@@ -139,6 +147,34 @@ def test_a_store_is_judged_with_exact_bars_and_the_rules_of_the_universe(run: Ru
     assert not any("Estimated" in note for note in found["notes"])
     part = told(run, "--data", str(tmp_path / "data"), "--timeframe", "15m", "--from", "2025-01-03")
     assert part["bars"] < found["bars"]
+
+
+def test_imported_funding_is_paid_and_a_hubs_record_says_who_was_in(run: Run, tmp_path: Path) -> None:
+    sample(str(tmp_path / "data"), symbols=8, days=3)
+    store = open_store(tmp_path / "data")
+    asked = ("--data", str(tmp_path / "data"), "--timeframe", "15m", "--horizons", "1", "--no-log")
+    plain = told(run, *asked)
+    start, end = store.span("1m")
+    times = range(start - start % EIGHT_HOURS, end, EIGHT_HOURS)
+    funding = SeriesStore(tmp_path / "data" / "binance-usdm" / "funding", COLUMNS[Kind.FUNDING])
+    names = store.symbols("1m")
+    for name in names[:4]:
+        rates = {
+            "funding_interval_hours": [Decimal(8)] * len(times),
+            "last_funding_rate": [Decimal("0.01")] * len(times),
+        }
+        funding.write(name, list(times), rates)
+    paid = told(run, *asked)
+
+    assert plain["portfolio"]["funding"] is None
+    assert paid["portfolio"]["funding"] != 0.0
+    assert paid["data"] != plain["data"]
+    assert not any("No funding" in note for note in paid["notes"])
+    record = tmp_path / "universe.jsonl"
+    append_lines(record, [Change(start, name, entered=True, why="turnover") for name in names[:6]])
+    inside = told(run, *asked, "--universe-record", str(record))
+    assert (plain["symbols"], inside["symbols"]) == (8, 6)
+    assert inside["universe"] == "as a hub recorded it in universe.jsonl"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from klinehub.app.terminal.vocabulary import Vocabulary
 from klinehub.app.terminal.watched import Watched
 from klinehub.app.terminal.window import NO_PRESET, Window
 from klinehub.app.terminal.wishes import Wishes
+from klinehub.domain.timeframe import DAY
 from klinehub.errors import UnknownName
 from klinehub.factors.stock import BY_NAME
 
@@ -319,6 +320,25 @@ async def test_a_detail_says_why_and_goes_through_the_lines(board: Shown) -> Non
     await board.press("escape")
     await board.until(lambda: not isinstance(board.window.screen, Detail))
     assert second in board.part("#chosen")
+
+
+async def test_a_detail_says_what_came_after_scores_like_this_or_that_nobody_knows(board: Shown) -> None:
+    await board.press("enter")
+    await board.until(lambda: isinstance(board.window.screen, Detail))
+
+    def why() -> str:
+        return text_of(board.window.screen.query_one("#why"))
+
+    await board.until(lambda: "no evidence: `klinehub evidence calibrate`" in why())
+    outcome = {"bars": 24, "n": 120, "median": 0.0021, "interval": [-0.001, 0.005], "hit_rate": 0.53}
+    bucket = {"low": None, "high": None, "n": 120, "days": 12, "outcomes": [outcome]}
+    words = dict.fromkeys(("screen", "hash", "timeframe", "data", "code", "universe"), "x")
+    times = {"start": START, "end": START + DAY, "bars": 9, "symbols": 6, "made": START}
+    await board.hub.tell({"type": "evidence", "frames": {"15m": {**words, **times, "buckets": [bucket]}}})
+
+    await board.until(lambda: "24 +0.21% [-0.10, +0.50] 53% went its way" in why())
+    assert "n 120, 2026-03-05..2026-03-06, before costs" in why()
+    assert "thin: 120 hits on 12 days" in why()
 
 
 async def test_help_names_every_key(board: Shown) -> None:

@@ -7,7 +7,9 @@ from typing import Final, NamedTuple, Self
 
 from klinehub.app.terminal.messages import Answered, Errors, Message, Prices, Spark, Table
 from klinehub.domain.timeframe import DAY
+from klinehub.scan.likeness import Calibration
 from klinehub.serve.board.messages import (
+    EvidenceTold,
     Failed,
     HealthTold,
     Hello,
@@ -61,6 +63,8 @@ class Board:
         self.table: Table | None = None
         self.spark: Spark | None = None
         self.health: HealthTold | None = None
+        # What came after scores on history, by timeframe.
+        self.evidence: Mapping[str, Calibration] = {}
         self.errors = Errors()
         self.failure = ""
         self.wish: ViewAsked | None = None
@@ -86,6 +90,8 @@ class Board:
                 self.hello, self.time = message, message.time
             case HealthTold():
                 self.health, self.time = message, message.time
+            case EvidenceTold():
+                self.evidence = message.frames
             case Answered(id=self.view):
                 self.errors, self.failure = message.errors, ""
             case Failed(view=self.view):

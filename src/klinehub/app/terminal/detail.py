@@ -30,6 +30,8 @@ from klinehub.app.terminal.cells import (
 )
 from klinehub.app.terminal.client import Bar
 from klinehub.app.terminal.palette import Look
+from klinehub.scan.likeness import day, ends, like, thinness
+from klinehub.scan.likeness import percent as share
 from klinehub.scan.score import side
 
 BARS: Final = 120
@@ -105,7 +107,7 @@ class Detail(Screen[None]):
         board, row = self._shown
         self.query_one("#title", Static).update(self._title(board, row))
         self.query_one("#chart", Static).update(self._drawn(board, row))
-        found = Group(self._reasons(board, row), self._columns(board, row))
+        found = Group(self._reasons(board, row), self._likeness(board, row), self._columns(board, row))
         self.query_one("#why", Static).update(found)
         self.query_one("#bars", Static).update(self._listed(board, row))
 
@@ -168,6 +170,30 @@ class Detail(Screen[None]):
                 *([self._text((f"of {abs(weights.get(name, 0.0)):g}", "dim"))] if wide else []),
             )
         return Group(self._text(("what made the score", "dim")), table, Text(""))
+
+    def _likeness(self, board: Board, row: int) -> RenderableType:
+        """Say what came after scores like this on history, horizon by horizon, or that nobody knows."""
+        score = board.value("score", row)
+        known = None if board.table is None else board.evidence.get(board.table.timeframe)
+        bucket = None if known is None or score is None else like(known, score)
+        if known is None or bucket is None:
+            return self._text(("no evidence: `klinehub evidence calibrate`\n", "dim"))
+        table = Table.grid(padding=(0, 1))
+        for one in bucket.outcomes:
+            median = "not known" if one.median is None else f"{share(one.median)}{ends(one)}"
+            rate = "" if one.hit_rate is None else f"{one.hit_rate:.0%} went its way"
+            table.add_row(
+                Text(f"{one.bars}"), self._text((median, signed(one.median))), self._text((rate, "dim"))
+            )
+        days = f"{day(known.start)}..{day(known.end - 1)}"
+        thin = thinness(bucket.n, bucket.days)
+        return Group(
+            self._text(("after scores like this, over so many bars", "dim")),
+            table,
+            self._text(
+                (f"n {bucket.n:,}, {days}, before costs\n", "dim"), (f"{thin}\n" if thin else "", "warn")
+            ),
+        )
 
     def _columns(self, board: Board, row: int) -> RenderableType:
         """Give the values of the view's columns."""

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from klinehub.errors import DataError
-from klinehub.serve.board.messages import Failed, HealthTold, Hello, StaleRows, Symbols, Wrong
+from klinehub.serve.board.messages import EvidenceTold, Failed, HealthTold, Hello, StaleRows, Symbols, Wrong
 
 Figures = Sequence[float | None]
 
@@ -86,9 +86,13 @@ class Alerted(msgspec.Struct, frozen=True, tag="alert"):
     alert: Alert
 
 
-Message = Hello | Symbols | Answered | Table | Spark | Prices | StaleRows | HealthTold | Alerted | Failed
+_Rows = Symbols | Table | Spark | Prices | StaleRows
+Message = Hello | Answered | HealthTold | EvidenceTold | Alerted | Failed | _Rows
 KINDS: Final = frozenset(
-    {"hello", "symbols", "view", "table", "spark", "prices", "stale", "health", "alert", "failed"}
+    {
+        *("hello", "symbols", "view", "table", "spark", "prices"),
+        *("stale", "health", "evidence", "alert", "failed"),
+    }
 )
 _MESSAGE: Final = msgspec.json.Decoder(Message)
 
