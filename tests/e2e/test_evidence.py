@@ -152,7 +152,7 @@ def test_a_store_is_judged_with_exact_bars_and_the_rules_of_the_universe(run: Ru
 def test_imported_funding_is_paid_and_a_hubs_record_says_who_was_in(run: Run, tmp_path: Path) -> None:
     sample(str(tmp_path / "data"), symbols=8, days=3)
     store = open_store(tmp_path / "data")
-    asked = ("--data", str(tmp_path / "data"), "--timeframe", "15m", "--horizons", "1", "--no-log")
+    asked = ("rsi", "--data", str(tmp_path / "data"), "--timeframe", "15m", "--horizons", "1", "--no-log")
     plain = told(run, *asked)
     start, end = store.span("1m")
     times = range(start - start % EIGHT_HOURS, end, EIGHT_HOURS)
