@@ -54,6 +54,8 @@ def started(*arguments: str, folder: Path) -> "Iterator[subprocess.Popen[str]]":
 @pytest.fixture(scope="session")
 def exchange() -> Iterator[dict[str, str]]:
     command = [*KLINEHUB, "sim", "--port", "0", "--symbols", "12", "--seed", "5", "--json", "--with-parent"]
+    # Nobody comes or goes at the full hour, in whose middle the tests may run.
+    command += ["--churn", "0"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield json.loads(process.stdout.readline())

@@ -374,6 +374,9 @@ def sql(**given: object) -> None:
 @click.option("--ws-port", type=PORT, help="WebSocket port; the one after the REST port.")
 @click.option("--no-limits", is_flag=True, help="Lift the weight limit and the bans.")
 @click.option("--spot", is_flag=True, help="A spot market of the same coins too, on the two next ports.")
+@click.option(
+    "--churn", type=click.IntRange(0), metavar="HOURS", help="One comes and one goes so often; 6, 0 for none."
+)
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when stdin closes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON document.")
 @click.pass_context

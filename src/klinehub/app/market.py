@@ -20,7 +20,7 @@ from klinehub.sim.archive import ArchiveServer
 from klinehub.sim.exchange import Exchange, Served, serve
 from klinehub.sim.market import Market
 from klinehub.sim.spot import SpotMarket
-from klinehub.sim.synthetic import synthetic
+from klinehub.sim.synthetic import CHURN_HOURS, synthetic
 
 SYMBOLS: Final = 550
 QUOTE: Final = "USDT"
@@ -147,7 +147,9 @@ def open_market(given: Mapping[str, Any]) -> tuple[Market, int]:
     if given["replay"] is not None:
         return _replayed(given)
     begin = options.when(given["at"]) if given["at"] else system_clock().now()
-    return synthetic(given["count"] or SYMBOLS, given["seed"], start=begin), begin
+    churn = CHURN_HOURS if given.get("churn") is None else given["churn"]
+    market = synthetic(given["count"] or SYMBOLS, given["seed"], start=begin, churn_hours=churn)
+    return market, begin
 
 
 def _replayed(given: Mapping[str, Any]) -> tuple[Market, int]:

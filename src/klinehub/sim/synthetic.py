@@ -18,12 +18,16 @@ from klinehub.sim.names import Coin, decimals_of
 from klinehub.sim.truth import CLOSE, I64, OPEN, OPEN_TIME, WORDS
 
 SECTORS: Final = 12
+# One symbol comes and one goes so often.
+CHURN_HOURS: Final = 6
 # The day on which the coins stand near the prices they are named with.
 _REFERENCE_DAY: Final = 20_778
 _MARKET, _SECTOR, _SYMBOL = range(3)
 
 
-def synthetic(symbols: int = 550, seed: int = 1, *, start: int, churn_hours: int = 6) -> "SyntheticMarket":
+def synthetic(
+    symbols: int = 550, seed: int = 1, *, start: int, churn_hours: int = CHURN_HOURS
+) -> "SyntheticMarket":
     """Make a market with exactly *symbols* trading USDT perpetuals at *start* (ms UTC).
 
     Beside them it lists what a real exchange lists: settled, pending and quarterly contracts, another
