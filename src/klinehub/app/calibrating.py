@@ -10,13 +10,13 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from klinehub.app import options, show
+from klinehub.app import show
 from klinehub.app.config import Config
 from klinehub.app.evidence import code, horizons_of, percent, screen_of, workers_of
 from klinehub.app.following import own_screens
 from klinehub.app.library import data_folder
 from klinehub.app.replaying import replaying
-from klinehub.app.tapes import Past, members_for, past_of, tape_for
+from klinehub.app.tapes import Past, members_for, past_of, settings_of, tape_for
 from klinehub.errors import DataError, DefinitionError, KlinehubError
 from klinehub.evidence.calibration import Source, calibration
 from klinehub.evidence.members import Members
@@ -48,7 +48,7 @@ class _Asked(NamedTuple):
 
 def calibrate(given: Mapping[str, Any]) -> None:
     """Calibrate screens, write them beside those that the file has, and print what was found."""
-    config = options.settings({**given, **dict.fromkeys(("data", "timeframe", "universe"))})
+    config = settings_of(given)
     past = past_of(given, config)
     file = _file(given, past)
     screens = chosen(given, past, config)

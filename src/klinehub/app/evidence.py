@@ -17,7 +17,7 @@ from klinehub.app import options, show
 from klinehub.app.config import Config
 from klinehub.app.own import own_screen
 from klinehub.app.replaying import replaying
-from klinehub.app.tapes import Past, members_for, past_of, tape_for
+from klinehub.app.tapes import Past, members_for, past_of, settings_of, tape_for
 from klinehub.errors import DefinitionError
 from klinehub.evidence import wording
 from klinehub.evidence.members import Members
@@ -47,7 +47,7 @@ spanned: Final = partial(wording.ends, unknown="")
 
 def evidence(given: Mapping[str, Any]) -> None:
     """Print what each screen was worth: one document, or a table and the verdict."""
-    config = options.settings({**given, **dict.fromkeys(("data", "timeframe", "universe"))})
+    config = settings_of(given)
     page = page_path(given)
     past = past_of(given, config)
     screens = [screen_of(name, past, given, config) for name in given["screens"] or (DEFAULT,)]
@@ -120,7 +120,8 @@ def studied(
             log=log,
             progress=progress,
         )
-    keep(found, given, log)
+    if is_new(found.trial, log):
+        keep(found.trial, given)
     seconds = round(time.perf_counter() - began, 3)
     return found._replace(evidence=msgspec.structs.replace(found.evidence, seconds=seconds))
 
@@ -157,13 +158,13 @@ def log_of(given: Mapping[str, Any]) -> list[Trial]:
     return [] if given.get("no_log") else read_lines(log_path(given), Trial)
 
 
-def keep(found: Study, given: Mapping[str, Any], log: Sequence[Trial]) -> None:
-    """Write a trial into the log, once."""
-    if given.get("no_log") or not is_new(found.trial, log):
+def keep(trial: Trial, given: Mapping[str, Any]) -> None:
+    """Write a trial into the log, if there is one."""
+    if given["no_log"]:
         return
     path = log_path(given)
     path.parent.mkdir(parents=True, exist_ok=True)
-    append_lines(path, [msgspec.structs.replace(found.trial, made=time.time_ns() // 1_000_000)])
+    append_lines(path, [msgspec.structs.replace(trial, made=time.time_ns() // 1_000_000)])
 
 
 def page_path(given: Mapping[str, Any]) -> Path | None:

@@ -1,6 +1,5 @@
 """`evidence fit`: weights of the default score as history would have had them, judged on later bars."""
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -9,22 +8,19 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from klinehub.app import options, show
+from klinehub.app import show
 from klinehub.app.config import load
-from klinehub.app.evidence import asked_of, log_path, number, percent, screen_of, spanned
-from klinehub.app.tapes import members_for, past_of, tape_for
-from klinehub.domain.timeframe import DAY
+from klinehub.app.evidence import asked_of, keep, number, percent, screen_of, spanned
+from klinehub.app.tapes import members_for, past_of, settings_of, tape_for
 from klinehub.errors import DefinitionError
 from klinehub.evidence.fit import Fitted, fit
-from klinehub.evidence.forward import forward_returns, prices_of
+from klinehub.evidence.forward import forward_returns, prices_in
 from klinehub.evidence.gram import gram_of
-from klinehub.evidence.replay import plane, range_of, values_of
+from klinehub.evidence.replay import Progress, range_of, values_of
 from klinehub.evidence.tape import Tape
 from klinehub.evidence.trials import Trial
 from klinehub.factors.section import Flags
-from klinehub.feed.asking import Progress
 from klinehub.panel.memory import F64
-from klinehub.scan.lines import append_lines
 from klinehub.scan.scanner import DEFAULT, default_screen
 from klinehub.scan.screen import Screen
 
@@ -33,25 +29,20 @@ _HEADS: Final = ("part", "in use", "fitted", "folds that agree")
 
 def fitted(given: Mapping[str, Any]) -> None:
     """Fit weights, print them with what they were worth, and write them where that is asked."""
-    config = options.settings({**given, **dict.fromkeys(("data", "timeframe", "universe"))})
+    config = settings_of(given)
     past = past_of(given, config)
     screen = screen_of(DEFAULT, past, given, config)
     tape, start, end = tape_for(past, [screen], given)
-    first, last = range_of(tape.panels[screen.timeframe or ""], start, end)
+    panel = tape.panels[screen.timeframe or ""]
+    first, last = range_of(panel, start, end)
+    bars = last - first + 1
     asked = asked_of(given).checked()
     horizon = asked.headline or 1
-    with show.steps("reading the parts") as bar:
-        values = _values(screen, tape, first, last, asked.workers, bar)
-    panel = tape.panels[screen.timeframe or ""]
-    closes = plane(panel, "close", first, last - first + 1)
-    prices = prices_of(
-        plane(panel, "open", first, last - first + 1),
-        closes,
-        grace=max(1, DAY // panel.timeframe.milliseconds),
-    )
-    members: Flags = members_for(given, config, tape, (start, end)).of(
-        panel, first, last - first + 1
-    ) & np.isfinite(closes)
+    with show.counting("reading the parts", bars, panel.timeframe.name) as progress:
+        values = _values(screen, tape, first, last, asked.workers, progress)
+    prices = prices_in(panel, first, bars)
+    chosen = members_for(given, config, tape, (start, end)).of(panel, first, bars)
+    members: Flags = chosen & np.isfinite(prices.closes)
     # Bars of which no part is known yet judge nobody.
     members &= np.isfinite(values).all(axis=0)
     names = [part.name for part in screen.score]
@@ -68,15 +59,8 @@ def fitted(given: Mapping[str, Any]) -> None:
     tell(found)
 
 
-def _values(screen: Screen, tape: Tape, first: int, last: int, workers: int, bar: show.Steps) -> F64:
+def _values(screen: Screen, tape: Tape, first: int, last: int, workers: int, progress: Progress) -> F64:
     """Give the values of a score's parts [parts, bars, symbols]."""
-    done = 0
-
-    def progress(bars: int) -> None:
-        nonlocal done
-        done += bars
-        bar(Progress(done, last - first + 1, 0, screen.timeframe or ""))
-
     asked = {part.name: part.expr for part in screen.score}
     found = values_of(asked, tape, screen.timeframe or "", first, last, workers=workers, progress=progress)
     return np.stack([found.pop(name) for name in asked])
@@ -84,8 +68,6 @@ def _values(screen: Screen, tape: Tape, first: int, last: int, workers: int, bar
 
 def _log(screen: Screen, tape: Tape, found: Fitted, given: Mapping[str, Any], bars: tuple[int, int]) -> None:
     """Write into the log of trials which screen was fitted on which time."""
-    if given["no_log"]:
-        return
     frame = tape.panels[screen.timeframe or ""].timeframe
     with_them = default_screen(
         tuple(tape.panels), frame.name, weights=found.weights, unavailable=screen.unavailable
@@ -99,11 +81,8 @@ def _log(screen: Screen, tape: Tape, found: Fitted, given: Mapping[str, Any], ba
         start=frame.open_time(bars[0]),
         end=frame.open_time(bars[1] + 1),
         rank_ic=found.in_sample,
-        made=time.time_ns() // 1_000_000,
     )
-    path = log_path(given)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    append_lines(path, [trial])
+    keep(trial, given)
 
 
 def write(path: Path, found: Fitted) -> None:

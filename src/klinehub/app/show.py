@@ -1,7 +1,7 @@
 """Showing: tables for a terminal, one JSON document for a pipe, progress on stderr."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -149,6 +149,20 @@ def steps(title: str) -> Iterator[Steps]:
         yield shown
     finally:
         shown.close()
+
+
+@contextmanager
+def counting(title: str, total: int, timeframe: str) -> Iterator[Callable[[int], None]]:
+    """Show on stderr how many of *total* bars are done; what is given is told of each few that are."""
+    done = 0
+    with steps(title) as bar:
+
+        def progress(bars: int) -> None:
+            nonlocal done
+            done += bars
+            bar(Progress(done, total, 0, timeframe))
+
+        yield progress
 
 
 def ranking(

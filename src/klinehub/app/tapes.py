@@ -1,13 +1,12 @@
 """Tapes: the past that a study reads, from a store of klinehub or from files that somebody recorded."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from klinehub.app import show
+from klinehub.app import options, show
 from klinehub.app.config import Config, listed
 from klinehub.app.importing import FOLDERS
 from klinehub.app.library import data_folder
@@ -23,7 +22,6 @@ from klinehub.evidence.replay import range_of
 from klinehub.evidence.tape import FILES, STORE, Payments, Tape, built, tape_of
 from klinehub.feed.archive_names import Kind
 from klinehub.feed.archive_series import COLUMNS
-from klinehub.feed.asking import Progress
 from klinehub.scan.lines import read_lines
 from klinehub.scan.scanner import rows_of
 from klinehub.scan.screen import Screen
@@ -43,6 +41,11 @@ class Past(NamedTuple):
     frames: tuple[str, ...]
     unavailable: frozenset[str]
     folder: Path | None = None
+
+
+def settings_of(given: Mapping[str, Any]) -> Config:
+    """Read the settings of a study: what it calls data, timeframe and universe are no settings of a hub."""
+    return options.settings({**given, **dict.fromkeys(("data", "timeframe", "universe"))})
 
 
 def past_of(given: Mapping[str, Any], config: Config) -> Past:
@@ -147,10 +150,6 @@ def members_for(given: Mapping[str, Any], config: Config, tape: Tape, span: tupl
         raise DefinitionError(f"The rules look at hours, and the data has {base.timeframe.name} bars.")
     hours = tape.panels.get(_HOUR.name) or built(base, _HOUR)
     first, last = range_of(hours, *span)
-    with show.steps("choosing the universe") as bar:
-        count = itertools.count(1)
-        changes = changes_by_rules(
-            *(config.hub.rules, hours, first, last, tape.listed),
-            progress=lambda _: bar(Progress(next(count), last - first + 1, 0, _HOUR.name)),
-        )
+    with show.counting("choosing the universe", last - first + 1, _HOUR.name) as progress:
+        changes = changes_by_rules(config.hub.rules, hours, first, last, tape.listed, progress=progress)
     return Told(changes, HOW)

@@ -14,10 +14,10 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from klinehub.domain.timeframe import DAY, Timeframe
-from klinehub.evidence.forward import Prices, forward_returns, prices_of
+from klinehub.evidence.forward import Prices, forward_returns, prices_in
 from klinehub.evidence.intervals import median_interval
 from klinehub.evidence.members import Members
-from klinehub.evidence.replay import Progress, Replayed, plane, replay
+from klinehub.evidence.replay import Progress, Replayed, replay
 from klinehub.evidence.result import number, span
 from klinehub.evidence.tape import Tape
 from klinehub.factors.section import Flags
@@ -66,8 +66,6 @@ def calibration(
     replayed = replay(whole, tape, start, end, workers=workers, progress=progress)
     panel, first, bars = tape.panels[replayed.timeframe], replayed.first, replayed.bars
     frame = panel.timeframe
-    opens, closes = (plane(panel, name, first, bars) for name in ("open", "close"))
-    prices = prices_of(opens, closes, grace=max(1, DAY // frame.milliseconds))
     inside = members.of(panel, first, bars)
     return Calibration(
         screen=screen.name,
@@ -81,7 +79,7 @@ def calibration(
         code=source.code,
         universe=members.how,
         made=source.made,
-        buckets=tuple(buckets(replayed, frame, prices, inside, horizons, rng)),
+        buckets=tuple(buckets(replayed, frame, prices_in(panel, first, bars), inside, horizons, rng)),
     )
 
 

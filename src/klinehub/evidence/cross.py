@@ -85,8 +85,20 @@ def _sort(keys: U64, rows: I64, count: int, spare_keys: U64, spare_rows: I64) ->
 
 
 @kernel
-def _rank(bits: U64, values: F64, rows: I64, count: int, work: tuple[U64, I64, U64, I64], out: F64) -> None:
+def room(symbols: int) -> tuple[U64, I64, U64, I64]:
+    """Make the room in which `rank` sorts."""
+    return (
+        np.empty(symbols, np.uint64),
+        np.empty(symbols, np.int64),
+        np.empty(symbols, np.uint64),
+        np.empty(symbols, np.int64),
+    )
+
+
+@kernel
+def rank(values: F64, rows: I64, count: int, work: tuple[U64, I64, U64, I64], out: F64) -> None:
     """Put the ranks (from 1) of values[rows[:count]] into out[rows]; leaves the sorted rows in work[1]."""
+    bits = values.view(np.uint64)
     keys, order, spare_keys, spare_rows = work
     top = np.uint64(1) << np.uint64(63)
     for i in range(count):
@@ -150,12 +162,7 @@ def _cut(scores: F64, members: Flags, bins: int, least: int, out: I8) -> None:
     """Put the quantile (from 1; 0 for none) of each member into *out*, for all bars."""
     bars, symbols = scores.shape
     rows, ranks, edges = np.empty(symbols, np.int64), np.empty(symbols), np.empty(bins - 1)
-    work = (
-        np.empty(symbols, np.uint64),
-        np.empty(symbols, np.int64),
-        np.empty(symbols, np.uint64),
-        np.empty(symbols, np.int64),
-    )
+    work = room(symbols)
     for t in range(bars):
         count = 0
         for s in range(symbols):
@@ -165,7 +172,7 @@ def _cut(scores: F64, members: Flags, bins: int, least: int, out: I8) -> None:
                 count += 1
         if count < least:
             continue
-        _rank(scores[t].view(np.uint64), scores[t], rows, count, work, ranks)
+        rank(scores[t], rows, count, work, ranks)
         order = work[1]
         _edges(scores[t], order, count, edges)
         bin_ = 0
@@ -189,12 +196,7 @@ def _measure(
     bins = quantiles.shape[0]
     rows = np.empty(symbols, np.int64)
     rank_a, rank_b, sums = np.empty(symbols), np.empty(symbols), np.empty(bins)
-    work = (
-        np.empty(symbols, np.uint64),
-        np.empty(symbols, np.int64),
-        np.empty(symbols, np.uint64),
-        np.empty(symbols, np.int64),
-    )
+    work = room(symbols)
     for t in range(bars):
         known = 0
         total = 0.0
@@ -216,8 +218,8 @@ def _measure(
             if counts[bin_, t]:
                 quantiles[bin_, t] = sums[bin_] / counts[bin_, t]
         ic[t] = _correlation(scores[t], returns[t], rows, known)
-        _rank(scores[t].view(np.uint64), scores[t], rows, known, work, rank_a)
-        _rank(returns[t].view(np.uint64), returns[t], rows, known, work, rank_b)
+        rank(scores[t], rows, known, work, rank_a)
+        rank(returns[t], rows, known, work, rank_b)
         rank_ic[t] = _correlation(rank_a, rank_b, rows, known)
 
 

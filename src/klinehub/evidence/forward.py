@@ -13,7 +13,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from klinehub.domain.timeframe import DAY
+from klinehub.evidence.replay import plane
 from klinehub.factors.section import Flags
+from klinehub.panel.history import History
 from klinehub.panel.memory import F64, I64
 
 _MOST: Final = 1_000.0
@@ -40,6 +43,12 @@ def prices_of(opens: F64, closes: F64, *, grace: int) -> Prices:
     last = bars - 1 - np.argmax(there[::-1], axis=0)
     gone = there.any(axis=0) & (last < bars - max(1, grace))
     return Prices(opens, closes, np.where(gone, last, bars))
+
+
+def prices_in(panel: History, first: int, bars: int) -> Prices:
+    """Give the prices of *bars* bars of a panel from absolute index *first* on, with a day of grace."""
+    opens, closes = (plane(panel, name, first, bars) for name in ("open", "close"))
+    return prices_of(opens, closes, grace=max(1, DAY // panel.timeframe.milliseconds))
 
 
 def forward_returns(prices: Prices, horizon: int) -> F64:

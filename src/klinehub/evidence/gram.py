@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from klinehub.evidence.cross import LEAST
+from klinehub.evidence.cross import LEAST, U64, rank, room
 from klinehub.factors.kernels import kernel
 from klinehub.factors.section import Flags
 from klinehub.panel.memory import F64, I64
@@ -36,35 +36,28 @@ class Gram(NamedTuple):
 
 
 @kernel
-def _centred(values: F64, rows: I64, count: int, out: F64) -> None:
-    """Put the ranks of values[rows[:count]], from -0.5 to 0.5, into out[:count]; 0 where not known."""
-    known = np.empty(count)
-    places = np.empty(count, np.int64)
+def _centred(
+    values: F64, rows: I64, count: int, known: I64, work: tuple[U64, I64, U64, I64], out: F64
+) -> None:
+    """Put the ranks of values[rows[:count]], from -0.5 to 0.5, into out[rows]; 0 where not known."""
     n = 0
     for i in range(count):
-        out[i] = 0.0
+        out[rows[i]] = 0.0
         if np.isfinite(values[rows[i]]):
-            known[n] = values[rows[i]]
-            places[n] = i
+            known[n] = rows[i]
             n += 1
     if n < LEAST:
         return
-    order = np.argsort(known[:n])
-    first = 0
-    while first < n:
-        last = first
-        while last + 1 < n and known[order[last + 1]] == known[order[first]]:
-            last += 1
-        for i in range(first, last + 1):
-            out[places[order[i]]] = 0.5 * (first + last) / (n - 1.0) - 0.5
-        first = last + 1
+    rank(values, known, n, work, out)
+    for i in range(n):
+        out[known[i]] = (out[known[i]] - 1.0) / (n - 1.0) - 0.5
 
 
 @kernel
-def _product(a: F64, b: F64, count: int) -> float:
+def _product(a: F64, b: F64, rows: I64, count: int) -> float:
     total = 0.0
-    for s in range(count):
-        total += a[s] * b[s]
+    for i in range(count):
+        total += a[rows[i]] * b[rows[i]]
     return total
 
 
@@ -72,7 +65,7 @@ def _product(a: F64, b: F64, count: int) -> float:
 def _sum(values: F64, returns: F64, members: Flags, factors: F64, crossed: F64, own: F64) -> None:
     """Sum the products of each bar: *values* are [factors, bars, symbols]."""
     count, bars, symbols = values.shape
-    rows = np.empty(symbols, np.int64)
+    rows, known, work = np.empty(symbols, np.int64), np.empty(symbols, np.int64), room(symbols)
     ranks = np.empty((count + 1, symbols))
     for t in range(bars):
         n = 0
@@ -82,13 +75,13 @@ def _sum(values: F64, returns: F64, members: Flags, factors: F64, crossed: F64, 
                 n += 1
         if n < LEAST:
             continue
-        _centred(returns[t], rows, n, ranks[count])
-        own[t] = _product(ranks[count], ranks[count], n)
+        _centred(returns[t], rows, n, known, work, ranks[count])
+        own[t] = _product(ranks[count], ranks[count], rows, n)
         for i in range(count):
-            _centred(values[i, t], rows, n, ranks[i])
-            crossed[t, i] = _product(ranks[i], ranks[count], n)
+            _centred(values[i, t], rows, n, known, work, ranks[i])
+            crossed[t, i] = _product(ranks[i], ranks[count], rows, n)
             for j in range(i + 1):
-                factors[t, i, j] = factors[t, j, i] = _product(ranks[i], ranks[j], n)
+                factors[t, i, j] = factors[t, j, i] = _product(ranks[i], ranks[j], rows, n)
 
 
 def gram_of(values: F64, returns: F64, members: Flags) -> Gram:

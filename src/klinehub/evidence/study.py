@@ -15,13 +15,12 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 
-from klinehub.domain.timeframe import DAY
 from klinehub.errors import DefinitionError
 from klinehub.evidence import portfolio as book
 from klinehub.evidence import sharpe
 from klinehub.evidence.cross import I8, Cross, cross, quantiles_of, turnover
 from klinehub.evidence.events import Path, beyond, path
-from klinehub.evidence.forward import Prices, delisted_within, forward_returns, next_returns, prices_of
+from klinehub.evidence.forward import Prices, delisted_within, forward_returns, next_returns, prices_in
 from klinehub.evidence.groups import hours, regimes, tiers
 from klinehub.evidence.intervals import Interval, newey_west
 from klinehub.evidence.members import Members
@@ -82,6 +81,14 @@ class Study(NamedTuple):
     returns: F64
 
 
+class _Held(NamedTuple):
+    """The portfolio: what is held [bars, symbols], as it was booked, and its net by day from its first on."""
+
+    weights: F64
+    booked: book.Booked
+    days: F64
+
+
 class _Range:
     """What is computed once of a replayed range, [bars, symbols]."""
 
@@ -111,8 +118,7 @@ class _Range:
 
     @cached_property
     def prices(self) -> Prices:
-        opens, closes = (self.plane(name) for name in ("open", "close"))
-        return prices_of(opens, closes, grace=max(1, DAY // self.length))
+        return prices_in(self.panel, self.replayed.first, self.replayed.bars)
 
     def plane(self, name: str) -> F64:
         return plane(self.panel, name, self.replayed.first, self.replayed.bars)
@@ -146,26 +152,11 @@ def study(
     replayed = replay(screen, tape, start, end, workers=asked.workers, progress=progress)
     panel = tape.panels[replayed.timeframe]
     found = _Range(tape, replayed, members.of(panel, replayed.first, replayed.bars), asked)
-    weights = book.weights_of(found.quantile, asked.quantiles, found.headline)
-    booked = book.booked(weights, found.next, asked.costs, _funding(found))
-    # Days of the warm-up hold nothing, and would make what is earned a year look smaller.
-    begun = int(np.argmax((weights != 0.0).any(axis=1)))
-    days = sharpe.daily(booked.net[begun:], found.times[begun:])
+    held = _held(found)
     horizons = {str(bars): _horizon(found, bars) for bars in asked.horizons}
-    headline = horizons[str(found.headline)]
-    trial = Trial(
-        kind="judged",
-        screen=screen.name,
-        hash=screen.hash,
-        data=tape.fingerprint(),
-        timeframe=replayed.timeframe,
-        start=int(found.times[0]),
-        end=int(found.times[-1]) + found.length,
-        sharpe=number(sharpe.sharpe(days)),
-        rank_ic=headline.rank_ic,
-    )
+    trial = _trial(found, held, horizons[str(found.headline)])
     known = known_of(trial, log)
-    evidence = Evidence(
+    measured = Evidence(
         screen=screen.name,
         hash=screen.hash,
         version=VERSION,
@@ -184,13 +175,41 @@ def study(
         tiers=tuple(_tiers(found)),
         hours=tuple(_part(found, name, at) for name, at in hours(found.times + found.length)),
         events=tuple(_events(found)),
-        portfolio=_portfolio(found, weights, booked, days),
+        portfolio=_portfolio(found, held),
         trials=known.trials,
-        deflated_sharpe=number(sharpe.deflated(days, known.ratios)),
+        deflated_sharpe=number(sharpe.deflated(held.days, known.ratios)),
         verdict="",
     )
-    evidence = _concluded(evidence, tape, screen, known)
-    return Study(evidence, trial, found.times, panel.symbols, found.crosses, booked, weights, found.next)
+    evidence = _concluded(measured, tape, screen, known)
+    return Study(
+        *(evidence, trial, found.times, panel.symbols),
+        *(found.crosses, held.booked, held.weights, found.next),
+    )
+
+
+def _held(found: _Range) -> _Held:
+    """Book the portfolio of the outer quantiles, held for the headline's horizon."""
+    weights = book.weights_of(found.quantile, found.asked.quantiles, found.headline)
+    booked = book.booked(weights, found.next, found.asked.costs, _funding(found))
+    # Days of the warm-up hold nothing, and would make what is earned a year look smaller.
+    begun = int(np.argmax((weights != 0.0).any(axis=1)))
+    return _Held(weights, booked, sharpe.daily(booked.net[begun:], found.times[begun:]))
+
+
+def _trial(found: _Range, held: _Held, headline: Horizon) -> Trial:
+    """Say what the log of trials keeps of a study."""
+    screen = found.replayed.screen
+    return Trial(
+        kind="judged",
+        screen=screen.name,
+        hash=screen.hash,
+        data=found.tape.fingerprint(),
+        timeframe=found.replayed.timeframe,
+        start=int(found.times[0]),
+        end=int(found.times[-1]) + found.length,
+        sharpe=number(sharpe.sharpe(held.days)),
+        rank_ic=headline.rank_ic,
+    )
 
 
 def _concluded(evidence: Evidence, tape: Tape, screen: Screen, known: Known) -> Evidence:
@@ -321,8 +340,9 @@ def _funding(found: _Range) -> F64 | None:
     return due
 
 
-def _portfolio(found: _Range, weights: F64, booked: book.Booked, days: F64) -> Portfolio:
+def _portfolio(found: _Range, held: _Held) -> Portfolio:
     """Give the portfolio's figures a year."""
+    weights, booked, days = held
     years = max(days.size, 1) / sharpe.DAYS_A_YEAR
     ratio = Interval(np.nan, np.nan, np.nan, days.size)
     if np.isfinite(sharpe.sharpe(days)):
@@ -335,7 +355,7 @@ def _portfolio(found: _Range, weights: F64, booked: book.Booked, days: F64) -> P
         slippage=costs.slippage,
         gross=number(booked.gross.sum() / years),
         costs=number(booked.costs.sum() / years),
-        funding=None if _funding(found) is None else number(booked.funding.sum() / years),
+        funding=number(booked.funding.sum() / years) if found.tape.funding else None,
         net=number(booked.net.sum() / years),
         sharpe=number(ratio.mean),
         sharpe_interval=span(ratio),
