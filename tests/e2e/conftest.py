@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -38,7 +38,9 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def started(*arguments: str, folder: Path) -> "Iterator[subprocess.Popen[str]]":
+def started(
+    *arguments: str, folder: Path, env: Mapping[str, str] | None = None
+) -> "Iterator[subprocess.Popen[str]]":
     """Start a command that goes on until it is told to end; its homes are in *folder*."""
     with subprocess.Popen(
         [*KLINEHUB, *arguments],
@@ -46,7 +48,7 @@ def started(*arguments: str, folder: Path) -> "Iterator[subprocess.Popen[str]]":
         stderr=subprocess.PIPE,
         text=True,
         cwd=folder,
-        env=environment(folder),
+        env={**environment(folder), **(env or {})},
     ) as process:
         yield process
 

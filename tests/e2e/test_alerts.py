@@ -1,7 +1,6 @@
 """Alerts of a demo at the command line: fired, logged, delivered, tested, read from disk."""
 
 import json
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.e2e.conftest import KLINEHUB, Run, environment
+from tests.e2e.conftest import Run, started
 
 pytestmark = pytest.mark.timeout(200)
 # Market time runs ten times as fast as real time: a bar of one minute closes every six seconds.
@@ -65,15 +64,7 @@ def test_a_rule_of_the_file_fires_is_delivered_and_can_be_read_while_the_hub_run
     run: Run, receiver: str, tmp_path: Path
 ) -> None:
     (tmp_path / "klinehub.toml").write_text(settings(receiver))
-    command = [*KLINEHUB, "demo", "--symbols", "8", "--speed", SPEED, "--json"]
-    with subprocess.Popen(
-        command,
-        env=environment(tmp_path),
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with started("demo", "--symbols", "8", "--speed", SPEED, "--json", folder=tmp_path) as process:
         assert process.stdout is not None
         assert process.stdout.readline()
         sent = delivered(run)

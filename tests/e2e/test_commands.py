@@ -238,10 +238,8 @@ def test_a_scan_reads_enough_wherever_the_bar_stands(begin: str) -> None:
 
 
 def test_a_reader_that_has_seen_enough_is_no_failure(at: list[str], tmp_path: Path) -> None:
-    command = [*KLINEHUB, "klines", "BTCUSDT", "1m", "--limit", "1400", "--json", *at]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(tmp_path)
-    ) as process:
+    command = ("klines", "BTCUSDT", "1m", "--limit", "1400", "--json", *at)
+    with started(*command, folder=tmp_path) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()

@@ -1,13 +1,12 @@
 """Row 8 of docs/security.md: secrets in settings and the environment, and what commands print."""
 
 import json
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.e2e.conftest import KLINEHUB, Run, environment
+from tests.e2e.conftest import Run, started
 from tests.security.door import OTHER, TOKEN
 from tests.security.test_secrets import DATABASE, HOOK, MESSENGER, MIRROR, PROXY, SIGNING, leaks
 
@@ -77,10 +76,8 @@ def test_row_08_a_running_hub_tells_no_secret(
         f'[webhooks.desk]\nurl = "https://hooks.invalid/{HOOK}"\nsecret = "{SIGNING}"\n'
     )
     told = {"KLINEHUB_SERVE_TOKEN": TOKEN, "KLINEHUB_SERVE_CLIENTS": json.dumps({"freqtrade": OTHER})}
-    command = [*KLINEHUB, "run", "--json", "--symbols", "BTCUSDT", *at]
-    with subprocess.Popen(
-        command, env=environment(tmp_path) | told, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    command = ("run", "--json", "--symbols", "BTCUSDT", *at)
+    with started(*command, folder=tmp_path, env=told) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
         status = run("status", "--json")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from tests.e2e.conftest import KLINEHUB, environment
+from tests.e2e.conftest import started
 
 import klinehub as kh
 from klinehub.app.market import Announcement
@@ -101,10 +101,7 @@ async def test_another_process_sees_what_the_hub_sees_through_closes_and_a_resta
 
 def test_the_hub_of_a_demo_is_found_without_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    command = [*KLINEHUB, "demo", "--symbols", "4", "--json"]
-    with subprocess.Popen(
-        command, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with started("demo", "--symbols", "4", "--json", folder=tmp_path) as process:
         assert process.stdout is not None
         scanned = json.loads(process.stdout.readline())
         panels = kh.attach()

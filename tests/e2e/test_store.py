@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import apsw
 import pytest
-from tests.e2e.conftest import KLINEHUB, Done, Run, environment
+from tests.e2e.conftest import KLINEHUB, Done, Run, environment, started
 
 import klinehub as kh
 from klinehub.app.stored import HISTORY, HOT
@@ -60,11 +60,8 @@ def kept(exchange: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
     """Run a hub in a process of its own; ask it for its store meanwhile, and move what is over afterwards."""
     folder = tmp_path_factory.mktemp("kept")
     at = ["--rest-url", exchange["rest_url"], "--stream-url", exchange["stream_url"]]
-    command = [*KLINEHUB, "run", "--json", "--bars", "300", "--symbols", "BTCUSDT,ETHUSDT,SOLUSDT", *at]
-    env = {**environment(folder), "KLINEHUB_STORE_PATH": str(folder / "data")}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, env=env
-    ) as process:
+    command = ("run", "--json", "--bars", "300", "--symbols", "BTCUSDT,ETHUSDT,SOLUSDT", *at)
+    with started(*command, folder=folder, env={"KLINEHUB_STORE_PATH": str(folder / "data")}) as process:
         assert process.stdout is not None
         process.stdout.readline()
         said = {

@@ -2,14 +2,13 @@
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import pytest
-from tests.e2e.conftest import KLINEHUB, Run, environment
+from tests.e2e.conftest import Run, started
 
 from klinehub.app.terminal.client import BoardClient, Place
 from klinehub.app.terminal.table_view import MarketTable
@@ -34,11 +33,8 @@ class Demo(NamedTuple):
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("demo")
-    env = {**environment(folder), "KLINEHUB_SERVE_TOKEN": TOKEN}
-    command = [*KLINEHUB, "demo", "--symbols", str(SYMBOLS), "--seed", "5", "--json"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, cwd=folder
-    ) as process:
+    command = ("demo", "--symbols", str(SYMBOLS), "--seed", "5", "--json")
+    with started(*command, folder=folder, env={"KLINEHUB_SERVE_TOKEN": TOKEN}) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         served = (re.search(r"serving: (\S+)", line) for line in process.stderr)
