@@ -81,6 +81,13 @@ def test_the_table_says_what_it_comes_to_and_what_lacks(run: Run, files: Path) -
     assert "- Estimated, not recorded: quote_volume." in done.out
 
 
+def test_times_are_shown_in_the_zone_that_is_named(run: Run, files: Path) -> None:
+    done = run("evidence", "--data", str(files), "--no-log", "--tz", "Asia/Shanghai")
+
+    assert "24 symbols, 2025-01-01 08:00 to 2025-02-28 16:00 CST" in done.out
+    assert "UTC" not in done.out
+
+
 def test_another_screen_on_the_same_time_is_another_trial_and_lies_beside(run: Run, files: Path) -> None:
     first = told(run, "rsi", "--data", str(files))
     both = run("evidence", "score", "momentum", "--data", str(files), "--", "-rsi")

@@ -22,7 +22,6 @@ from klinehub.evidence.calibration import Source, calibration
 from klinehub.evidence.members import Members
 from klinehub.evidence.study import Asked
 from klinehub.evidence.tape import Tape
-from klinehub.evidence.verdict import moment
 from klinehub.scan.likeness import Bucket, Calibration, Calibrations, middle
 from klinehub.scan.scanner import DEFAULT
 from klinehub.scan.screen import Screen
@@ -142,8 +141,9 @@ def _calibrated(screen: Screen, asked: _Asked) -> Calibration:
 
 def tell(found: Calibration) -> None:
     """Print a calibration as a table: a line for each part of the scores, at the middle horizon."""
-    first, last = (moment(time) for time in (found.start, found.end))
-    show.out.print(f"{found.screen}  {found.timeframe}, {found.symbols} symbols, {first} to {last} UTC")
+    show.out.print(
+        f"{found.screen}  {found.timeframe}, {found.symbols} symbols, {show.span(found.start, found.end)}"
+    )
     table = Table(box=SIMPLE_HEAD)
     for name in _HEADS:
         table.add_column(name, justify="right")

@@ -27,7 +27,6 @@ from klinehub.evidence.sharpe import DAYS_A_YEAR
 from klinehub.evidence.study import Asked, Study, study
 from klinehub.evidence.tape import Tape
 from klinehub.evidence.trials import Trial, is_new
-from klinehub.evidence.verdict import moment
 from klinehub.factors.language import parse
 from klinehub.scan.lines import append_lines, read_lines
 from klinehub.scan.presets import PRESETS, names, preset
@@ -197,9 +196,8 @@ def code() -> str:
 
 def tell(found: Evidence) -> None:
     """Print one result as a table, the portfolio in a line, and the verdict."""
-    first, last = (moment(time) for time in found.range)
     size = f"{found.bars:,} bars of {found.symbols} symbols"
-    show.out.print(f"{found.screen}  {found.timeframe}, {size}, {first} to {last} UTC")
+    show.out.print(f"{found.screen}  {found.timeframe}, {size}, {show.span(*found.range)}")
     table = Table(box=SIMPLE_HEAD)
     for name in _HEADS:
         table.add_column(name, justify="right")

@@ -50,6 +50,13 @@ def moment(time: int, tz: ZoneInfo, *, named: bool = True) -> str:
     return written(time, tz, named=named)
 
 
+def span(start: int, end: int) -> str:
+    """Write from when to when (ms UTC), to the minute, in the zone in which this process shows times."""
+    first, last = (written(time, output.tz) for time in (start, end))
+    to_minute = len("2025-01-01 00:00")
+    return f"{first[:to_minute]} to {last[:to_minute]} {last.split()[-1]}"
+
+
 class Output:
     """In which zone this process shows times: UTC until its settings are read."""
 

@@ -1,9 +1,9 @@
 """The verdict: what the figures come to, in words that claim no more than they show."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Final
 
+from klinehub.domain.moment import utc
 from klinehub.domain.timeframe import DAY
 from klinehub.evidence.result import Evidence, Span
 from klinehub.evidence.tape import STORE, Tape
@@ -89,8 +89,8 @@ def _lacking(tape: Tape, screen: Screen) -> Iterator[str]:
 
 
 def moment(time: int) -> str:
-    """Write a time (ms UTC) to the minute."""
-    return datetime.fromtimestamp(time / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+    """Write a time (ms UTC) in UTC, to the minute."""
+    return utc(time)[: len("2025-01-01 00:00")]
 
 
 def _says(interval: Span) -> bool:
