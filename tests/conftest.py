@@ -8,7 +8,11 @@ from typing import Final
 
 import hypothesis
 import pytest
+from tests.nats import REQUIRED as NATS_REQUIRED
 from tests.postgres import REQUIRED, NoPostgres, Server
+
+from klinehub.bench.nats import NoNats, program
+from klinehub.bench.nats import Server as NatsServer
 
 REALDATA: Final = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 SETTINGS: Final = ("KLINEHUB_",)
@@ -68,3 +72,26 @@ def postgres(postgres_server: Server) -> Iterator[Server]:
     """Give the tests' PostgreSQL to one test, whose databases are then another's."""
     yield postgres_server
     postgres_server.take_back()
+
+
+@pytest.fixture(scope="session")
+def nats_program() -> str:
+    """Give the NATS server's program, or skip; KLINEHUB_REQUIRE_NATS=1 makes that a failure."""
+    try:
+        return program()
+    except NoNats as exc:
+        if NATS_REQUIRED:
+            pytest.fail(f"KLINEHUB_REQUIRE_NATS is set, and {exc}")
+        pytest.skip(str(exc))
+
+
+@pytest.fixture
+def nats_server(nats_program: str) -> Iterator[NatsServer]:
+    """Give a NATS server with JetStream of the test's own."""
+    assert nats_program
+    server = NatsServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()

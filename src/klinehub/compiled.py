@@ -24,7 +24,7 @@ from klinehub.feed.body import parse_klines
 from klinehub.feed.core import Core
 from klinehub.feed.decisions import Fetch
 from klinehub.feed.wire import ingest
-from klinehub.panel.carry import put_bar, take_bar
+from klinehub.panel.carry import merge_bar, put_bar, show_bar, take_bar, take_open
 from klinehub.panel.pairs import PAIR_FIELDS, Pairs
 from klinehub.panel.ring import Ring
 from klinehub.scan.scanner import Scanner, default_screen
@@ -93,12 +93,16 @@ class _OneListed:
 
 
 def _carry(ring: Ring) -> None:
-    """Take a bar out of the ring as a store does, and put it back."""
+    """Take a bar out of the ring as a store and a relay do, and put it back."""
     one, words = np.zeros(1, np.int64), np.zeros((1, ROW_WORDS), np.int64)
     take_bar(ring.memory, 0, 0, 1, one, one.copy(), words)
     lines = Lines(one, np.array([CLOSED]), words)
     told = decode(60_000, 0, 0, encode(60_000, 0, lines, one), one)
-    put_bar(ring.memory, 0, 0, told.numbers, told.states, told.words, np.ones((1, 2), np.int64))
+    ones, closed = np.ones((1, 2), np.int64), np.empty((1, len(ring.timeframes)), np.int64)
+    put_bar(ring.memory, 0, 0, told.numbers, told.states, told.words, ones)
+    merge_bar(ring.memory, 0, told.numbers, told.words, ones, one, closed)
+    take_open(ring.memory, 0, 0, 1, one, words)
+    show_bar(ring.memory, 0, one, words, ones, 0, closed[0])
 
 
 def _frame(opened: int) -> bytes:

@@ -61,6 +61,10 @@ class StoreError(KlinehubError):
     """What is on disk can not be read or written: the hub goes on from memory and says so."""
 
 
+class RelayError(KlinehubError):
+    """The server between hubs can not be reached, or refuses: the hub goes on alone and says so."""
+
+
 class NoHub(KlinehubError):
     """No hub is running here that could be asked."""
 

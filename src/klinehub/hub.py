@@ -8,7 +8,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -22,7 +22,6 @@ from klinehub.domain.resident import resident_bytes
 from klinehub.domain.ticker import Ticker
 from klinehub.domain.timeframe import Timeframe, in_order
 from klinehub.errors import DefinitionError, UnknownName
-from klinehub.feed import binance
 from klinehub.feed.account import Account
 from klinehub.feed.asking import Progress
 from klinehub.feed.audit import Verified, audit
@@ -110,15 +109,11 @@ class Hub(Reads, Scans):
         self.turnover: dict[str, float] = {}
         self.symbols: tuple[str, ...] = ()
         self.summary: Summary | None = None
-        self._network = network
-        self._account = account
-        self._jitter = jitter
+        self._network, self._account, self._jitter = network, account, jitter
         self._choose_by = choose
         self._open_store, self._make_ring = open_store, make_ring
         self.shelf: Shelf
-        self._on_news = on_news
-        self._on_plan = on_plan
-        self._on_progress = on_progress
+        self._on_news, self._on_plan, self._on_progress = on_news, on_plan, on_progress
         self._group = asyncio.TaskGroup()
         self._tasks: list[asyncio.Task[None]] = []
         self._subscribers = Subscribers()
@@ -196,10 +191,7 @@ class Hub(Reads, Scans):
     async def _open_streams(self) -> None:
         """Subscribe before history is asked for, so that no close falls between the two."""
         settings = self.settings
-        fallbacks = settings.fallback_urls
-        derived = binance.routes(settings.stream_url)
-        routes = derived if fallbacks is None else (settings.stream_url, *fallbacks)
-        self.live.start(self._spawn, routes, self.symbols, per_seat=settings.streams_per_socket)
+        self.live.start(self._spawn, settings.routes, self._followed(), per_seat=settings.streams_per_socket)
         await self.live.up()
 
     def _restore(self) -> None:
@@ -229,9 +221,9 @@ class Hub(Reads, Scans):
         if not held:
             await self.timing.past_proof(self.timeframes[0])
         todo = plan(
-            self.symbols,
+            self._followed(),
             self.timeframes,
-            self.settings.depth,
+            settings.depth,
             cap=self.gate.cap,
             used=self.gate.used,
             now=self.now(),
@@ -316,7 +308,7 @@ class Hub(Reads, Scans):
             dice=self._jitter,
             venue=self._venue,
         )
-        self.core.watch(self.symbols)
+        self.core.watch(self._followed())
         self._lay_out_scans()
         if settings.spot and self.ring.beside is not None:
             self.spot = Spot(self.ring, self.ring.beside, self._contracts, self._open_spot)
@@ -333,6 +325,10 @@ class Hub(Reads, Scans):
             poll=settings.open_interest,
             listed=self.listed if settings.tickers else None,
         )
+
+    def _followed(self) -> tuple[str, ...]:
+        """Give the symbols that are followed at the exchange itself."""
+        return self.symbols
 
     def _contracts(self) -> list[Listing]:
         return [self.listings[symbol] for symbol in self.symbols]
@@ -374,6 +370,11 @@ class Hub(Reads, Scans):
         listings = await self.listed.read(Use.CONTROL)
         if self._choose_by is not None:
             fits = only(self._choose_by(listings))
+        self._relisted(listings, fits)
+
+    def _relisted(self, listings: Sequence[Listing], fits: Callable[[Listing], bool]) -> None:
+        """Take a new listing over, and follow what *fits*."""
+        settings = self.settings
         found = changes(self.listings, listings, self.symbols, fits)
         self.listings = found.listings
         self._note_listed()
@@ -389,14 +390,17 @@ class Hub(Reads, Scans):
 
     def _follow(self, added: tuple[str, ...]) -> None:
         """Take symbols in while the hub is live: a row, their streams, their history."""
-        for symbol in added:
-            self.ring.add(symbol, Scale(0, 0, 0))
-        self.core.watch(added)
-        self.symbols = tuple(dict.fromkeys((*self.symbols, *added)))
+        self._add_rows(added)
         rows = rows_needed(self.timeframes, self.settings.bars, self._venue)
         self.live.follow(
             added, [Fetch(s, tf.name, None, rows[tf.name]) for tf in self.timeframes for s in added]
         )
+
+    def _add_rows(self, added: tuple[str, ...]) -> None:
+        for symbol in added:
+            self.ring.add(symbol, Scale(0, 0, 0))
+        self.core.watch(added)
+        self.symbols = tuple(dict.fromkeys((*self.symbols, *added)))
 
     def now(self) -> int:
         """Give the exchange time in ms UTC."""
@@ -481,14 +485,13 @@ class Hub(Reads, Scans):
 
     async def verify(self, progress: Callable[[Progress], None] = lambda _: None) -> Verified:
         """Compare every closed bar in memory with REST, within the budget; equal ones become verified."""
-        settings = self.settings
         found = await audit(
             self.ring,
             self.rest,
             [symbol for symbol in self.symbols if symbol not in self.core.roster.frozen],
-            settings.bars,
+            self.settings.bars,
             proof=self.timing.proof,
-            batch=settings.batch,
+            batch=self.settings.batch,
             progress=progress,
         )
         counts = self.core.counts

@@ -9,6 +9,7 @@ import msgspec
 
 from klinehub.domain.universe_rules import Rules
 from klinehub.errors import DefinitionError, UnknownName
+from klinehub.feed import binance
 from klinehub.feed.market_data import INTEREST_FIELD, MARK_FIELDS
 from klinehub.feed.network import redact
 from klinehub.feed.venue import SPOT, USDM, VENUES, venue_of
@@ -40,6 +41,7 @@ LIMITS: Final[dict[str, tuple[float, float]]] = {
     "forwarded": (0.001, 1),
     "store_days": (1, 3_650),
     "open_interest": (0, 86_400),
+    "copies": (1, 16),
 }
 
 
@@ -275,6 +277,10 @@ class HubSettings(Discreet, frozen=True, kw_only=True):
     `marks` keeps mark price, index price and funding beside the klines; `open_interest` that of each symbol,
     asked for every so many seconds, 0 for never. `spot` follows the spot pairs of the symbols too, at
     `spot_rest_url` and `spot_stream_url`, with a budget of their own.
+    `publish` is the `nats://` address of a server at which other hubs are told of the market, `subscribe` one
+    by which this hub is fed in place of the exchange, and `cluster` one at which hubs share the market out
+    among themselves, each symbol to so many `copies` of them. `hub_name` is its name among them, by default
+    that of the machine and the process; `relay_prefix` begins all subjects.
     `panel_file` is where other programs read the panel, "off" for nowhere; without one `klinehub run` takes
     the file that `klinehub.attach` looks for, and a hub in a program shares nothing.
     """
@@ -320,6 +326,19 @@ class HubSettings(Discreet, frozen=True, kw_only=True):
     panel_file: str = ""
     spot_rest_url: str = ""
     spot_stream_url: str = ""
+    publish: str = ""
+    subscribe: str = ""
+    cluster: str = ""
+    copies: int = 1
+    hub_name: str = ""
+    relay_prefix: str = "klinehub"
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """The addresses of the streams, in the order in which they are tried."""
+        if self.fallback_urls is None:
+            return binance.routes(self.stream_url)
+        return (self.stream_url, *self.fallback_urls)
 
     @property
     def depth(self) -> int:
@@ -376,6 +395,10 @@ class HubSettings(Discreet, frozen=True, kw_only=True):
         if venue is SPOT and (self.marks or self.open_interest or self.spot):
             raise DefinitionError(
                 f"{venue.name} has no marks, no open interest and no spot beside it: leave these out."
+            )
+        if sum(map(bool, (self.publish, self.subscribe, self.cluster))) > 1:
+            raise DefinitionError(
+                "Set one of `relay.publish`, `relay.subscribe` and `relay.cluster`; the last publishes too."
             )
         if self.bars >= venue.most_rows:
             raise DefinitionError(f"`bars` is {self.bars}: {venue.name} gives at most {venue.most_rows - 1}.")

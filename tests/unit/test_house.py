@@ -38,6 +38,7 @@ FLOORS: Final = {
     "alerts": 4,
     "hub": 4,
     "compiled": 5,
+    "relay": 5,
     "serve": 5,
     "sim": 5,
     "bench": 6,

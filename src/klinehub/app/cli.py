@@ -51,6 +51,7 @@ def demo(**given: object) -> None:
 
 @cli.command()
 @options.serve_options
+@options.relay_options
 @options.scan_options
 @options.hub_options
 def run(**given: object) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from klinehub import hub
 from klinehub.errors import UnknownName
+from klinehub.relay.clustered import ClusteredHub
 from klinehub.scan.plain import PlainScan
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Stats(dict[str, Stat]):
         return self[name] if name in self or name in self.others else default
 
 
-class KnownHub(hub.Hub):
+class KnownHub(ClusteredHub):
     """A hub that answers the names that existing bots call."""
 
     async def get_multi_timeframe_data(

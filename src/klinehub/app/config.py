@@ -118,6 +118,11 @@ TABLES: Final[dict[str, dict[str, str]]] = {
     },
     "store": {"path": "store", "days": "store_days", "history": "history"},
     "network": {key: key for key in ("proxy", "timeout", "batch", "streams_per_socket")},
+    "relay": {
+        **{key: key for key in ("publish", "subscribe", "cluster", "copies")},
+        "name": "hub_name",
+        "prefix": "relay_prefix",
+    },
     "serve": {name: f"serve.{name}" for name in ServeSettings.__struct_fields__},
     "alerts": {name: f"alerts.{name}" for name in AlertSettings.__struct_fields__},
     "evidence": {name: f"evidence.{name}" for name in EvidenceSettings.__struct_fields__},

@@ -2,6 +2,7 @@
 
 import os
 import random
+import socket
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from klinehub.feed.asking import Progress
 from klinehub.feed.base import Network
 from klinehub.feed.network import RealNetwork, endpoint, is_loopback, proxy_from_env
 from klinehub.feed.warmup import Plan
+from klinehub.relay.relayed import NoExchange
 from klinehub.settings import DEFAULT_TIMEFRAMES, EXCHANGES, HubSettings
 from klinehub.store.history import HistoryStore
 from klinehub.store.hot import HotStore
@@ -95,6 +97,11 @@ def _opened(folder: Path, settings: HubSettings, origin: str) -> Stores:
     return Stores(hot, HistoryStore(market / HISTORY) if keeps else None, expires=not settings.history)
 
 
+def hub_name() -> str:
+    """Name a hub among others by its machine and process."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
 class Hub(KnownHub):
     """A whole market's klines, warmed up and then live; use it as `async with Hub(...) as hub`.
 
@@ -114,6 +121,7 @@ class Hub(KnownHub):
         on_plan: Callable[[Plan], None] = lambda _: None,
         on_progress: Callable[[Progress], None] = lambda _: None,
         on_compile: Callable[[], None] = lambda: None,
+        on_relay: Callable[[str], None] = lambda _: None,
         **settings: object,
     ) -> None:
         if exchange not in EXCHANGES:
@@ -122,21 +130,20 @@ class Hub(KnownHub):
         for name in settings:
             if name not in known:
                 raise UnknownName("setting", name, known)
-        self._on_compile = on_compile
+        self._on_compile, self._on_relay = on_compile, on_relay
         if isinstance(timeframes, str):
             raise DefinitionError(f"timeframes is {timeframes!r}: give a list, for example [{timeframes!r}].")
         try:
-            wanted = msgspec.convert(
-                {**settings, "exchange": exchange, "timeframes": tuple(timeframes)}, HubSettings
-            )
+            named = {"exchange": exchange, "timeframes": tuple(timeframes), "hub_name": hub_name()}
+            wanted = msgspec.convert({**named, **{k: v for k, v in settings.items() if v != ""}}, HubSettings)
         except msgspec.ValidationError as exc:
             raise DefinitionError(f"A setting does not fit: {exc}.") from exc
         super().__init__(
             wanted,
             clock=clock or system_clock(),
-            network=network or system_network(proxy),
+            network=NoExchange() if wanted.subscribe else network or system_network(proxy),
             jitter=random.random,
-            account=system_account(wanted.rest_url),
+            account=None if wanted.subscribe else system_account(wanted.rest_url),
             on_plan=on_plan,
             on_progress=on_progress,
             open_store=lambda: system_store(wanted),
@@ -147,6 +154,12 @@ class Hub(KnownHub):
         """Have the kernels compiled beside this process before anything has to be on time."""
         await compiled.ensure(self._on_compile)
         await super()._start()
+
+    def _relay_says(self, fault: str) -> None:
+        """Say once what keeps the hub from its relay, and that nothing does any more."""
+        if fault != self.relay_fault:
+            self._on_relay(fault or "The relay is there.")
+        super()._relay_says(fault)
 
     def _lay_out(self) -> None:
         """Let other programs see from the first moment that this hub lives."""

@@ -45,6 +45,9 @@ SETTINGS: Final = {
     "ws_port": "serve.ws_port",
     "token": "serve.token",
     "tz": "output.tz",
+    "publish": "relay.publish",
+    "subscribe": "relay.subscribe",
+    "cluster": "relay.cluster",
 }
 _LISTED: Final = frozenset({"timeframes", "symbols"})
 
@@ -103,6 +106,15 @@ _SERVE: Final = (
     ),
     click.option("--port", type=_PORT, metavar="N", help="Where REST is served; 8787, 0 for any."),
     click.option("--ws-port", type=_PORT, metavar="N", help="Where streams are served; 8788, 0 for any."),
+)
+_RELAY: Final = (
+    click.option("--publish", metavar="URL", help="Tell other hubs of this market at a NATS server."),
+    click.option(
+        "--subscribe", metavar="URL", help="Be fed by hubs that publish there, in place of the exchange."
+    ),
+    click.option(
+        "--cluster", metavar="URL", help="Share the market out with other hubs at that NATS server."
+    ),
 )
 _SCREEN: Final = (
     click.option("--where", metavar="EXPR", help="Only where this holds, as 'rsi_1h < 30 and age > 30d'."),
@@ -222,6 +234,11 @@ def scan_options(command: Command) -> Command:
 def serve_options(command: Command) -> Command:
     """Add the options that say where the cache is lent to other programs."""
     return _add(command, _SERVE)
+
+
+def relay_options(command: Command) -> Command:
+    """Add the options that join hubs on several machines."""
+    return _add(command, _RELAY)
 
 
 def screen_options(command: Command) -> Command:

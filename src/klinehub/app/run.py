@@ -16,6 +16,7 @@ from klinehub.app.config import Config
 from klinehub.app.following import keeping, own_screens, rules_of, signals_of, whole
 from klinehub.app.library import Hub
 from klinehub.app.market import Announcement, simulated
+from klinehub.app.relaying import told
 from klinehub.app.sharing import panel_file
 from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import timeframe
@@ -44,6 +45,7 @@ def open_hub(config: Config, progress: show.Steps, *, clock: Clock | None = None
         on_plan=show.say_plan,
         on_progress=progress,
         on_compile=show.say_compiling,
+        on_relay=lambda text: show.err.print(f"relay: {text}"),
         **msgspec.structs.asdict(config.hub),
     )
 
@@ -63,9 +65,10 @@ async def run(given: Mapping[str, Any], screen: Screen | None = None) -> None:
 async def live_hub(config: Config, screens: Sequence[Screen]) -> AsyncIterator[Hub]:
     """Warm a hub up and keep it live, the only one here, let others ask it, and pass on what it finds."""
     await _alone()
+    config = _lending(config)
     async with _listening(config) as site:
         with show.steps("warm-up") as progress:
-            hub = open_hub(_lending(config), progress)
+            hub = open_hub(config, progress)
             async with hub, _opened(hub, config, site, config.exchange, screens):
                 progress.close()
                 yield hub
@@ -86,7 +89,9 @@ def _lending(config: Config) -> Config:
     path = config.hub.panel_file or str(panel_file())
     tickers = config.hub.tickers or config.serve.on
     lending = msgspec.structs.replace(config.hub, panel_file=path, tickers=tickers)
-    return msgspec.structs.replace(config, hub=lending)
+    # A hub that is fed by others asks nobody, for its callers neither.
+    serve = config.serve if not lending.subscribe else msgspec.structs.replace(config.serve, forward=False)
+    return msgspec.structs.replace(config, hub=lending, serve=serve)
 
 
 async def _alone() -> None:
@@ -105,6 +110,7 @@ async def _opened(
         await stack.enter_async_context(calibrated(hub, config))
         signals = signals_of(hub, config, exchange, screens, url)
         await stack.enter_async_context(signals.following())
+        await stack.enter_async_context(told(hub, signals))
         live = LiveBoard(signals, About(config.tz, "" if site is None else site.rest_url))
         if site is not None:
             await stack.enter_async_context(lent(hub, config.serve, site, signals, live))
@@ -289,6 +295,8 @@ def _view(hub: Hub, scan: Scan, config: Config, exchange: str) -> Table:
         foot += f"\nREST is {show.zoned(str(stats['rest_closed']))}"
     if stats.get("store_fault"):
         foot += f"\nnothing is kept on disk: {stats['store_fault']}"
+    if hub.relay_fault:
+        foot += f"\nrelay: {hub.relay_fault}"
     up, sockets = hub.live.seats_up, len(hub.live.seats)
     if up < sockets:
         foot += f"\n{up} of {sockets} streams are up, REST fills in: {hub.live.last_loss}"

@@ -32,11 +32,12 @@ MEANINGS: Final = {
     "serve": "requests for 500 klines a second that one core answers; streams to 1,000 clients, shared reads",
     "page": "ms of main-thread work for an update of all rows of the board in a browser; paint, heap, size",
     "board": "ms of CPU to the first table of a page of 550 symbols x 20 columns; bytes, the loop at a close",
+    "cluster": "ms from a close to another process's panel over NATS; closes lost as N hubs are killed",
     "evidence": "bars a second a core of a replay; IC beside alphalens, a portfolio beside vectorbt, a year",
     "store": "ms to keep a bar of 550 symbols on disk; restoring, restarting, reading a year, beside it",
 }
 # Those of which it can be said how often they try something.
-COUNTED: Final = ("kill", "flip", "power", "page")
+COUNTED: Final = ("kill", "flip", "power", "page", "cluster")
 
 
 class Measurement(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ import msgspec
 
 from klinehub.domain.clock import Clock
 from klinehub.sim.exchange import Exchange, serve
-from klinehub.sim.synthetic import synthetic
+from klinehub.sim.synthetic import CHURN_HOURS, synthetic
 
 
 class Neighbour(msgspec.Struct, frozen=True):
@@ -25,11 +25,14 @@ class Neighbour(msgspec.Struct, frozen=True):
         return Clock(self.began + passed, rate, time.monotonic)
 
 
-async def live(symbols: int, seed: int, rate: float = 1.0) -> None:
-    """Serve a market, *rate* times as fast as real time, without weight limits until stdin ends."""
+async def live(symbols: int, seed: int, rate: float = 1.0, churn: float = CHURN_HOURS) -> None:
+    """Serve a market, *rate* times as fast as real time, without weight limits until stdin ends.
+
+    A symbol comes or goes every *churn* hours; 0 is never.
+    """
     now, at = int(time.time() * 1000), time.monotonic()
     clock = Clock(now, rate, time.monotonic)
-    exchange = Exchange(synthetic(symbols, seed, start=now), clock, limits=False)
+    exchange = Exchange(synthetic(symbols, seed, start=now, churn_hours=int(churn)), clock, limits=False)
     pacer = exchange.pacer
     # Events are of the moment in which they are rendered: a minute is drawn before, for a tenth of a second.
     pacer.tap = lambda lines, words, _, closed: pacer.tell(lines, words, clock.now(), closed)

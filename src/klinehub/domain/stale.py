@@ -15,6 +15,7 @@ class Reason(IntEnum):
     FEED_SILENT = 5
     CLOCK = 6
     NOT_TRADING = 7
+    RELAY = 8
 
     @property
     def text(self) -> str:
@@ -31,6 +32,7 @@ _WORDS = {
     Reason.FEED_SILENT: "its connection is silent",
     Reason.CLOCK: "the clock jumped or stood still",
     Reason.NOT_TRADING: "it does not trade",
+    Reason.RELAY: "the hub that tells of it is silent",
 }
 
 

@@ -1,5 +1,7 @@
 """Closing: each bar is announced once, when all who should have closed it have, or the grace is over."""
 
+from collections.abc import Collection
+
 import numpy as np
 
 from klinehub.feed.decisions import BarClosed, Decisions, Revision
@@ -17,6 +19,7 @@ class Closing:
         self._grace = grace
         self._since = np.zeros(len(ring.timeframes), np.int64)
         self._due = np.zeros(len(ring.timeframes), np.int64)
+        self._excused: dict[tuple[int, int], set[int]] = {}
         self.live = False
         self.late = 0
 
@@ -41,11 +44,22 @@ class Closing:
             t = max(number for number, one in enumerate(ends) if one == end)
             timeframe, bar = self._ring.timeframes[t], int(self._due[t])
             lacking = self._lacking(t, bar)
-            if lacking.size and not (patience_ends and now >= end + self._grace):
+            is_over = patience_ends and now >= end + self._grace
+            if not (is_over or self._excused.get((t, bar), set()).issuperset(lacking.tolist())):
                 return
+            self._excused.pop((t, bar), None)
             names = tuple(self._ring.symbols[row] for row in lacking)
             into.closed.append(BarClosed(timeframe.name, bar, timeframe.open_time(bar), not names, names))
             self._due[t] += 1
+
+    def is_announced(self, t: int, bar: int) -> bool:
+        """Whether a bar is not waited for any more."""
+        return bool(bar < self._due[t])
+
+    def excuse(self, t: int, bar: int, rows: Collection[int]) -> None:
+        """Say that the bar of these rows need not be waited for: who asks for it has given up."""
+        if rows and not self.is_announced(t, bar):
+            self._excused.setdefault((t, bar), set()).update(rows)
 
     def revise(self, t: int, row: int, time: int, into: Decisions) -> None:
         """List a close of a bar that was announced already."""

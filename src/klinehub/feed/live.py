@@ -171,7 +171,9 @@ class Live:
     @property
     def trading(self) -> list[str]:
         """The symbols that are followed and trade."""
-        return [symbol for symbol in self.core.ring.symbols if symbol not in self.core.roster.frozen]
+        roster = self.core.roster
+        symbols = (symbol for symbol in self.core.ring.symbols if roster.follows(symbol))
+        return [symbol for symbol in symbols if symbol not in roster.frozen]
 
     def keep(self, spawn: Spawn) -> None:
         """Begin the timer, the requests, and the readings of the exchange's time and listing."""
@@ -183,7 +185,7 @@ class Live:
 
     def look(self) -> None:
         """Look around once, now."""
-        self._emit(self.core.on_timer(self._gate.now()))
+        self.emit(self.core.on_timer(self._gate.now()))
 
     async def up(self) -> bool:
         """Wait until all streams are subscribed; False when they are not within a few seconds."""
@@ -201,7 +203,7 @@ class Live:
         except DataError as exc:
             # Not even the core has seen it: a body that says nothing is no answer.
             raise FeedError(str(exc)) from exc
-        self._emit(self.core.on_rest(item, exact, self.timing.proof(answer), self._gate.now()))
+        self.emit(self.core.on_rest(item, exact, self.timing.proof(answer), self._gate.now()))
 
     async def range(self, symbol: str, name: str, start: int, bars: int) -> Exact:
         """Ask for closed bars from *start* (ms) on that somebody wants to see; the ring does not."""
@@ -271,7 +273,7 @@ class Live:
         decisions = self.core.on_batch(seat, buf, ends, frames, self._gate.now())
         if self.core.told:
             self.timing.on_event(self.core.told)
-        self._emit(decisions)
+        self.emit(decisions)
 
     def _on_seat(self, number: int) -> None:
         seat = self.seats[number]
@@ -289,7 +291,7 @@ class Live:
         if self.seats_up == len(self.seats):
             self._all_up.set()
 
-    def _emit(self, decisions: Decisions) -> None:
+    def emit(self, decisions: Decisions) -> None:
         """Carry decisions out: what waits for the network is only noted here."""
         self._enqueue(decisions.fetches)
         if decisions.prices:
@@ -304,6 +306,10 @@ class Live:
             self._take(step)
         if decisions.news:
             self._sink(decisions)
+        self.ring_bells()
+
+    def ring_bells(self) -> None:
+        """Ring the bells if any series has closed a bar."""
         if self.core.counts.closes != self._closes:
             self._closes = self.core.counts.closes
             for ring in self.bells:

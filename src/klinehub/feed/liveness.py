@@ -125,6 +125,10 @@ class Liveness:
         # Before the first look nobody was called fresh.
         return self._judged if now - self._judged > UNJUDGED * self._pace else 0
 
+    def judged(self, now: int) -> None:
+        """Say that others have judged everything at exchange time *now*."""
+        self._judged = now
+
     def heard(self, seat: int, told: int, now: int) -> None:
         """Note that a seat told klines up to exchange time *told*."""
         one = self._seat(seat)

@@ -1,0 +1,1 @@
+"""The relay: one hub's market for hubs on other machines, over NATS."""
