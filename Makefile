@@ -14,7 +14,7 @@ demo: .venv/.installed
 	$(BIN)/klinehub demo
 
 # A file's tests stay on one core: what they share is made once.
-test: lint
+test: lint .venv/.s3
 	$(BIN)/pytest -n 2 --dist loadscope $(ARGS)
 
 lint: .venv/.installed
@@ -54,6 +54,12 @@ lint-deploy: .venv/.installed .venv/.tools
 	.venv/tools/bin/python -m pip install --require-hashes --only-binary :all: -r .ci/tools.lock
 	@touch $@
 
+# The server of objects that the tests start: what it needs does not go with what klinehub has.
+.venv/.s3: .venv/.installed .ci/s3.lock
+	$(BIN)/python -m venv .venv/s3
+	.venv/s3/bin/python -m pip install --require-hashes --only-binary :all: -r .ci/s3.lock
+	@touch $@
+
 # A dry run of freqtrade on a hub over a hundred closes, about eleven minutes; see tests/freqtrade/README.md.
 client-freqtrade: .venv/.installed .venv-freqtrade/.installed
 	$(BIN)/python -m tests.freqtrade.run $(ARGS)
@@ -84,6 +90,8 @@ lock:
 	    --output-file deploy/requirements.lock
 	$(UV) pip compile .ci/tools.in --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-annotate --output-file .ci/tools.lock
+	$(UV) pip compile .ci/s3.in --universal --python-version 3.11 \
+	    --generate-hashes --no-header --no-annotate --output-file .ci/s3.lock
 
 # The hub against the exchange: so many random requests, valid and not, put to both.
 differential: .venv/.installed

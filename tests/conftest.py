@@ -9,6 +9,7 @@ from typing import Final
 import hypothesis
 import pytest
 from tests.nats import REQUIRED as NATS_REQUIRED
+from tests import objects
 from tests.postgres import REQUIRED, NoPostgres, Server
 
 from klinehub.bench.nats import NoNats, program
@@ -95,3 +96,25 @@ def nats_server(nats_program: str) -> Iterator[NatsServer]:
         yield server
     finally:
         server.remove()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[objects.Server]:
+    """Give an S3 of the tests' own, or skip; KLINEHUB_REQUIRE_S3=1 makes that a failure."""
+    try:
+        server = objects.Server()
+    except objects.NoServer as exc:
+        if objects.REQUIRED:
+            pytest.fail(f"KLINEHUB_REQUIRE_S3 is set, and {exc}")
+        pytest.skip(f"HISTORY ON S3 IS NOT TESTED: {exc}")
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def s3(s3_server: objects.Server, monkeypatch: pytest.MonkeyPatch) -> objects.Server:
+    """Give the tests' S3 to one test, empty, and the environment who it takes for its owner."""
+    for name, value in {**objects.KEY, "AWS_EC2_METADATA_DISABLED": "true"}.items():
+        monkeypatch.setenv(name, value)
+    s3_server.empty()
+    return s3_server

@@ -267,7 +267,8 @@ class HubSettings(Discreet, frozen=True, kw_only=True):
     warm-up brings `shallow`, and the rest follows while the hub is live. `store` is the folder in which
     closed bars are kept on disk: "auto" is the user's own, "off" none. There the newest `store_days` lie as
     they came, and with `history` all days before in Parquet; without it they are deleted. It may be the
-    `postgresql://` address of a database instead, which keeps all days with `history`. `share` of the
+    `postgresql://` address of a database instead, which keeps all days with `history`. History lies in that
+    folder, or with `history_path` in another one or at an address as s3://bucket/prefix. `share` of the
     exchange's `weight_limit` a minute is spent, None lifts it; the part `audit` of the limit compares bars
     with REST again, for ever, and at most the part `forwarded` goes into what other programs ask. `native`
     streams every timeframe; without `streams` the hub is warmed up and then left as it is. `fallback_urls`
@@ -323,6 +324,7 @@ class HubSettings(Discreet, frozen=True, kw_only=True):
     store: str = "auto"
     store_days: int = 3
     history: bool = True
+    history_path: str = ""
     panel_file: str = ""
     spot_rest_url: str = ""
     spot_stream_url: str = ""

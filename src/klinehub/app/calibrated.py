@@ -144,6 +144,7 @@ def command(config: Config, folder: Path, file: Path) -> list[str]:
     """Write the command that calibrates on the last days of a store."""
     since = datetime.now(UTC).date() - timedelta(days=config.evidence.days)
     told = ["--data", str(folder), "--market", config.hub.exchange, "--from", since.isoformat()]
+    told += ["--history", config.hub.history_path] if config.hub.history_path else []
     told += ["--config", config.file] if config.file else []
     parts = (sys.executable, "-m", "klinehub.app.cli", "evidence", "calibrate", "--workers", "1")
     return [*parts, "--calibration", str(file), *told]

@@ -116,7 +116,7 @@ TABLES: Final[dict[str, dict[str, str]]] = {
         "record": "record",
         **{name: f"rules.{name}" for name in Rules.__struct_fields__},
     },
-    "store": {"path": "store", "days": "store_days", "history": "history"},
+    "store": {"path": "store", "days": "store_days", "history": "history", "history_path": "history_path"},
     "network": {key: key for key in ("proxy", "timeout", "batch", "streams_per_socket")},
     "relay": {
         **{key: key for key in ("publish", "subscribe", "cluster", "copies")},

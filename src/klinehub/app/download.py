@@ -28,7 +28,7 @@ from klinehub.app.fetching import (
 )
 from klinehub.app.importing import Importer, Local, local_files, zip_name
 from klinehub.app.library import data_folder, system_clock, system_network
-from klinehub.app.stored import between
+from klinehub.app.stored import between, history_in
 from klinehub.domain.listing import Listing
 from klinehub.domain.timeframe import Timeframe, in_order
 from klinehub.errors import DataError, DefinitionError, FeedError, UnknownName
@@ -45,6 +45,8 @@ from klinehub.feed.timing import Timing
 from klinehub.feed.use import Use
 from klinehub.feed.venue import SPOT, venue_of
 from klinehub.settings import HubSettings
+from klinehub.store.history import HistoryStore
+from klinehub.store.objects import is_address
 from klinehub.store.parquet import arrow
 
 BASE: Final = "1m"
@@ -139,11 +141,14 @@ async def download(given: Mapping[str, Any]) -> int:
     simulated = is_loopback(endpoint(config.archive_url)[0])
     if folder is None or (simulated and hub.store == "auto"):
         raise DefinitionError("There is no folder to keep klines in: say where with --data FOLDER.")
+    history = history_in(folder / wanted.market, hub.history_path)
     if given["from_dir"] is not None:
-        return await _local(given, wanted, folder / wanted.market)
+        return await _local(given, wanted, folder / wanted.market, history)
     config = msgspec.structs.replace(config, hub=hub)
     async with _reached(config) as world:
-        importer = Importer(folder / wanted.market, now=world.gate.now(), replace=wanted.replace)
+        importer = Importer(
+            folder / wanted.market, now=world.gate.now(), replace=wanted.replace, history=history
+        )
         plan = await _plan(world, wanted, importer, config)
         if not given["as_json"]:
             _tell_plan(plan.estimate)
@@ -177,7 +182,12 @@ def of_market(config: Config, market: str, rest_url: str | None) -> HubSettings:
     if market == config.exchange:
         return config.hub
     other = config.hub.of_spot if venue_of(market) is SPOT else HubSettings(exchange=market)
-    return msgspec.structs.replace(other, store=config.hub.store, rest_url=rest_url or other.rest_url)
+    return msgspec.structs.replace(
+        other,
+        store=config.hub.store,
+        history_path=config.hub.history_path,
+        rest_url=rest_url or other.rest_url,
+    )
 
 
 @asynccontextmanager
@@ -228,7 +238,10 @@ async def _plan(world: _World, wanted: _Wanted, importer: Importer, config: Conf
     asked = [span for span in merged([*missing, *tail]) if span.symbol in world.listed]
     fetches = requests_for(importer.history, asked, now, world.rest.venue)
     kept = sum(choice.kept for choice in choices.values())
-    estimate = _estimate(world, wanted, len(symbols), files, kept, fetches, len(missing), importer.folder)
+    place = config.hub.history_path
+    estimate = _estimate(
+        world, wanted, len(symbols), files, kept, fetches, len(missing), importer.folder, place
+    )
     return _Plan(tuple(files), tuple(missing), tuple(tail), tuple(fetches), estimate)
 
 
@@ -254,8 +267,9 @@ def _estimate(
     fetches: Sequence[Fetch],
     missing: int,
     folder: Path,
+    place: str,
 ) -> Estimate:
-    """Say what fetching these files and asking these requests takes."""
+    """Say what fetching these files and asking these requests takes; *place* is where history is apart."""
     size = sum(file.size for file in files)
     beside = sum(file.size for file in files if file.timeframe is None)
     bars = sum(fetch.limit for fetch in fetches)
@@ -264,6 +278,9 @@ def _estimate(
     seconds = size / _LINE_BYTES + len(files) * 0.02 + bars * _BAR_SECONDS
     if world.a_minute is not None:
         seconds += weight // world.a_minute * MINUTE / 1000
+    # What goes to another machine takes no disk of this one.
+    here = 0 if is_address(place) else bars * BAR_BYTES
+    folder = Path(place).expanduser() if here and place else folder
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     return Estimate(
         market=wanted.market,
@@ -272,7 +289,7 @@ def _estimate(
         kept=kept,
         bytes=size,
         bars=bars,
-        disk=bars * BAR_BYTES + beside,
+        disk=here + beside,
         free=shutil.disk_usage(there).free,
         requests=len(fetches),
         weight=weight,
@@ -340,10 +357,10 @@ async def _carry_out(world: _World, plan: _Plan, importer: Importer) -> Download
     )
 
 
-async def _local(given: Mapping[str, Any], wanted: _Wanted, folder: Path) -> int:
+async def _local(given: Mapping[str, Any], wanted: _Wanted, folder: Path, history: HistoryStore) -> int:
     """Import files that are there already, without any network."""
     begun, now = time.monotonic(), system_clock().now()
-    importer = Importer(folder, now=now, replace=wanted.replace)
+    importer = Importer(folder, now=now, replace=wanted.replace, history=history)
     found, strange = local_files(given["from_dir"], wanted.market)
     chosen = [one for one in found if _fits(one.file, wanted)]
     imported = {} if wanted.replace else importer.imported

@@ -20,7 +20,7 @@ from klinehub.domain.timeframe import DAY, TIMEFRAMES, Timeframe
 from klinehub.errors import DataError, DefinitionError
 from klinehub.feed.archive import digest_of
 from klinehub.feed.archive_csv import read_klines
-from klinehub.feed.archive_names import ArchiveFile, Kind, file_of, folder_of, root_of
+from klinehub.feed.archive_names import ArchiveFile, Kind, file_of, root_of
 from klinehub.feed.archive_plan import Span
 from klinehub.feed.archive_series import COLUMNS, Told, read_series
 from klinehub.feed.archive_unpack import SUFFIXES, unpack
@@ -39,6 +39,9 @@ FOLDERS: Final = {Kind.FUNDING: "funding", Kind.METRICS: "metrics"}
 
 class History(Protocol):
     """Where bars are kept."""
+
+    def months(self, timeframe: Timeframe) -> tuple[str, ...]:
+        """Give the months that bars are kept of, such as 2025-06."""
 
     def read(
         self, timeframe: Timeframe, symbols: Sequence[str] | None, start: int, end: int
@@ -74,13 +77,16 @@ class Report:
 class Importer:
     """Keeps what files hold below *folder*, that of one market; only bars closed by *now* (ms UTC).
 
-    With *replace* what a file holds takes the place of what is kept and differs, otherwise the file is
-    refused. Its methods may be called from any thread, one at a time.
+    Bars go into the *history* of that folder, or another one. With *replace* what a file holds takes the
+    place of what is kept and differs, otherwise the file is refused. Its methods may be called from any
+    thread, one at a time.
     """
 
-    def __init__(self, folder: Path, *, now: int, replace: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, now: int, replace: bool = False, history: History | None = None
+    ) -> None:
         self.folder = folder
-        self.history: History = HistoryStore(folder / HISTORY)
+        self.history = history or HistoryStore(folder / HISTORY)
         self.series = {kind: SeriesStore(folder / name, COLUMNS[kind]) for kind, name in FOLDERS.items()}
         self.report = Report()
         self._imported = Imported(folder / "imported.sha256")
@@ -93,21 +99,24 @@ class Importer:
     @property
     def imported(self) -> dict[str, str]:
         """The names of the files that are imported and whose months are still there, with their SHA-256."""
-        there: dict[Path, bool] = {}
+        there: dict[Kind | Timeframe, frozenset[str]] = {}
         found = {}
         for name, digest in self._imported.digests.items():
             file = file_of(name)
             if file is not None:
-                folder = self._place(file)
-                if there.setdefault(folder, folder.is_dir()):
+                of = file.timeframe or file.kind
+                if of not in there:
+                    there[of] = self._months(of)
+                if file.month in there[of]:
                     found[name] = digest
         return found
 
-    def _place(self, file: ArchiveFile) -> Path:
-        """Give the folder that holds the month of a file."""
-        if file.timeframe is None:
-            return self.folder / FOLDERS[file.kind] / file.month
-        return self.folder / HISTORY / folder_of(file.timeframe) / file.month
+    def _months(self, of: Kind | Timeframe) -> frozenset[str]:
+        """Give the months of which something is kept."""
+        if isinstance(of, Timeframe):
+            return frozenset(self.history.months(of))
+        folder = self.folder / FOLDERS[of]
+        return frozenset(path.name for path in folder.iterdir()) if folder.is_dir() else frozenset()
 
     def take(self, file: ArchiveFile, data: bytes, digest: str, *, verified: bool) -> None:
         """Read a file; it is kept with its batch, or noted as failed."""

@@ -16,7 +16,7 @@ from klinehub import compiled
 from klinehub.app.compat import MIN_SCORE, KnownHub
 from klinehub.app.options import data_home
 from klinehub.app.sharing import beat, machine_seconds, ring_in
-from klinehub.app.stored import HISTORY, HOT
+from klinehub.app.stored import HISTORY, HOT, history_at
 from klinehub.domain.clock import Clock
 from klinehub.errors import DefinitionError, StoreError, UnknownName
 from klinehub.feed.account import Account
@@ -28,6 +28,7 @@ from klinehub.relay.relayed import NoExchange
 from klinehub.settings import DEFAULT_TIMEFRAMES, EXCHANGES, HubSettings
 from klinehub.store.history import HistoryStore
 from klinehub.store.hot import HotStore
+from klinehub.store.parquet import arrow
 from klinehub.store.postgres import PostgresTables
 from klinehub.store.postgres_session import is_server
 from klinehub.store.sealing import Stores
@@ -66,7 +67,7 @@ def system_store(settings: HubSettings) -> Stores | None:
     folder, host = data_folder(settings), endpoint(settings.rest_url)[0]
     if is_server(settings.store):
         tables = PostgresTables(settings.store, market=settings.exchange, origin=host)
-        return Stores(HotStore(tables), expires=not settings.history)
+        return Stores(HotStore(tables), _history(settings), expires=not settings.history)
     if folder is None:
         return None
     try:
@@ -93,8 +94,20 @@ def _opened(folder: Path, settings: HubSettings, origin: str) -> Stores:
     """Open a market's stores in a data folder, made if it is not there; history needs pyarrow."""
     market = folder / settings.exchange
     hot = HotStore(SqliteTables(market / HOT, origin=origin))
-    keeps = settings.history and find_spec("pyarrow") is not None
-    return Stores(hot, HistoryStore(market / HISTORY) if keeps else None, expires=not settings.history)
+    return Stores(hot, _history(settings, market), expires=not settings.history)
+
+
+def _history(settings: HubSettings, market: Path | None = None) -> HistoryStore | None:
+    """Give where days that are over move to, in the folder of a *market* unless the settings name a place.
+
+    Without pyarrow there is none, and where a place was named that raises DefinitionError.
+    """
+    if not settings.history:
+        return None
+    if settings.history_path:
+        arrow()
+        return history_at(settings.exchange, settings.history_path)
+    return None if market is None or find_spec("pyarrow") is None else HistoryStore(market / HISTORY)
 
 
 def hub_name() -> str:

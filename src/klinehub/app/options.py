@@ -23,6 +23,7 @@ SETTINGS: Final = {
     "stream_url": "exchange.stream_url",
     "archive_url": "exchange.archive_url",
     "data": "store.path",
+    "history": "store.history_path",
     "timeframes": "market.timeframes",
     "symbols": "market.symbols",
     "most": "market.most_symbols",
@@ -121,11 +122,19 @@ _SCREEN: Final = (
     click.option("--screen", metavar="NAME", help="A preset in place of the score: momentum, breakout, …"),
     click.option("--file", metavar="FILE[:NAME]", help="A screen of your own, as mine.py:screen."),
 )
+_HISTORY: Final = (
+    click.option(
+        "--history",
+        metavar="PLACE",
+        help="Where history is, as s3://bucket/prefix; in the data folder, or `store.history_path`.",
+    ),
+)
 _STORE: Final = (
     click.option("--market", metavar="NAME", help="Which market; binance-usdm, or binance-spot."),
     click.option(
         "--data", metavar="FOLDER", help="Where klines are kept; this user's folder, or `store.path`."
     ),
+    *_HISTORY,
 )
 _REST: Final = (
     click.option("--rest", is_flag=True, help="Ask the exchange too, within the request budget."),
@@ -147,6 +156,7 @@ _PAST: Final = (
         metavar="PATH",
         help="A data folder of klinehub, or Parquet or CSV files; the user's folder.",
     ),
+    *_HISTORY,
     click.option(
         "--market", metavar="NAME", help="Which market of the data folder; binance-usdm, or another."
     ),
@@ -267,6 +277,9 @@ def settings(options: Mapping[str, object]) -> "Config":
     for name, key in SETTINGS.items():
         value = options.get(name)
         chosen[key] = listed(str(value)) if value is not None and name in _LISTED else value
+    if options.get("data") is not None and options.get("history") is None:
+        # A data folder that is named is meant as it is, not with the history of another.
+        chosen[SETTINGS["history"]] = ""
     config = options.get("config")
     found = load(config if isinstance(config, Path) else None, os.environ, chosen)
     output.tz = zone(found.tz)

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final, NamedTuple
 
 import click
@@ -13,7 +13,7 @@ from rich.table import Table
 from klinehub.app import options, show
 from klinehub.app.config import Config, listed
 from klinehub.app.library import data_folder
-from klinehub.app.stored import HISTORY, HOT, between, looked_at, markets
+from klinehub.app.stored import HOT, between, history_in, looked_at, markets
 from klinehub.domain.timeframe import Timeframe, in_order
 from klinehub.errors import DefinitionError, StoreError, UnknownName
 from klinehub.feed.asking import Progress
@@ -29,11 +29,12 @@ _LEFT: Final = frozenset({"store", "tf", "first", "last"})
 
 
 class Place(NamedTuple):
-    """One market's folder, and its history, which need not be there."""
+    """One market's folder, and its history, which need not be there; `elsewhere` is what its setting says."""
 
     market: str
     folder: Path
     history: HistoryStore
+    elsewhere: str = ""
 
     @property
     def hot(self) -> Path:
@@ -68,7 +69,7 @@ def folder_of(config: Config, *, there: bool = True) -> Path:
     if folder is None or "://" in config.hub.store:
         raise DefinitionError("There is no folder to look into: say which with --data FOLDER.")
     folder = folder.expanduser()
-    if there and not markets(folder):
+    if there and not markets(folder, config.hub.history_path):
         raise DefinitionError(
             f"{folder} keeps no klines: name the folder that a hub wrote to, --data FOLDER."
         )
@@ -77,12 +78,15 @@ def folder_of(config: Config, *, there: bool = True) -> Path:
 
 def places(given: Mapping[str, Any]) -> list[Place]:
     """Give the markets that are meant: that of --market, or all of the data folder."""
-    found = markets(folder_of(options.settings(given)))
+    config = options.settings(given)
+    elsewhere = config.hub.history_path
+    found = markets(folder_of(config), elsewhere)
     wanted = given["market"]
     if wanted is not None and wanted not in found:
         raise UnknownName("market", wanted, found)
     chosen = found if wanted is None else {wanted: found[wanted]}
-    return [Place(name, folder, HistoryStore(folder / HISTORY)) for name, folder in chosen.items()]
+    each = [(name, folder, history_in(folder, elsewhere)) for name, folder in chosen.items()]
+    return [Place(*one, elsewhere) for one in each]
 
 
 def place(given: Mapping[str, Any]) -> Place:
@@ -123,7 +127,7 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class Half(msgspec.Struct, frozen=True):
-    """What one of a market's two stores has; `fault` says why that can not be told."""
+    """What one of a market's two stores has, and where it is; `fault` says why that can not be told."""
 
     timeframes: list[Told]
     bytes: int = 0
@@ -131,6 +135,7 @@ class Half(msgspec.Struct, frozen=True):
     unfinished: int = 0
     sealed_days: int = 0
     fault: str = ""
+    where: str = ""
 
 
 class Info(msgspec.Struct, frozen=True):
@@ -170,8 +175,8 @@ def _hot(one: Place) -> Half | None:
             aside = [_named(key, why, store) for key, why in store.tables.damaged()]
             days = sum(1 for day in store.tables.sealed() if not day & OPENED)
     except StoreError as exc:
-        return Half([], size, fault=str(exc))
-    return Half(told, size, aside, sealed_days=days)
+        return Half([], size, fault=str(exc), where=str(one.hot))
+    return Half(told, size, aside, sealed_days=days, where=str(one.hot))
 
 
 def _named(key: int, why: str, store: HotStore) -> str:
@@ -182,21 +187,23 @@ def _named(key: int, why: str, store: HotStore) -> str:
 
 
 def _history(one: Place, progress: show.Steps) -> Half | None:
-    if not one.history.folder.is_dir():
+    where = one.history.files.where
+    if not one.history.timeframes:
         return None
     total = segments(one.history)
     told = []
     done = 0
     for frame in one.history.timeframes:
 
-        def on_segment(_: Path, frame: Timeframe = frame) -> None:
+        def on_segment(_: PurePath, frame: Timeframe = frame) -> None:
             nonlocal done
             done += 1
             progress(Progress(done, total, 0, frame.name))
 
         told.append(_told(of_history(one.history, frame, on_segment)))
     aside = [str(path) for path in one.history.damaged]
-    return Half(told, sum(one.bytes for one in told), aside, len(one.history.unfinished))
+    unfinished = len(one.history.unfinished)
+    return Half(told, sum(one.bytes for one in told), aside, unfinished, where=where)
 
 
 def segments(history: HistoryStore) -> int:
@@ -341,7 +348,7 @@ def _hot_or_none(one: Place) -> Iterator[HotStore | None]:
 
 def _planned(history: HistoryStore, hot: HotStore | None, frame: Timeframe, before: int) -> Pruned:
     months = [month for month in history.months(frame) if month_end(month) <= before]
-    size = sum(path.stat().st_size for month in months for path in history.paths(frame, month))
+    size = sum(history.size(frame, month) for month in months)
     slices = 0
     if hot is not None:
         slices, _, _ = hot.tables.bounds(key_of(frame, 0), key_of(frame, frame.index(before - 1) + 1) - 1)

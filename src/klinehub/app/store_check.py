@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import ExitStack, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from random import Random
 from typing import Any, Final, TypeVar
 
@@ -98,7 +98,7 @@ def _checked(one: Place) -> checking.Report:
     total = segments(one.history)
     done = 0
 
-    def on_segment(path: Path) -> None:
+    def on_segment(path: PurePath) -> None:
         nonlocal done
         done += 1
         progress(Progress(done, total, 0, path.parent.parent.name))
@@ -310,7 +310,7 @@ async def _fetched(
         await timing.read()
         listed = await _listed(rest)
         asked = merged(span for span in spans if span.symbol in listed)
-        importer = Importer(one.folder, now=gate.now())
+        importer = Importer(one.folder, now=gate.now(), history=one.history)
         fetches = requests_for(importer.history, asked, gate.now(), rest.venue)
         with show.steps("REST") as progress:
             filled = await fill(rest, timing, importer, fetches, progress)

@@ -17,7 +17,7 @@ from klinehub.app.config import Config, listed
 from klinehub.app.importing import Local
 from klinehub.app.library import system_clock
 from klinehub.app.store import folder_of, place
-from klinehub.app.stored import HISTORY, Stored, between, markets, opened
+from klinehub.app.stored import Stored, between, history_in, markets, opened
 from klinehub.dialect.render import rows_json
 from klinehub.domain.kline import Exact
 from klinehub.domain.timeframe import TIMEFRAMES, Timeframe, in_order
@@ -75,7 +75,7 @@ def export(given: Mapping[str, Any]) -> None:
         arrow()
     start, end = between(given["since"], given["until"])
     symbols = None if given["symbols"] is None else [name.upper() for name in listed(given["symbols"])]
-    stored = opened(one.folder)
+    stored = opened(one.folder, one.elsewhere)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is said below
         frames = in_order(listed(given["timeframes"]) if given["timeframes"] else stored.timeframes)
@@ -254,9 +254,8 @@ def bring(given: Mapping[str, Any]) -> int:
     config = options.settings(given)
     market, folder = _target(config, given["market"])
     paths = _found([Path(path) for path in given["paths"]])
-    taking = _Taking(
-        market, HistoryStore(folder / HISTORY), now=system_clock().now(), replace=given["replace"]
-    )
+    history = history_in(folder, config.hub.history_path)
+    taking = _Taking(market, history, now=system_clock().now(), replace=given["replace"])
     with show.steps("import") as progress:
         for done, path in enumerate(paths, 1):
             taking.take(path)
@@ -285,7 +284,7 @@ def bring(given: Mapping[str, Any]) -> int:
 def _target(config: Config, wanted: str | None) -> tuple[str, Path]:
     """Give the market to import into and its folder, which need not be there yet."""
     root = folder_of(config, there=False)
-    found = markets(root)
+    found = markets(root, config.hub.history_path)
     if len(found) > 1 and wanted is None:
         raise DefinitionError(f"{root} keeps {', '.join(found)}: name one, --market {next(iter(found))}.")
     market = wanted or next(iter(found), config.exchange)

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, overload
 
 import numpy as np
@@ -23,6 +23,7 @@ from klinehub.panel.view import PLANES
 from klinehub.store.history import HistoryStore
 from klinehub.store.hot import HotStore
 from klinehub.store.joining import FOREVER
+from klinehub.store.objects import files_at, is_address
 from klinehub.store.parquet import arrow
 from klinehub.store.postgres import PostgresTables
 from klinehub.store.postgres_session import is_server
@@ -42,15 +43,20 @@ HISTORY: Final = "history"
 HOT: Final = "hot.sqlite3"
 
 
-def open(path: str | Path, market: str | None = None) -> "Stored":
+def open(path: str | Path, market: str | None = None, *, history: str = "") -> "Stored":
     """Open what is kept at *path*: a data folder, of which *market* names one, or the folder of a market.
 
-    The `postgresql://` address of a store is taken too, with the *market*, also beside a hub that writes it.
+    An address such as s3://bucket/prefix is taken too, and the `postgresql://` one of a store, with the
+    *market*, also beside a hub that writes it. *history* is the `store.history_path` of the hub that wrote.
     Raises DefinitionError where nothing is kept there, or several markets and none was named.
     """
     if is_server(str(path)):
-        return _on_server(str(path), market)
-    found = markets(Path(path).expanduser())
+        return _on_server(str(path), market, history)
+    if is_address(str(path)):
+        found: dict[str, Path | None] = dict.fromkeys(_markets_at(str(path)))
+        history = str(path)
+    else:
+        found = {**markets(Path(path).expanduser(), history)}
     if not found:
         raise DefinitionError(f"{path} keeps no klines: name the folder that a hub or a download wrote to.")
     if market is None and len(found) > 1:
@@ -58,10 +64,31 @@ def open(path: str | Path, market: str | None = None) -> "Stored":
     name = market or next(iter(found))
     if name not in found:
         raise UnknownName("market", name, found)
-    return opened(found[name])
+    folder = found[name]
+    return opened(folder, history) if folder else Stored(name, [history_at(name, history)])
 
 
-def _on_server(url: str, market: str | None) -> "Stored":
+def history_at(market: str, place: str) -> HistoryStore:
+    """Give a market's history at the place that the setting `store.history_path` names."""
+    of_market = PurePath(files_at(place).where).name == market
+    return HistoryStore(files_at(place, *(() if of_market else (market,)), HISTORY))
+
+
+def history_in(folder: Path, place: str) -> HistoryStore:
+    """Give the history in a market's folder, or at that *place*, if there is one."""
+    return history_at(folder.absolute().name, place) if place else HistoryStore(folder / HISTORY)
+
+
+def _markets_at(place: str) -> list[str]:
+    """Give the markets whose history lies at a place, or that this is the folder of."""
+    files = files_at(place)
+    there = files.folders(files.root)
+    if HISTORY in there:
+        return [files.root.name]
+    return [name for name in there if HISTORY in files.folders(files.root / name)]
+
+
+def _on_server(url: str, market: str | None, history: str) -> "Stored":
     """Open a market's store in a database; raises StoreError where that can not be."""
     if market is None:
         raise DefinitionError("Say which market that database keeps: market='binance-usdm'.")
@@ -70,26 +97,30 @@ def _on_server(url: str, market: str | None) -> "Stored":
         return HotStore(PostgresTables(url, market=market, writing=False), aside=False)
 
     hot().tables.close()
-    return Stored(market, [], hot)
+    return Stored(market, [history_at(market, history)] if history else [], hot)
 
 
-def markets(folder: Path) -> dict[str, Path]:
-    """Give the folders of the markets that a data folder keeps, or that this one is, by name."""
+def markets(folder: Path, history: str = "") -> dict[str, Path]:
+    """Give the folders of the markets that a data folder keeps, or that this one is, by name.
+
+    Those whose *history* lies elsewhere are among them, though their folders need not be there.
+    """
     if _is_market(folder):
         return {folder.absolute().name: folder}
     each = sorted(folder.iterdir()) if folder.is_dir() else []
-    return {one.name: one for one in each if _is_market(one)}
+    found = {one.name: one for one in each if _is_market(one)}
+    return found | {name: folder / name for name in (_markets_at(history) if history else ())}
 
 
 def _is_market(folder: Path) -> bool:
     return (folder / HISTORY).is_dir() or (folder / HOT).is_file()
 
 
-def opened(folder: Path) -> "Stored":
-    """Open what is kept in the folder of a market."""
+def opened(folder: Path, history: str = "") -> "Stored":
+    """Open what is kept in the folder of a market, whose *history* may lie elsewhere."""
     there = (folder / HOT).is_file()
     hot = (lambda: looked_at(folder)) if there else None
-    return Stored(folder.absolute().name, [HistoryStore(folder / HISTORY)], hot)
+    return Stored(folder.absolute().name, [history_in(folder, history)], hot)
 
 
 def looked_at(folder: Path) -> HotStore:

@@ -26,6 +26,7 @@ from klinehub.scan.lines import read_lines
 from klinehub.scan.scanner import rows_of
 from klinehub.scan.screen import Screen
 from klinehub.scan.universe_history import Change
+from klinehub.store.objects import is_address
 from klinehub.store.series import SeriesStore
 
 # What lies above a timeframe that comes alone, so that trends have a larger one to be held against.
@@ -51,22 +52,34 @@ def settings_of(given: Mapping[str, Any]) -> Config:
 def past_of(given: Mapping[str, Any], config: Config) -> Past:
     """Open what --data names, by default the store of the settings; raises DefinitionError."""
     named = given.get("data")
+    if named and is_address(named):
+        return _past_in(open_store(named, given.get("market")), given, config)
+    elsewhere = config.hub.history_path if given.get("history") or not named else ""
     path = Path(named).expanduser() if named else data_folder(config.hub)
     if path is None:
         raise DefinitionError("There is no history to look at: name a data folder or files, --data PATH.")
-    if not path.exists():
+    if not path.exists() and not elsewhere:
         raise DefinitionError(
             f"There is nothing at {path}: `klinehub download` fetches history, or name files."
         )
-    wanted = listed(given["timeframes"]) if given.get("timeframes") else None
-    if not markets(path) and files_of(path):
+    there = markets(path, elsewhere)
+    if not there and files_of(path):
         with show.doing(f"reading {path.name}"):
             found = recorded(path)
-        return Past(found, _frames([found.bars.timeframe], wanted, config), found.unavailable)
-    store = open_store(path, given.get("market"))
+        frames = _frames([found.bars.timeframe], _wanted(given), config)
+        return Past(found, frames, found.unavailable)
+    store = open_store(path, given.get("market"), history=elsewhere)
+    return _past_in(store, given, config, there.get(store.market))
+
+
+def _wanted(given: Mapping[str, Any]) -> Sequence[str] | None:
+    return listed(given["timeframes"]) if given.get("timeframes") else None
+
+
+def _past_in(store: Stored, given: Mapping[str, Any], config: Config, folder: Path | None = None) -> Past:
+    """Give what is kept in a store, beside whose bars the *folder* of its market may hold funding."""
     kept = [timeframe_of(name) for name in store.timeframes]
-    folder = markets(path).get(store.market)
-    return Past(store, _frames(kept, wanted, config), frozenset(), folder)
+    return Past(store, _frames(kept, _wanted(given), config), frozenset(), folder)
 
 
 def _frames(kept: Sequence[Timeframe], wanted: Sequence[str] | None, config: Config) -> tuple[str, ...]:

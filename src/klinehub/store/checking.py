@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from pathlib import Path
+from pathlib import PurePath
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Damage(NamedTuple):
     """A file that can not be read, what is wrong with it, and whether it is not as it was written."""
 
-    path: Path
+    path: PurePath
     why: str
     changed: bool = True
 
@@ -58,7 +58,7 @@ class Run(NamedTuple):
     last: int
 
 
-def verify(store: "HistoryStore", on_segment: Callable[[Path], None] = lambda _: None) -> Report:
+def verify(store: "HistoryStore", on_segment: Callable[[PurePath], None] = lambda _: None) -> Report:
     """Check all that *store* holds; nothing that is found ends the check. *on_segment* is told of each."""
     segments, bars = 0, 0
     damaged: list[Damage] = []
@@ -69,7 +69,8 @@ def verify(store: "HistoryStore", on_segment: Callable[[Path], None] = lambda _:
         for path in (path for month in store.months(frame) for path in store.paths(frame, month)):
             on_segment(path)
             try:
-                pieces = [(symbol, list(runs(frame, exact))) for symbol, exact in checked(path, frame)]
+                told = checked(path, frame, store.files.reading)
+                pieces = [(symbol, list(runs(frame, exact))) for symbol, exact in told]
             except FileNotFoundError:
                 continue  # a compaction has just put another segment in its place
             except StoreError as exc:
@@ -87,7 +88,7 @@ def verify(store: "HistoryStore", on_segment: Callable[[Path], None] = lambda _:
     return Report(segments, bars, tuple(damaged), tuple(conflicts), tuple(found_gaps))
 
 
-def told_of(path: Path, fault: StoreError) -> Damage:
+def told_of(path: PurePath, fault: StoreError) -> Damage:
     """Say what is wrong with a segment."""
     changed = isinstance(fault, DamagedSegment)
     return Damage(path, fault.why if isinstance(fault, DamagedSegment) else str(fault), changed)

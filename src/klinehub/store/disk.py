@@ -4,11 +4,12 @@
 2. What it replaces is deleted only after that.
 """
 
+import io
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import BinaryIO, Final
+from pathlib import Path, PurePath
+from typing import BinaryIO, Final, TypeVar
 
 from klinehub.errors import StoreError
 
@@ -19,6 +20,19 @@ except ImportError:  # on Windows there is one writer, because people see to it
 
 _UNFINISHED: Final = ".unfinished"
 LOCK: Final = ".lock"
+_Path = TypeVar("_Path", bound=PurePath)
+
+
+@contextmanager
+def reading(path: PurePath) -> Iterator[io.BufferedIOBase]:
+    """Open a file; what the disk refuses is a StoreError, but not that the file is gone."""
+    try:
+        with Path(path).open("rb") as file:
+            yield file
+    except FileNotFoundError:
+        raise
+    except OSError as exc:
+        raise StoreError(f"{path} can not be read ({exc}): look at the disk, or restore the file.") from exc
 
 
 def put(path: Path, body: bytes) -> None:
@@ -30,19 +44,19 @@ def put(path: Path, body: bytes) -> None:
 @contextmanager
 def growing(path: Path) -> Iterator[BinaryIO]:
     """Write a file piece by piece; it is there, on disk, when the block ends, and not where that fails."""
-    hidden = path.with_name(f".{path.name}{_UNFINISHED}")
+    part = hidden(path)
     try:
         # A link that somebody put there would lead the bytes elsewhere.
-        hidden.unlink(missing_ok=True)
-        with hidden.open("xb") as file:
+        part.unlink(missing_ok=True)
+        with part.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        hidden.replace(path)
+        part.replace(path)
         settle(path.parent)
     except BaseException as exc:
         with suppress(OSError):
-            hidden.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
         if isinstance(exc, OSError):
             told = f"{path} can not be written ({exc}): nothing that was there is lost."
             raise StoreError(told) from exc
@@ -82,9 +96,19 @@ def drop(paths: Iterable[Path]) -> None:
         path.unlink(missing_ok=True)
 
 
+def hidden(path: _Path) -> _Path:
+    """Give the name under which a file is written, until it is whole."""
+    return path.with_name(f".{path.name}{_UNFINISHED}")
+
+
+def is_unfinished(path: PurePath) -> bool:
+    """Whether this is a file that a writer did not finish."""
+    return path.suffix == _UNFINISHED and path.name[0] == "."
+
+
 def unfinished(folder: Path) -> list[Path]:
     """Give the files of a folder that a writer did not finish."""
-    return sorted(folder.glob(f".*{_UNFINISHED}"))
+    return sorted(filter(is_unfinished, folder.iterdir()))
 
 
 @contextmanager

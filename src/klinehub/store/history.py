@@ -10,10 +10,9 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -23,6 +22,7 @@ from klinehub.domain.timeframe import TIMEFRAMES, Timeframe
 from klinehub.errors import DataError, DefinitionError, StoreError
 from klinehub.store import disk, parquet
 from klinehub.store.checking import Report, verify
+from klinehub.store.files import Files, Folder
 from klinehub.store.joining import (
     FOREVER,
     Part,
@@ -64,7 +64,7 @@ class Written(NamedTuple):
 
     new: int
     corrected: int
-    segments: tuple[Path, ...]
+    segments: tuple[PurePath, ...]
 
 
 class _Plan(NamedTuple):
@@ -76,20 +76,23 @@ class _Plan(NamedTuple):
 
 
 class HistoryStore:
-    """The bars kept under *folder*, which need not be there before something is written."""
+    """The bars kept in *files*, or in a folder, which need not be there before something is written."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._opened: Callable[[Path], Segment] = lru_cache(_FOOTERS)(parquet.opened)
+    def __init__(self, files: Files | Path) -> None:
+        self.files: Files = Folder(files) if isinstance(files, Path) else files
+        opened = partial(parquet.opened, reading=self.files.reading)
+        self._opened: Callable[[PurePath], Segment] = lru_cache(_FOOTERS)(opened)
 
     def __repr__(self) -> str:
         """Show where it is and which timeframes it holds."""
-        return f"<HistoryStore {self.folder}, {' '.join(one.name for one in self.timeframes) or 'empty'}>"
+        kept = " ".join(one.name for one in self.timeframes)
+        return f"<HistoryStore {self.files.where}, {kept or 'empty'}>"
 
     @property
     def timeframes(self) -> tuple[Timeframe, ...]:
         """The timeframes that bars are kept of, from the smallest."""
-        return tuple(frame for name, frame in _FOLDERS.items() if (self.folder / name).is_dir())
+        there = self.files.folders(self.files.root)
+        return tuple(frame for name, frame in _FOLDERS.items() if name in there)
 
     def symbols(self, timeframe: Timeframe, start: int = 0, end: int = FOREVER) -> tuple[str, ...]:
         """The symbols with bars that open in [start, end) ms UTC, in order."""
@@ -127,30 +130,34 @@ class HistoryStore:
 
     def months(self, timeframe: Timeframe) -> tuple[str, ...]:
         """The months that bars are kept of, such as 2025-06, in order."""
-        folder = self._folder(timeframe)
-        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ()
+        names = self.files.folders(self._folder(timeframe))
         return tuple(name for name in names if _MONTH.fullmatch(name))
 
-    def _folder(self, timeframe: Timeframe) -> Path:
-        return self.folder / ("1mo" if timeframe.monthly else timeframe.name)
+    def _folder(self, timeframe: Timeframe) -> PurePath:
+        return self.files.root / ("1mo" if timeframe.monthly else timeframe.name)
 
     @property
-    def unfinished(self) -> tuple[Path, ...]:
+    def unfinished(self) -> tuple[PurePath, ...]:
         """The files that a writer did not finish; they are no harm."""
-        return tuple(sorted(path for folder in self.folder.glob("*/*/") for path in disk.unfinished(folder)))
+        return tuple(path for path in self.files.below() if disk.is_unfinished(path))
 
-    def tidy(self) -> tuple[Path, ...]:
+    def tidy(self) -> tuple[PurePath, ...]:
         """Delete the files that a writer did not finish; gives which they were."""
-        if not self.folder.is_dir():
+        if not self.timeframes:
             return ()
-        with disk.alone(self.folder):
+        with self.files.alone():
             gone = self.unfinished
-            disk.drop(gone)
+            self.files.drop(gone)
         return gone
 
-    def paths(self, timeframe: Timeframe, month: str) -> list[Path]:
+    def paths(self, timeframe: Timeframe, month: str) -> list[PurePath]:
         """Give the files of a month's segments."""
-        return sorted((self._folder(timeframe) / month).glob(f"[!._]*{parquet.SUFFIX}"))
+        there = self.files.files(self._folder(timeframe) / month)
+        return [path for path in there if path.suffix == parquet.SUFFIX and path.name[0] not in "._"]
+
+    def size(self, timeframe: Timeframe, month: str) -> int:
+        """Give how many bytes a month's segments have."""
+        return sum(self.files.size(path) for path in self.paths(timeframe, month))
 
     def segments(
         self, timeframe: Timeframe, month: str, symbols: Sequence[str] | None = None
@@ -211,7 +218,7 @@ class HistoryStore:
         clean = {symbol: without_echoes(exact) for symbol, exact in bars.items() if exact.rows.size}
         for symbol, exact in clean.items():
             refuse_disorder(symbol, exact, timeframe)
-        with disk.alone(self.folder):
+        with self.files.alone():
             fresh, corrections = self._news(timeframe, clean, replace=replace)
             plans = [*_by_month(fresh), *self._corrections(timeframe, corrections)]
             # All is encoded before any of it is written: a number that can not be kept is refused here.
@@ -248,63 +255,58 @@ class HistoryStore:
             latest = max(segment.head.generation for segment in self.segments(frame, plan.month))
             yield plan._replace(generation=latest + 1)
 
-    def _put(self, frame: Timeframe, month: str, name: str, body: bytes) -> Path:
-        folder = self._folder(frame) / month
-        disk.make(folder)
-        disk.drop(disk.unfinished(folder))
-        disk.put(folder / name, body)
-        return folder / name
+    def _put(self, frame: Timeframe, month: str, name: str, body: bytes) -> PurePath:
+        path = self._folder(frame) / month / name
+        self.files.put(path, body)
+        return path
 
-    def compact(self, timeframe: Timeframe, month: str) -> tuple[Path, ...]:
+    def compact(self, timeframe: Timeframe, month: str) -> tuple[PurePath, ...]:
         """Make few segments of a month's many, the same bars in the order of symbols; gives the new ones.
 
         Nothing is done where there is nothing to gain. Raises DamagedSegment, and deletes nothing, where a
         segment is damaged; needs memory for a segment, not for a month.
         """
         span = _opens(month), _opens(month, after=1)
-        with disk.alone(self.folder):
+        with self.files.alone():
             old = list(self.segments(timeframe, month))
             if _is_compact(old):
                 return ()
             generation = max(segment.head.generation for segment in old)
-            made: list[Path] = []
+            made: list[PurePath] = []
             for symbols in _batches(old):
                 parts = self._parts(timeframe, symbols, *span)
                 runs = [(s, run) for s in symbols for run in resolved(s, timeframe, parts[s])]
                 made.append(self._put(timeframe, month, *parquet.encode(timeframe, runs, generation)))
-            disk.drop(segment.path for segment in old if segment.path not in made)
-            disk.settle(self._folder(timeframe) / month)
+            self.files.drop(segment.path for segment in old if segment.path not in made)
         return tuple(made)
 
-    def drop(self, timeframe: Timeframe, month: str) -> tuple[Path, ...]:
+    def drop(self, timeframe: Timeframe, month: str) -> tuple[PurePath, ...]:
         """Delete a month's segments, for good; gives which they were. What was set aside stays."""
         folder = self._folder(timeframe) / month
-        with disk.alone(self.folder):
+        with self.files.alone():
             gone = tuple(self.paths(timeframe, month))
-            disk.drop([*gone, *disk.unfinished(folder)])
-            with suppress(OSError):  # something else lies there
-                folder.rmdir()
-            disk.settle(folder.parent)
+            self.files.drop([*gone, *filter(disk.is_unfinished, self.files.files(folder))])
+            self.files.clear(folder)
         return gone
 
     def verify(self) -> Report:
         """Check every byte and bar; names what is damaged, in conflict or missing, and raises none of it."""
         return verify(self)
 
-    def set_aside(self, path: Path) -> Path:
+    def set_aside(self, path: PurePath) -> PurePath:
         """Rename a damaged segment, so that nothing reads it any more; gives its new place."""
         aside = path.with_name(f"_{path.name}{_ASIDE}")
-        with disk.alone(self.folder):
-            path.replace(aside)
-            disk.settle(path.parent)
+        with self.files.alone():
+            self.files.rename(path, aside)
         return aside
 
     @property
-    def damaged(self) -> tuple[Path, ...]:
+    def damaged(self) -> tuple[PurePath, ...]:
         """The segments that were set aside."""
-        return tuple(sorted(self.folder.glob(f"*/*/_*{_ASIDE}")))
+        there = self.files.below()
+        return tuple(path for path in there if path.suffix == _ASIDE and path.name[0] == "_")
 
-    def lost(self, aside: Path, known: Sequence[str]) -> Iterator[tuple[Timeframe, str, int, int]]:
+    def lost(self, aside: PurePath, known: Sequence[str]) -> Iterator[tuple[Timeframe, str, int, int]]:
         """Say what a segment that was set aside held: timeframe, symbol, and times between which bars open.
 
         Where its footer is damaged too, it may be any of the *known* symbols that its name allows, all month.
@@ -312,10 +314,10 @@ class HistoryStore:
         name = aside.name.removeprefix("_").removesuffix(_ASIDE)
         frame, month = _FOLDERS[aside.parent.parent.name], aside.parent.name
         try:
-            for piece in parquet.opened(aside, name).head.pieces:
+            for piece in parquet.opened(aside, self.files.reading, name).head.pieces:
                 yield frame, piece.symbol, piece.first, piece.last + 1
         except StoreError:
-            told = named(Path(name))
+            told = named(aside.with_name(name))
             symbols = {symbol for symbol in known if told.may_hold([symbol])} | {told.first, told.last}
             for symbol in sorted(symbols):
                 yield frame, symbol, _opens(month), _opens(month, after=1)

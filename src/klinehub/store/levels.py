@@ -10,6 +10,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,7 @@ from klinehub.domain.kline import Exact, Scale
 from klinehub.domain.timeframe import Timeframe
 from klinehub.errors import StoreError
 from klinehub.panel.panel import Panel
+from klinehub.store.files import Away
 from klinehub.store.history import HistoryStore
 from klinehub.store.joining import joined, of_words, times_of, words_of
 from klinehub.store.sources import Sources
@@ -28,6 +30,8 @@ EXPIRES: Final = 600.0
 MOST_BARS: Final = 2_000_000
 # Real seconds between two looks at what expires.
 LOOK: Final = 10.0
+# Real seconds for which a history that does not answer is left alone: a reader would wait for it each time.
+RESTS: Final = 30.0
 # Bars that one request can bring.
 MOST_ASKED: Final = 1_500
 
@@ -57,7 +61,10 @@ class _Block:
 
 
 class Levels:
-    """Ranges of closed bars; *panel* gives the memory of a timeframe, *monotonic* counts real seconds."""
+    """Ranges of closed bars; *panel* gives the memory of a timeframe, *monotonic* counts real seconds.
+
+    *hand* is whose threads read and write history. `fault` says why what was asked for could not be written.
+    """
 
     def __init__(
         self,
@@ -67,8 +74,12 @@ class Levels:
         ask: Ask,
         *,
         monotonic: Callable[[], float],
+        hand: Executor | None = None,
     ) -> None:
         self.counts = Counts()
+        self.fault = ""
+        self._hand = hand
+        self._rests_until = monotonic()
         self._panel = panel
         self._sources = sources
         self._history = history
@@ -100,7 +111,7 @@ class Levels:
         Raises StoreError where they cannot be read.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, self._sources.read, timeframe, symbols, start, end)
+        return await loop.run_in_executor(self._hand, self._sources.read, timeframe, symbols, start, end)
 
     def _is_first(self, symbol: str, timeframe: Timeframe, index: int) -> bool:
         """Say whether a symbol has no bar before this one."""
@@ -125,8 +136,13 @@ class Levels:
         return found
 
     async def _stored(self, symbol: str, timeframe: Timeframe, start: int, end: int) -> Exact:
+        if self._monotonic() < self._rests_until:
+            return _NONE
         try:
             read = await self.kept(timeframe, [symbol], start, end)
+        except Away:
+            self._rests_until = self._monotonic() + RESTS
+            return _NONE
         except StoreError:
             return _NONE  # what is damaged is asked for
         return read.get(symbol, _NONE)
@@ -141,9 +157,19 @@ class Levels:
             parts.append(_cut(got, timeframe.open_time(index), timeframe.open_time(index + count)))
         found = joined([one for one in parts if one.rows.size] or [_NONE])
         if self._history is not None and found.rows.size:
-            write = self._history.write
-            await asyncio.get_running_loop().run_in_executor(None, write, timeframe, {symbol: found})
+            await self._written(self._history, timeframe, {symbol: found})
         return found
+
+    async def _written(self, history: HistoryStore, timeframe: Timeframe, bars: dict[str, Exact]) -> None:
+        """Write what was asked for; where that can not be it is asked for again another time."""
+        if self._monotonic() < self._rests_until:
+            return
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._hand, history.write, timeframe, bars)
+            self.fault = ""
+        except StoreError as exc:
+            self.fault = str(exc)
+            self._rests_until = self._monotonic() + RESTS
 
     def _promote(self, symbol: str, timeframe: Timeframe, block: _Block) -> None:
         self.counts.promoted += 1

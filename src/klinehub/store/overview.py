@@ -5,7 +5,7 @@ History is told by the footers of its segments; only pieces with a hole in them 
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from pathlib import Path
+from pathlib import PurePath
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from klinehub.store.base import BAR_BITS, key_of
 from klinehub.store.checking import Gap, Run, gaps, merged, runs, told_of
 from klinehub.store.history import HistoryStore
 from klinehub.store.hot import HotStore
-from klinehub.store.parquet import Piece, opened, pieces
+from klinehub.store.parquet import Piece, Segment, opened, pieces
 from klinehub.store.slices import ABSENT
 
 _LAST: Final = (1 << BAR_BITS) - 1
@@ -52,7 +52,7 @@ class Kept(NamedTuple):
 
 
 def of_history(
-    store: HistoryStore, frame: Timeframe, on_segment: Callable[[Path], None] = lambda _: None
+    store: HistoryStore, frame: Timeframe, on_segment: Callable[[PurePath], None] = lambda _: None
 ) -> Kept:
     """Say what history holds of a timeframe; a damaged segment is named and holds nothing."""
     held: dict[str, list[Run]] = {}
@@ -60,13 +60,14 @@ def of_history(
     for path in (path for month in store.months(frame) for path in store.paths(frame, month)):
         on_segment(path)
         try:
-            found = list(_of_segment(path, frame))
-            size += path.stat().st_size
+            segment = opened(path, store.files.reading)
+            found = list(_of_segment(segment, frame))
         except FileNotFoundError:
             continue  # a compaction has just put another segment in its place
         except StoreError as exc:
             damaged.append(told_of(path, exc))
             continue
+        size += segment.size
         for symbol, run in found:
             held.setdefault(symbol, []).append(run)
     whole = {symbol: list(merged(sorted(held[symbol]))) for symbol in sorted(held)}
@@ -74,9 +75,8 @@ def of_history(
     return Kept(frame, whole, lacking, size, tuple(f"{one.path}: {one.why}" for one in damaged))
 
 
-def _of_segment(path: Path, frame: Timeframe) -> Iterator[tuple[str, Run]]:
+def _of_segment(segment: Segment, frame: Timeframe) -> Iterator[tuple[str, Run]]:
     """Give the runs of a segment by symbol."""
-    segment = opened(path)
     for number, group in enumerate(segment.head.groups):
         if all(_whole(frame, piece) for piece in group.pieces):
             for piece in group.pieces:

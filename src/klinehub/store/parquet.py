@@ -15,12 +15,13 @@ import io
 import mmap
 import re
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from hashlib import blake2b
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from itertools import pairwise
+from pathlib import PurePath
+from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -32,6 +33,7 @@ from klinehub.domain.timeframe import Timeframe
 from klinehub.errors import DataError, DefinitionError, StoreError
 from klinehub.panel.memory import CLOSE, F64, I64, OPEN, kernel, power_of_ten, to_float
 from klinehub.panel.roll import indexes
+from klinehub.store import disk
 from klinehub.store.joining import of_words, refuse_disorder, times_of, words_of
 
 FORMAT: Final = 1
@@ -45,13 +47,15 @@ _NUMBERS: Final = tuple(ROW.names or ())
 _DECIMALS: Final = ("price_decimals", "base_decimals", "quote_decimals")
 _MOST_DECIMALS: Final = 18
 _LONGEST_SYMBOL: Final = 100
+# Opens a file to read some of its bytes; raises FileNotFoundError where it is gone, else StoreError.
+Reading: TypeAlias = Callable[[PurePath], AbstractContextManager[io.BufferedIOBase]]
 _NAME: Final = re.compile(r"(?P<first>[^+]+)\+(?P<last>[^+]+)\+(?P<digest>[0-9a-f]{16})\.parquet")
 
 
 class DamagedSegment(StoreError):
     """A segment is not what was written: nothing of it is served, and what it held is written again."""
 
-    def __init__(self, path: Path, why: str) -> None:
+    def __init__(self, path: PurePath, why: str) -> None:
         self.path, self.why = path, why
         super().__init__(f"{path} is damaged ({why}): set it aside and write its bars again.")
 
@@ -99,10 +103,11 @@ class Head(msgspec.Struct, frozen=True):
 class Segment(NamedTuple):
     """A segment whose footer is as it was written: what it holds, and how Parquet finds that."""
 
-    path: Path
+    path: PurePath
     head: Head
     size: int
     footer: Any  # pyarrow's FileMetaData
+    reading: Reading
 
 
 class Name(NamedTuple):
@@ -117,7 +122,7 @@ class Name(NamedTuple):
         return any(self.first <= symbol <= self.last for symbol in symbols)
 
 
-def named(path: Path) -> Name:
+def named(path: PurePath) -> Name:
     """Read a segment's name; raises DamagedSegment where it is none."""
     found = _NAME.fullmatch(path.name)
     if found is None:
@@ -284,25 +289,13 @@ def _digest(footer: bytes) -> str:
     return blake2b(footer, digest_size=8).hexdigest()
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[io.BufferedReader]:
-    """Open a file; what the disk refuses is a StoreError, but not that the file is gone."""
-    try:
-        with path.open("rb") as file:
-            yield file
-    except FileNotFoundError:
-        raise
-    except OSError as exc:
-        raise StoreError(f"{path} can not be read ({exc}): look at the disk, or restore the file.") from exc
-
-
-def opened(path: Path, name: str | None = None) -> Segment:
+def opened(path: PurePath, reading: Reading = disk.reading, name: str | None = None) -> Segment:
     """Read what a segment holds; raises DamagedSegment where its end is not as it was written.
 
     *name* is the one that it was written under, where it is called otherwise now.
     """
     digest = named(path if name is None else path.with_name(name)).digest
-    with _reading(path) as file:
+    with reading(path) as file:
         size = file.seek(0, io.SEEK_END)
         file.seek(max(size - _TAIL, 0))
         length = int.from_bytes(file.read(_TAIL)[:4], "little") + _TAIL
@@ -318,7 +311,7 @@ def opened(path: Path, name: str | None = None) -> Segment:
         raise StoreError(f"{path} is not of format {FORMAT} ({exc}): a newer klinehub wrote it.") from exc
     if head.format != FORMAT:
         raise StoreError(f"{path} is of format {head.format}, known is {FORMAT}: update klinehub to read it.")
-    return Segment(path, head, size, metadata)
+    return Segment(path, head, size, metadata, reading)
 
 
 def pieces(segment: Segment, groups: Sequence[int]) -> Iterator[tuple[str, Exact]]:
@@ -356,14 +349,24 @@ def _image(segment: Segment, groups: Sequence[Group]) -> mmap.mmap:
     What was not asked for takes no memory, and the decoder sees no byte that was not checked.
     """
     image = mmap.mmap(-1, segment.size)
-    with _reading(segment.path) as file, memoryview(image) as view:
+    with segment.reading(segment.path) as file, memoryview(image) as view:
+        for begin, end in _stretches(groups):
+            file.seek(begin)
+            with view[begin:end] as place:
+                file.readinto(place)
         for group in groups:
-            file.seek(group.begin)
             with view[group.begin : group.end] as place:
-                read = file.readinto(place)
-                if read != len(place) or zlib.crc32(place) != group.check:
+                if zlib.crc32(place) != group.check:
                     raise DamagedSegment(segment.path, f"bytes {group.begin} to {group.end} were changed")
     return image
+
+
+def _stretches(groups: Sequence[Group]) -> Iterator[tuple[int, int]]:
+    """Give where groups that follow each other in the file begin and end: each is one reading."""
+    apart = (at for at, (one, two) in enumerate(pairwise(groups), 1) if one.end != two.begin)
+    edges = [0, *apart, len(groups)]
+    for first, behind in pairwise(edges):
+        yield groups[first].begin, groups[behind - 1].end
 
 
 def _pieces(segment: Segment, words: I64, found: Sequence[Piece]) -> Iterator[tuple[str, Exact]]:
@@ -377,10 +380,12 @@ def _pieces(segment: Segment, words: I64, found: Sequence[Piece]) -> Iterator[tu
         yield piece.symbol, of_words(part, piece.scale)
 
 
-def checked(path: Path, timeframe: Timeframe) -> Iterator[tuple[str, Exact]]:
+def checked(
+    path: PurePath, timeframe: Timeframe, reading: Reading = disk.reading
+) -> Iterator[tuple[str, Exact]]:
     """Give all pieces of a segment, every byte and bar held against what it tells; raises DamagedSegment."""
-    segment = opened(path)
-    with _reading(path) as file:
+    segment = opened(path, reading)
+    with reading(path) as file:
         if file.read(len(MAGIC)) != MAGIC:
             raise DamagedSegment(path, "it does not begin as Parquet does")
     if segment.head.timeframe != timeframe.name:

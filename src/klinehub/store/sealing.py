@@ -8,6 +8,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from typing import Final, NamedTuple
 
 from klinehub.domain.moment import utc
@@ -18,9 +19,10 @@ from klinehub.store.hot import HotStore
 
 # Late bars and corrections come within minutes.
 SETTLED: Final = 3_600_000
-# Real seconds between two looks for days that are over, and between two days.
+# Real seconds between two looks for days that are over, between two days, and after one that failed.
 EVERY: Final = 600.0
 PAUSE: Final = 5.0
+AGAIN: Final = 60.0
 MONTHS: Final = TIMEFRAMES["1M"]
 
 
@@ -35,16 +37,24 @@ class Stores(NamedTuple):
 class Sealing:
     """Moves days of *stores*; *keep* says for how many ms bars of a timeframe stay in the hot store.
 
-    `fault` says why a day could not be moved; it stays where it is.
+    `fault` says why a day could not be moved; it stays where it is. *hand* is whose threads do the work.
     """
 
-    def __init__(self, stores: Stores, keep: Callable[[Timeframe], int]) -> None:
+    def __init__(
+        self, stores: Stores, keep: Callable[[Timeframe], int], hand: Executor | None = None
+    ) -> None:
         self.sealed = 0
-        self.fault = ""
+        self._fault = self._refusal = ""
+        self._hand = hand
         self._hot, self._history, self._expires = stores
         self._keep = keep
         self._refused: set[tuple[Timeframe, int]] = set()
         self._compact: set[tuple[Timeframe, str]] = set()
+
+    @property
+    def fault(self) -> str:
+        """Why a day could not be moved, lately or for good; empty where all could."""
+        return self._fault or self._refusal
 
     def step(self, now: int) -> bool:
         """Move one day that is over at exchange time *now*, or delete what is old; False for neither."""
@@ -75,7 +85,7 @@ class Sealing:
         except DataError as exc:
             # Somebody else has written it otherwise. It stays here until people have looked.
             self._refused.add((frame, day))
-            self.fault = str(exc)
+            self._refusal = str(exc)
             return
         self._hot.seal(frame, day)
         self.sealed += 1
@@ -108,10 +118,11 @@ class Sealing:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                more = await loop.run_in_executor(None, self.step, now())
+                more = await loop.run_in_executor(self._hand, self.step, now())
+                self._fault = ""
             except StoreError as exc:
-                self.fault, more = str(exc), False
-            await asyncio.sleep(PAUSE if more else EVERY)
+                self._fault, more = str(exc), False
+            await asyncio.sleep(AGAIN if self._fault else PAUSE if more else EVERY)
 
     def stats(self) -> dict[str, int | str]:
         """Say how many days were moved, and why one was not."""

@@ -1,6 +1,8 @@
 """The shelf: all that a hub does with its stores - keep, restore, seal, and read what memory has not."""
 
 from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import DAY, Timeframe
@@ -11,6 +13,9 @@ from klinehub.store.levels import Ask, Levels
 from klinehub.store.resting import both
 from klinehub.store.sealing import Sealing, Stores
 from klinehub.store.sources import Sources
+
+# Readers and writers of history at a time.
+HANDS: Final = 2
 
 
 class Shelf:
@@ -31,12 +36,15 @@ class Shelf:
         absent: Callable[[], Absent],
         ask: Ask,
     ) -> None:
+        # Threads of their own: a history that does not answer keeps nobody else from working.
+        self._hand = ThreadPoolExecutor(HANDS, "history")
         self.keeping = None if stores is None else Keeping(ring, stores.hot, absent=absent)
-        self.sealing = None if stores is None else Sealing(stores, self._keeps)
+        self.sealing = None if stores is None else Sealing(stores, self._keeps, self._hand)
         history = None if stores is None else stores.history
         kept = [] if history is None else [history]
         sources = Sources([]) if stores is None else both(kept, stores.hot)
-        self.levels = Levels(panel, sources, history, ask, monotonic=clock.monotonic)
+        monotonic = clock.monotonic
+        self.levels = Levels(panel, sources, history, ask, monotonic=monotonic, hand=self._hand)
         self._ring = ring
         self._days = days
 
@@ -63,9 +71,11 @@ class Shelf:
         """Say what is on disk, and what each level gave."""
         if self.keeping is None or self.sealing is None:
             return {"durable": False, **self.levels.stats()}
-        return {**self.keeping.stats(), **self.sealing.stats(), **self.levels.stats()}
+        told = {**self.keeping.stats(), **self.sealing.stats(), **self.levels.stats()}
+        return {**told, "history_fault": self.sealing.fault or self.levels.fault}
 
     async def close(self) -> None:
         """Keep what is left and give the stores back."""
+        self._hand.shutdown(wait=False, cancel_futures=True)
         if self.keeping is not None:
             await self.keeping.close()

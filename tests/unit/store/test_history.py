@@ -18,6 +18,7 @@ from klinehub.errors import DataError, DefinitionError, StoreError
 from klinehub.store import history
 from klinehub.store.history import HistoryStore, Range
 from klinehub.store.joining import FOREVER
+from klinehub.store.objects import files_at
 from klinehub.store.parquet import DamagedSegment, encode
 
 MINUTE: Final = timeframe("1m")
@@ -31,13 +32,28 @@ BARS: Final = {
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> HistoryStore:
-    return HistoryStore(tmp_path / "history")
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "history"
+
+
+@pytest.fixture(params=["folder", "s3", "fsspec"])
+def store(request: pytest.FixtureRequest, folder: Path) -> HistoryStore:
+    """Give a store in each kind of place: what follows holds of all of them."""
+    if request.param == "folder":
+        return HistoryStore(folder)
+    if request.param == "fsspec":
+        return HistoryStore(files_at(f"memory://{folder}"))
+    return HistoryStore(files_at(request.getfixturevalue("s3").url("some/prefix"), "history"))
+
+
+@pytest.fixture
+def local(folder: Path) -> HistoryStore:
+    return HistoryStore(folder)
 
 
 def everything(store: HistoryStore) -> dict[str, Exact]:
     """Read all minutes as a store does that was only now opened."""
-    return HistoryStore(store.folder).read(MINUTE, None, 0, FOREVER)
+    return HistoryStore(store.files).read(MINUTE, None, 0, FOREVER)
 
 
 def equal(one: dict[str, Exact], other: dict[str, Exact]) -> bool:
@@ -48,7 +64,7 @@ def test_what_is_written_is_read_by_timeframe_and_month(store: HistoryStore) -> 
     written = store.write(MINUTE, BARS)
 
     assert (written.new, written.corrected) == (100, 0)
-    assert [str(path.parent.relative_to(store.folder)) for path in written.segments] == [
+    assert [str(path.parent.relative_to(store.files.root)) for path in written.segments] == [
         "1m/2024-02",
         "1m/2024-03",
     ]
@@ -88,7 +104,7 @@ def test_any_bars_in_any_order_of_writes_come_back(
     assert equal(bars, found)
     for month in store.months(frame):
         store.compact(frame, month)
-    assert equal(bars, HistoryStore(store.folder).read(frame, None, 0, FOREVER))
+    assert equal(bars, HistoryStore(store.files).read(frame, None, 0, FOREVER))
     assert store.verify().sound
 
 
@@ -110,11 +126,11 @@ def test_symbols_are_told_from_each_other(store: HistoryStore) -> None:
 
 def test_equal_bars_again_change_nothing(store: HistoryStore) -> None:
     store.write(MINUTE, BARS)
-    before = sorted(store.folder.rglob("*.parquet"))
+    before = store.files.below()
     again = store.write(MINUTE, {"BTCUSDT": part(BARS["BTCUSDT"], 5, 50)})
 
     assert (again.new, again.corrected, again.segments) == (0, 0, ())
-    assert sorted(store.folder.rglob("*.parquet")) == before
+    assert store.files.below() == before
 
 
 def test_bars_printed_with_more_decimals_are_equal_all_the_same(store: HistoryStore) -> None:
@@ -244,8 +260,7 @@ def test_many_segments_become_few_and_only_where_that_helps(store: HistoryStore)
 def test_writers_wait_for_each_other(store: HistoryStore) -> None:
     with ThreadPoolExecutor(4) as pool:
         writes = [
-            pool.submit(HistoryStore(store.folder).write, MINUTE, {f"S{n}": BARS["BTCUSDT"]})
-            for n in range(8)
+            pool.submit(HistoryStore(store.files).write, MINUTE, {f"S{n}": BARS["BTCUSDT"]}) for n in range(8)
         ]
 
     assert [write.result().new for write in writes] == [60] * 8
@@ -318,7 +333,7 @@ def test_wherever_it_stops_bars_are_as_before_or_as_after(tmp_path: Path, crash_
         store.write(MINUTE, after, replace=kind == "correct")
         assert equal({**before, **after}, everything(store))
         assert store.verify().sound
-        assert not [path for path in store.folder.rglob(".*") if path.name != ".lock"]
+        assert not [path for path in (tmp_path / str(number)).rglob(".*") if path.name != ".lock"]
     assert 5 <= stops < 59
 
 
@@ -326,9 +341,10 @@ def rows_of(exact: Exact | None) -> list[tuple[int, np.void]]:
     return [] if exact is None else [(int(row["open_time"]), row) for row in exact.rows]
 
 
-def test_half_a_file_is_cleared_away_by_the_next_write(store: HistoryStore) -> None:
+def test_half_a_file_is_cleared_away_by_the_next_write(local: HistoryStore, folder: Path) -> None:
+    store = local
     store.write(MINUTE, {"A": part(BARS["BTCUSDT"], 0, 5)})
-    half = store.folder / "1m" / "2024-02" / ".B+B+0011223344556677.parquet.unfinished"
+    half = folder / "1m" / "2024-02" / ".B+B+0011223344556677.parquet.unfinished"
     half.write_bytes(b"PAR1 and no more")
 
     assert list(everything(store)) == ["A"]
@@ -337,8 +353,9 @@ def test_half_a_file_is_cleared_away_by_the_next_write(store: HistoryStore) -> N
 
 
 def test_a_disk_that_refuses_is_named_and_loses_nothing(
-    store: HistoryStore, monkeypatch: pytest.MonkeyPatch
+    local: HistoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    store = local
     store.write(MINUTE, {"A": BARS["BTCUSDT"]})
 
     def full(_: int) -> None:
@@ -351,9 +368,10 @@ def test_a_disk_that_refuses_is_named_and_loses_nothing(
     assert list(everything(store)) == ["A"]
 
 
-def test_a_file_that_can_not_be_read_is_named(store: HistoryStore) -> None:
+def test_a_file_that_can_not_be_read_is_named(local: HistoryStore) -> None:
+    store = local
     store.write(MINUTE, {"A": part(BARS["BTCUSDT"], 0, 5)})
-    path = store.paths(MINUTE, "2024-02")[0]
+    path = Path(store.paths(MINUTE, "2024-02")[0])
     path.unlink()
     path.mkdir()
 
@@ -372,7 +390,7 @@ def test_a_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
 def test_bars_kept_in_two_forms_are_named_and_not_served(store: HistoryStore) -> None:
     store.write(MINUTE, {"BTCUSDT": part(BARS["BTCUSDT"], 0, 20)})
     name, body = encode(MINUTE, [("BTCUSDT", changed(part(BARS["BTCUSDT"], 5, 9), 2, close=1.25))], 0)
-    (store.folder / "1m" / "2024-02" / name).write_bytes(body)
+    store.files.put(store.files.root / "1m" / "2024-02" / name, body)
 
     with pytest.raises(DataError, match=r"23:37:00 UTC: close .* are both kept"):
         store.read(MINUTE, None, 0, FOREVER)
@@ -387,9 +405,10 @@ def test_a_damaged_segment_is_named_set_aside_and_written_again(store: HistorySt
     for symbol, exact in BARS.items():
         store.write(MINUTE, {symbol: exact})
     path = next(path for path in store.paths(MINUTE, "2024-02") if path.name.startswith("BTC"))
-    body = bytearray(path.read_bytes())
+    with store.files.reading(path) as file:
+        body = bytearray(file.read())
     body[100] ^= 4
-    path.write_bytes(body)
+    store.files.put(path, bytes(body))
 
     with pytest.raises(DamagedSegment) as caught:
         everything(store)
@@ -422,7 +441,7 @@ def test_a_reader_goes_on_when_a_month_is_compacted_meanwhile(
 ) -> None:
     for n in range(3):
         store.write(MINUTE, {f"S{n}": part(BARS["BTCUSDT"], 0, 20)})
-    reader = HistoryStore(store.folder)
+    reader = HistoryStore(store.files)
     paths = reader.paths
     calls = iter([paths(MINUTE, "2024-02")])
     monkeypatch.setattr(reader, "paths", lambda frame, month: next(calls, None) or paths(frame, month))
@@ -433,10 +452,34 @@ def test_a_reader_goes_on_when_a_month_is_compacted_meanwhile(
 
 def test_what_is_not_ours_is_left_alone(store: HistoryStore) -> None:
     store.write(MINUTE, BARS)
-    (store.folder / "1m" / "notes").mkdir()
-    (store.folder / "1m" / "2024-02" / "readme.txt").write_text("mine")
+    month = store.files.root / "1m" / "2024-02"
+    store.files.put(month.with_name("notes") / "readme.txt", b"mine")
+    store.files.put(month / "readme.txt", b"mine")
 
     assert equal(BARS, everything(store))
-    (store.folder / "1m" / "2024-02" / "mine.parquet").write_bytes(b"PAR1")
+    store.files.put(month / "mine.parquet", b"PAR1")
     with pytest.raises(DamagedSegment, match=r"mine\.parquet is damaged"):
         everything(store)
+
+
+def test_a_month_that_is_deleted_is_gone_and_what_was_set_aside_stays(store: HistoryStore) -> None:
+    for month in (FIRST, FIRST + 60):
+        store.write(MINUTE, {"A": plain(MINUTE, month, 20)})
+    aside = store.set_aside(store.paths(MINUTE, "2024-03")[0])
+
+    assert len(store.drop(MINUTE, "2024-02")) == 1
+    assert store.drop(MINUTE, "2024-03") == ()
+    assert (store.months(MINUTE), store.damaged, everything(store)) == (("2024-03",), (aside,), {})
+    assert [symbol for _, symbol, _, _ in store.lost(aside, ["A"])] == ["A"]
+    assert (store.unfinished, store.tidy()) == ((), ())
+
+
+def test_the_bytes_of_a_month_are_told(store: HistoryStore) -> None:
+    store.write(MINUTE, BARS)
+    path = store.paths(MINUTE, "2024-02")[0]
+    with store.files.reading(path) as file:
+        assert store.size(MINUTE, "2024-02") == len(file.read())
+    store.files.drop([path])
+    with pytest.raises(FileNotFoundError):
+        store.files.size(path)
+    assert store.size(MINUTE, "2024-02") == 0
