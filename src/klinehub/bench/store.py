@@ -24,13 +24,16 @@ from klinehub.bench.neighbour import Neighbour
 from klinehub.bench.returner import Task
 from klinehub.bench.stage import NOON, REQUEST_SECONDS, SYMBOLS
 from klinehub.bench.tape import FRAMES, Tape
+from klinehub.domain.kline import Exact
 from klinehub.domain.timeframe import DAY, MINUTE
 from klinehub.errors import FeedError
 from klinehub.sim.synthetic import synthetic
 from klinehub.store.base import Tables
+from klinehub.store.files import Files, Folder
 from klinehub.store.history import HistoryStore
 from klinehub.store.hot import HotStore, Slice
 from klinehub.store.keeping import Keeping
+from klinehub.store.objects import files_at
 from klinehub.store.slices import Lines
 from klinehub.store.sqlite import SqliteTables
 
@@ -46,11 +49,14 @@ DEPTHS: Final = (300, 1_500)
 APPENDS: Final = 300
 AWAY: Final = 10 * MINUTE
 YEAR: Final = 365 * DAY
+MONTH: Final = 30 * DAY
 # Symbols whose whole year is there; the others have the day that is read.
 OF_A_YEAR: Final = 4
 ROUNDS: Final = 5
 # The address of a PostgreSQL server to be measured too.
 SERVER: Final = "KLINEHUB_BENCH_POSTGRES"
+# The address of a place of history to be measured too.
+PLACE: Final = "KLINEHUB_BENCH_HISTORY"
 _SPARE: Final = 32
 _SLACK: Final = 14
 _AT_ONCE: Final = 64
@@ -245,11 +251,12 @@ def _scanned(folder: Path, seed: int, symbols: int, days: int) -> dict[str, Any]
     market = synthetic(symbols, seed, start=NOON, churn_hours=0)
     frame, end = FRAMES[0], NOON // DAY * DAY
     there = [one.symbol for one in market.listings(NOON) if one.trading and one.perpetual]
-    bars = 0
+    bars, month = 0, {}
     for symbol in there[:OF_A_YEAR]:
         first, last = frame.index(end - days * DAY), frame.index(end) - 1
         exact = market.klines(market.index[symbol], frame, first, last, NOON)
         HistoryStore(folder / "year").write(frame, {symbol: exact})
+        month[symbol] = Exact(exact.rows[-MONTH // frame.milliseconds :], exact.scale)
         bars += len(exact.rows)
     day = {
         symbol: market.klines(market.index[symbol], frame, frame.index(end - DAY), frame.index(end) - 1, NOON)
@@ -264,6 +271,7 @@ def _scanned(folder: Path, seed: int, symbols: int, days: int) -> dict[str, Any]
     return {
         "scan_symbol_year_s": _read(folder / "year", *year, end),
         "scan_market_day_s": _read(folder / "day", *market_day, end),
+        "places": _places(folder, day, month),
         "history": {
             "bytes_per_bar": rounded(size / bars),
             "days": days,
@@ -271,6 +279,26 @@ def _scanned(folder: Path, seed: int, symbols: int, days: int) -> dict[str, Any]
             "how": f"{OF_A_YEAR} symbols in the year's segments; a new reader each time, files in memory",
         },
     }
+
+
+def _places(folder: Path, day: dict[str, Exact], month: dict[str, Exact]) -> dict[str, Any] | str:
+    """Give the seconds of writing a day of all and of reading a month of one, here and where PLACE says."""
+    address = os.environ.get(PLACE)
+    if not address:
+        return f"not measured: name a place for history in {PLACE}"
+    frame, found = FRAMES[0], {}
+    places: dict[str, Files] = {"folder": Folder(folder / "place"), "place": files_at(address, "bench")}
+    for name, files in places.items():
+        sealed = _seconds(partial(HistoryStore(files).write, frame, day))
+        HistoryStore(files).write(frame, month)
+        first, *_ = month
+        end = int(month[first].rows["open_time"][-1]) + 1
+        read = [
+            _seconds(partial(HistoryStore(files).read, frame, [first], end - MONTH, end))
+            for _ in range(ROUNDS)
+        ]
+        found[name] = {"seal_day_s": rounded(sealed), "read_symbol_month_s": rounded(float(np.median(read)))}
+    return found
 
 
 def _read(folder: Path, symbols: list[str] | None, start: int, end: int) -> float:

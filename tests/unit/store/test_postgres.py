@@ -5,6 +5,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +16,7 @@ from tests.unit.store.series import plain, same
 import klinehub as kh
 from klinehub.app.library import system_store
 from klinehub.domain.kline import CLOSED, Scale
-from klinehub.domain.timeframe import timeframe
+from klinehub.domain.timeframe import DAY, timeframe
 from klinehub.errors import DefinitionError, StoreError
 from klinehub.settings import HubSettings
 from klinehub.store import postgres_session
@@ -23,6 +24,7 @@ from klinehub.store.base import Change
 from klinehub.store.hot import HotStore, Slice
 from klinehub.store.joining import words_of
 from klinehub.store.postgres import PostgresTables
+from klinehub.store.sealing import Sealing
 from klinehub.store.slices import Lines
 
 MARKET: Final = "binance-usdm"
@@ -90,6 +92,30 @@ def test_the_path_of_a_store_may_be_an_address(url: str) -> None:
     assert (again.hot.names, again.history, number) == (("BTCUSDT",), None, 0)
     assert again.hot.where.endswith(f"({SCHEMA})")
     again.hot.tables.close()
+
+
+def test_days_that_are_over_move_to_the_place_that_is_named(url: str, tmp_path: Path) -> None:
+    settings = HubSettings(store=url, rest_url="https://fapi.test", history_path=str(tmp_path))
+    stores = system_store(settings)
+    assert stores is not None
+    assert stores.history is not None
+    assert stores.history.files.root == tmp_path / "binance-usdm" / "history"
+    hour, scale = timeframe("1h"), Scale(2, 3, 5)
+    bars = plain(hour, 489_000 // 24 * 24, 24, 1, scale)
+    number = np.array([stores.hot.number("BTCUSDT", scale)])
+    stores.hot.commit(
+        [
+            Slice(hour, hour.index(int(word[0])), Lines(number, np.array([CLOSED]), word[None]))
+            for word in words_of(bars)
+        ]
+    )
+    work = Sealing(stores, lambda _: DAY)
+    while work.step(int(bars.rows["open_time"][-1]) + 5 * DAY):
+        pass
+
+    assert stores.hot.range(hour).slices == 0
+    stores.hot.tables.close()
+    assert same(kh.open(url, "binance-usdm", history=str(tmp_path)).exact("1h")["BTCUSDT"], bars)
 
 
 def test_markets_stand_beside_each_other(url: str, tables: PostgresTables) -> None:
