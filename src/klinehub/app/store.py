@@ -21,6 +21,7 @@ from klinehub.store.base import BAR_BITS, key_of
 from klinehub.store.checking import Gap
 from klinehub.store.history import HistoryStore
 from klinehub.store.hot import OPENED, HotStore
+from klinehub.store.objects import is_address
 from klinehub.store.overview import Kept, of_history, of_hot
 from klinehub.store.sqlite import SqliteTables, fault
 
@@ -255,6 +256,8 @@ def _remarks(half: Half, tz: str) -> Iterable[str]:
     zone = show.zone(tz)
     if half.fault:
         yield half.fault
+    if is_address(half.where):
+        yield f"lies at {half.where}"
     for told in half.timeframes:
         if told.longest is not None:
             gap = told.longest
