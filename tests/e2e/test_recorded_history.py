@@ -64,7 +64,7 @@ def hours(path: Path) -> dict[str, Exact]:
 
 
 def size(store: HistoryStore) -> int:
-    return sum(path.stat().st_size for path in store.folder.rglob("*.parquet"))
+    return sum(store.files.size(path) for path in store.files.below())
 
 
 def assert_same(expected: dict[str, Exact], found: dict[str, Exact]) -> None:

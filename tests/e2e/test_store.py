@@ -155,7 +155,7 @@ def test_a_damaged_segment_is_named_set_aside_and_fetched_again(
 ) -> None:
     (data / HOT).unlink()
     history = HistoryStore(data / HISTORY)
-    (path, *_) = history.paths(HOUR, history.months(HOUR)[0])
+    path = Path(history.paths(HOUR, history.months(HOUR)[0])[0])
     (path.parent / ".x.parquet.unfinished").write_bytes(b"half")
     before = kh.open("data").exact("1h")
     flip(path, 100)

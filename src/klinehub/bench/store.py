@@ -251,12 +251,12 @@ def _scanned(folder: Path, seed: int, symbols: int, days: int) -> dict[str, Any]
     market = synthetic(symbols, seed, start=NOON, churn_hours=0)
     frame, end = FRAMES[0], NOON // DAY * DAY
     there = [one.symbol for one in market.listings(NOON) if one.trading and one.perpetual]
-    bars, month = 0, {}
+    bars, newest = 0, {}
     for symbol in there[:OF_A_YEAR]:
         first, last = frame.index(end - days * DAY), frame.index(end) - 1
         exact = market.klines(market.index[symbol], frame, first, last, NOON)
         HistoryStore(folder / "year").write(frame, {symbol: exact})
-        month[symbol] = Exact(exact.rows[-MONTH // frame.milliseconds :], exact.scale)
+        newest[symbol] = Exact(exact.rows[-MONTH // frame.milliseconds :], exact.scale)
         bars += len(exact.rows)
     day = {
         symbol: market.klines(market.index[symbol], frame, frame.index(end - DAY), frame.index(end) - 1, NOON)
@@ -271,7 +271,7 @@ def _scanned(folder: Path, seed: int, symbols: int, days: int) -> dict[str, Any]
     return {
         "scan_symbol_year_s": _read(folder / "year", *year, end),
         "scan_market_day_s": _read(folder / "day", *market_day, end),
-        "places": _places(folder, day, month),
+        "places": _places(folder, day, newest),
         "history": {
             "bytes_per_bar": rounded(size / bars),
             "days": days,

@@ -103,14 +103,11 @@ class Objects:
     @cached_property
     def _opened(self) -> tuple[Any, PurePosixPath]:
         """Open the file system: pyarrow's own where it knows the address, else fsspec's."""
-        arrow()
-        import pyarrow as pa  # noqa: PLC0415 - an extra
-        from pyarrow import fs  # noqa: PLC0415 - an extra
-
+        pa, fs = arrow(), _systems()
         parts = urlsplit(self._address)
         if self._scheme == "s3":
             # As `from_uri` would, which can not say for how long.
-            more = {**self._query}
+            more: dict[str, Any] = {**self._query}
             if "force_virtual_addressing" in more:
                 more["force_virtual_addressing"] = more["force_virtual_addressing"].lower() in {"true", "1"}
             opened = fs.S3FileSystem(
@@ -176,8 +173,7 @@ class Objects:
     def _listed(self, folder: PurePath, *, deep: bool = False) -> list[tuple[PurePath, bool]]:
         """Give what lies in a folder, in order, and of each whether it is a file."""
         with self._asking("read"):
-            from pyarrow import fs  # noqa: PLC0415 - an extra
-
+            fs = _systems()
             opened, root = self._opened
             asked = fs.FileSelector(str(folder), allow_not_found=True, recursive=deep)
             found = sorted((PurePosixPath(one.path), one.type) for one in opened.get_file_info(asked))
@@ -265,10 +261,15 @@ def _turn(where: str) -> threading.Lock:  # noqa: ARG001 - a lock for each place
     return threading.Lock()
 
 
-def _by_fsspec(address: str) -> tuple[Any, str]:
-    """Open a file system of fsspec's; raises DefinitionError where it knows none, or lacks what it needs."""
+def _systems() -> Any:  # noqa: ANN401 - a module, whose stubs are older than it
+    """Import what pyarrow reaches other machines with."""
     from pyarrow import fs  # noqa: PLC0415 - an extra
 
+    return fs
+
+
+def _by_fsspec(address: str) -> tuple[Any, str]:
+    """Open a file system of fsspec's; raises DefinitionError where it knows none, or lacks what it needs."""
     scheme = urlsplit(address).scheme
     try:
         from fsspec.core import url_to_fs  # noqa: PLC0415 - brought by those who need it
@@ -284,4 +285,5 @@ def _by_fsspec(address: str) -> tuple[Any, str]:
             f"Neither pyarrow nor fsspec knows {scheme}:// ({exc}): name a folder, or an address such as "
             "s3://bucket/prefix."
         ) from exc
+    fs = _systems()
     return fs.PyFileSystem(fs.FSSpecHandler(found)), str(path)
