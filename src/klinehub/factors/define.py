@@ -14,6 +14,7 @@ All three are the same function live and on history.
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from pkgutil import resolve_name
 from typing import Annotated, Any, Final, Literal, get_args, get_type_hints, overload
 
 import msgspec
@@ -79,9 +80,19 @@ class Factor(msgspec.Struct, frozen=True, eq=False):
         self.lookback(options)
         return Expr("factor", (), (self, *options))
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        # Another process has klinehub's own by name, compiled once; a copy would be another factor to it.
+        name = f"{self.function.__module__}:{self.function.__qualname__}"
+        return (resolve_name, (name,)) if self.is_own else super().__reduce__()
+
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value}" for name, value in self.options.items())
         return f"<Factor {self.name}({options})>"
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this factor came with klinehub."""
+        return bool(self.function.__module__.startswith("klinehub."))
 
     @property
     def title(self) -> str:

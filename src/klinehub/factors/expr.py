@@ -59,6 +59,10 @@ class Expr:
             )
         self._hash = hash((op, args, params))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The hash is another one in each process.
+        return Expr, (self.op, self.args, self.params)
+
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True

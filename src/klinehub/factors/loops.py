@@ -157,7 +157,7 @@ def in_lanes(factor: Factor) -> bool:
 
     A user's own may reach beyond its state, which a loop in lanes does not notice.
     """
-    return factor.kind == "step" and not factor.branches and _is_own(factor)
+    return factor.kind == "step" and not factor.branches and factor.is_own
 
 
 def compiled(factor: Factor) -> None:
@@ -244,11 +244,6 @@ def _many(walk: str) -> str:
     return _MANY.format(lanes=lanes.LANES, near=inner, far=inner)
 
 
-def _is_own(factor: Factor) -> bool:
-    own: bool = factor.function.__module__.startswith("klinehub.")
-    return own
-
-
 def _place(field: str) -> str:
     """Give where a field's bars of symbol s lie."""
     if field in WIDE:
@@ -258,7 +253,7 @@ def _place(field: str) -> str:
 
 def _made(factor: Factor) -> Callable[..., None]:
     """Write, load and compile a loop, for the types that it is called with."""
-    own = _is_own(factor)
+    own = factor.is_own
     # A user's function may reach beyond its window or its state: better an error than foreign memory.
     step = _njit(nogil=True, error_model="numpy", boundscheck=not own, _nrt=not own)(_plain(factor.function))
     run = _loaded(factor, source_of(factor), step=step)

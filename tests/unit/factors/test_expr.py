@@ -1,6 +1,7 @@
 """Expressions: trees that are written, compared, refused and shared."""
 
 import math
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.factors.define import Bar, State, Window, factor
 from klinehub.factors.expr import MOST_DEPTH, Expr, const, field, terms
+from klinehub.factors.stock import STOCK, stock_factor
 
 
 @factor(window=lambda n: n + 1)
@@ -106,3 +108,12 @@ def test_trees_that_are_too_deep_or_too_large_are_refused_at_once() -> None:
 def test_a_name_that_no_panel_has_is_no_definition_but_an_unknown_name() -> None:
     with pytest.raises(UnknownName):
         field("prise")
+
+
+def test_another_process_has_equal_trees_of_the_same_factors() -> None:
+    assert [one for one in STOCK if pickle.loads(pickle.dumps(one)) is not one] == []
+
+    sent = (stock_factor("rsi")(7) < 30) & (field("close") > 1)
+    # As in a process that hashes texts in its own way.
+    sent._hash += 1
+    assert pickle.loads(pickle.dumps(sent)) == (stock_factor("rsi")(7) < 30) & (field("close") > 1)
