@@ -85,7 +85,7 @@ screenshots: .venv/.installed
 lock:
 	$(UV) pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-annotate --output-file requirements.lock
-	$(UV) pip compile pyproject.toml --all-extras --group build --universal --python-version 3.11 \
+	$(UV) pip compile pyproject.toml --extra all --group build --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-annotate --constraint requirements.lock \
 	    --output-file deploy/requirements.lock
 	$(UV) pip compile .ci/tools.in --universal --python-version 3.11 \

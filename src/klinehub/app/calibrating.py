@@ -1,7 +1,7 @@
 """`evidence calibrate`: what came after the hits of screens, written down for live hits to carry."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -12,14 +12,15 @@ from rich.table import Table
 
 from klinehub.app import show
 from klinehub.app.config import Config
-from klinehub.app.evidence import code, horizons_of, percent, screen_of, workers_of
+from klinehub.app.evidence import code, horizons_of, percent, screen_of
 from klinehub.app.following import own_screens
 from klinehub.app.library import data_folder
-from klinehub.app.replaying import replaying
+from klinehub.app.replaying import pool_of, replaying
 from klinehub.app.tapes import Past, members_for, past_of, settings_of, tape_for
 from klinehub.errors import DataError, DefinitionError, KlinehubError
 from klinehub.evidence.calibration import Source, calibration
 from klinehub.evidence.members import Members
+from klinehub.evidence.pools import Pool
 from klinehub.evidence.study import Asked
 from klinehub.evidence.tape import Tape
 from klinehub.scan.likeness import Bucket, Calibration, Calibrations, middle
@@ -42,7 +43,7 @@ class _Asked(NamedTuple):
     members: Members
     horizons: tuple[int, ...]
     source: Source
-    workers: int
+    pool: Pool
 
 
 def calibrate(given: Mapping[str, Any]) -> None:
@@ -51,15 +52,8 @@ def calibrate(given: Mapping[str, Any]) -> None:
     past = past_of(given, config)
     file = _file(given, past)
     screens = chosen(given, past, config)
-    asked = _asked(given, config, past, screens)
-    found = []
-    for screen in screens:
-        try:
-            found.append(_calibrated(screen, asked))
-        except KlinehubError as exc:
-            if given["screens"] or screen.name == DEFAULT:
-                raise
-            _leave_out(screen, exc)
+    with pool_of(given) as pool:
+        found = list(_all(screens, _asked(given, config, past, screens, pool), named=bool(given["screens"])))
     known = read_calibrations(file) if file.exists() else Calibrations()
     make(file.parent)
     put(file, msgspec.json.encode(known.merged(found)))
@@ -116,13 +110,26 @@ def _leave_out(screen: Screen, why: object) -> None:
     show.err.print(f"{screen.name} is left out: {why}", style="yellow")
 
 
-def _asked(given: Mapping[str, Any], config: Config, past: Past, screens: Sequence[Screen]) -> _Asked:
+def _asked(
+    given: Mapping[str, Any], config: Config, past: Past, screens: Sequence[Screen], pool: Pool
+) -> _Asked:
     """Read what screens are to be held against."""
     tape, start, end = tape_for(past, screens, given)
     members = members_for(given, config, tape, (start, end))
     horizons = Asked(horizons_of(given)).checked().horizons
     source = Source(code(), time.time_ns() // 1_000_000)
-    return _Asked(tape, (start, end), members, horizons, source, workers_of(given))
+    return _Asked(tape, (start, end), members, horizons, source, pool)
+
+
+def _all(screens: Sequence[Screen], asked: _Asked, *, named: bool) -> Iterator[Calibration]:
+    """Calibrate screens; one that nobody *named* is left out where that can not be done."""
+    for screen in screens:
+        try:
+            yield _calibrated(screen, asked)
+        except KlinehubError as exc:
+            if named or screen.name == DEFAULT:
+                raise
+            _leave_out(screen, exc)
 
 
 def _calibrated(screen: Screen, asked: _Asked) -> Calibration:
@@ -134,7 +141,7 @@ def _calibrated(screen: Screen, asked: _Asked) -> Calibration:
             members=asked.members,
             source=asked.source,
             rng=np.random.default_rng(_SEED),
-            workers=asked.workers,
+            pool=asked.pool,
             progress=progress,
         )
 

@@ -1,6 +1,5 @@
 """`evidence`: what screens and factors were worth on history, with costs, intervals and a verdict."""
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -16,11 +15,12 @@ from rich.table import Table
 from klinehub.app import options, show
 from klinehub.app.config import Config
 from klinehub.app.own import own_screen
-from klinehub.app.replaying import replaying
+from klinehub.app.replaying import pool_of, replaying
 from klinehub.app.tapes import Past, members_for, past_of, settings_of, tape_for
 from klinehub.errors import DefinitionError
 from klinehub.evidence import wording
 from klinehub.evidence.members import Members
+from klinehub.evidence.pools import Pool
 from klinehub.evidence.portfolio import Costs
 from klinehub.evidence.result import Evidence, Horizon
 from klinehub.evidence.sharpe import DAYS_A_YEAR
@@ -50,10 +50,12 @@ def evidence(given: Mapping[str, Any]) -> None:
     page = page_path(given)
     past = past_of(given, config)
     screens = [screen_of(name, past, given, config) for name in given["screens"] or (DEFAULT,)]
-    tape, start, end = tape_for(past, screens, given)
-    log = log_of(given)
-    members = members_for(given, config, tape, (start, end))
-    found = [studied(screen, tape, (start, end), given, log, members) for screen in screens]
+    with pool_of(given) as pool:
+        tape, start, end = tape_for(past, screens, given)
+        log = log_of(given)
+        members = members_for(given, config, tape, (start, end))
+        asked = asked_of(given, pool)
+        found = [studied(screen, tape, (start, end), given, asked, log, members) for screen in screens]
     if page is not None:
         write_report(found, page)
     if given["as_json"]:
@@ -103,6 +105,7 @@ def studied(
     tape: Tape,
     span: tuple[int, int],
     given: Mapping[str, Any],
+    asked: Asked,
     log: Sequence[Trial],
     members: Members,
 ) -> Study:
@@ -113,7 +116,7 @@ def studied(
             screen,
             tape,
             *span,
-            asked_of(given),
+            asked,
             members=members,
             code=code(),
             log=log,
@@ -125,10 +128,10 @@ def studied(
     return found._replace(evidence=msgspec.structs.replace(found.evidence, seconds=seconds))
 
 
-def asked_of(given: Mapping[str, Any]) -> Asked:
+def asked_of(given: Mapping[str, Any], pool: Pool) -> Asked:
     """Read what is asked from the options."""
     costs = Costs(given["fee"] / _BASIS, given["slippage"] / _BASIS)
-    return Asked(horizons_of(given), given["headline"], given["quantiles"], costs, workers_of(given))
+    return Asked(horizons_of(given), given["headline"], given["quantiles"], costs, pool)
 
 
 def horizons_of(given: Mapping[str, Any]) -> tuple[int, ...]:
@@ -139,11 +142,6 @@ def horizons_of(given: Mapping[str, Any]) -> tuple[int, ...]:
         raise DefinitionError(
             f"Horizons of {given['horizons']!r} are none: write bars like --horizons 1,4,24."
         ) from None
-
-
-def workers_of(given: Mapping[str, Any]) -> int:
-    """Give how many threads replay, as many as there are cores where that is not said."""
-    return int(given["workers"] or os.cpu_count() or 1)
 
 
 def log_path(given: Mapping[str, Any]) -> Path:

@@ -11,12 +11,14 @@ from rich.table import Table
 from klinehub.app import show
 from klinehub.app.config import load
 from klinehub.app.evidence import asked_of, keep, number, percent, screen_of, spanned
+from klinehub.app.replaying import pool_of
 from klinehub.app.tapes import members_for, past_of, settings_of, tape_for
 from klinehub.errors import DefinitionError
 from klinehub.evidence.fit import Fitted, fit
 from klinehub.evidence.forward import forward_returns, prices_in
 from klinehub.evidence.gram import gram_of
-from klinehub.evidence.replay import Progress, range_of, values_of
+from klinehub.evidence.pools import Pool, Progress
+from klinehub.evidence.replay import range_of, values_of
 from klinehub.evidence.tape import Tape
 from klinehub.evidence.trials import Trial
 from klinehub.factors.section import Flags
@@ -32,14 +34,14 @@ def fitted(given: Mapping[str, Any]) -> None:
     config = settings_of(given)
     past = past_of(given, config)
     screen = screen_of(DEFAULT, past, given, config)
-    tape, start, end = tape_for(past, [screen], given)
-    panel = tape.panels[screen.timeframe or ""]
-    first, last = range_of(panel, start, end)
-    bars = last - first + 1
-    asked = asked_of(given).checked()
-    horizon = asked.headline or 1
-    with show.counting("reading the parts", bars, panel.timeframe.name) as progress:
-        values = _values(screen, tape, first, last, asked.workers, progress)
+    with pool_of(given) as pool:
+        tape, start, end = tape_for(past, [screen], given)
+        panel = tape.panels[screen.timeframe or ""]
+        first, last = range_of(panel, start, end)
+        bars = last - first + 1
+        horizon = asked_of(given, pool).checked().headline or 1
+        with show.counting("reading the parts", bars, panel.timeframe.name) as progress:
+            values = _values(screen, tape, first, last, pool, progress)
     prices = prices_in(panel, first, bars)
     chosen = members_for(given, config, tape, (start, end)).of(panel, first, bars)
     members: Flags = chosen & np.isfinite(prices.closes)
@@ -59,10 +61,10 @@ def fitted(given: Mapping[str, Any]) -> None:
     tell(found)
 
 
-def _values(screen: Screen, tape: Tape, first: int, last: int, workers: int, progress: Progress) -> F64:
+def _values(screen: Screen, tape: Tape, first: int, last: int, pool: Pool, progress: Progress) -> F64:
     """Give the values of a score's parts [parts, bars, symbols]."""
     asked = {part.name: part.expr for part in screen.score}
-    found = values_of(asked, tape, screen.timeframe or "", first, last, workers=workers, progress=progress)
+    found = values_of(asked, tape, screen.timeframe or "", first, last, pool=pool, progress=progress)
     return np.stack([found.pop(name) for name in asked])
 
 

@@ -180,7 +180,12 @@ _PAST: Final = (
         metavar="FILE",
         help="Only who was in by this record of a hub.",
     ),
-    click.option("--workers", type=click.IntRange(1), metavar="N", help="Threads; as many as cores."),
+    click.option(
+        "--workers", type=click.IntRange(1), metavar="N", help="Threads, or tasks of Ray; as many as cores."
+    ),
+    click.option(
+        "--ray", metavar="ADDRESS", help="Replay on a Ray cluster: auto, HOST:PORT, or local to start one."
+    ),
 )
 _JUDGED: Final = (
     click.option(

@@ -8,6 +8,7 @@ import time
 
 from klinehub.bench.evidence import year_tape
 from klinehub.evidence.members import Listed
+from klinehub.evidence.pools import Threads
 from klinehub.evidence.study import Asked, study
 from klinehub.scan.scanner import default_screen
 
@@ -16,7 +17,7 @@ def main() -> None:
     """Print the seconds that a study took, and the process's peak of memory in MB (10^6 bytes)."""
     tape = year_tape(*map(int, sys.argv[1:4]))
     screen = default_screen(tape.panels, "1h")
-    asked = Asked(workers=os.cpu_count() or 1)
+    asked = Asked(pool=Threads(os.cpu_count() or 1))
     began = time.perf_counter()
     study(screen, tape, 0, 2**60, asked, members=Listed(), code="bench")
     took = time.perf_counter() - began

@@ -17,7 +17,8 @@ from klinehub.domain.timeframe import DAY, Timeframe
 from klinehub.evidence.forward import Prices, forward_returns, prices_in
 from klinehub.evidence.intervals import median_interval
 from klinehub.evidence.members import Members
-from klinehub.evidence.replay import Progress, Replayed, replay
+from klinehub.evidence.pools import ALONE, Pool, Progress
+from klinehub.evidence.replay import Replayed, replay
 from klinehub.evidence.result import number, span
 from klinehub.evidence.tape import Tape
 from klinehub.factors.section import Flags
@@ -58,12 +59,12 @@ def calibration(
     members: Members,
     source: Source,
     rng: np.random.Generator,
-    workers: int = 1,
+    pool: Pool = ALONE,
     progress: Progress = lambda _: None,
 ) -> Calibration:
     """Say what came after a screen's hits in [start, end) ms UTC of a tape; raises what `replay` does."""
     whole = screen.uncut
-    replayed = replay(whole, tape, start, end, workers=workers, progress=progress)
+    replayed = replay(whole, tape, start, end, pool=pool, progress=progress)
     panel, first, bars = tape.panels[replayed.timeframe], replayed.first, replayed.bars
     frame = panel.timeframe
     inside = members.of(panel, first, bars)

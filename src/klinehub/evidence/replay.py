@@ -1,20 +1,19 @@
 """Replay: a screen over history, by the engine that scans live, as fast as the bars can be read.
 
-1. The range is parted among workers in time. A factor's value depends on a declared number of bars before
-   it, so each worker reads that many before its part and comes to the same bits as one that read everything.
+1. The range is parted in time among the workers of a pool, which come to the same bits as one alone.
 2. A worker goes through its part in portions: factors for all bars of a portion, then what is computed over
    all symbols of a bar, as the engine does at a close.
 3. Nothing later than a bar is asked for its values: a larger timeframe counts with its last bar that had
    closed by then.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from klinehub.errors import DataError, DefinitionError
+from klinehub.evidence.pools import ALONE, Job, Pool, Progress, Values
 from klinehub.evidence.tape import Tape
 from klinehub.factors.engine import Engine
 from klinehub.factors.expr import Expr
@@ -24,12 +23,6 @@ from klinehub.panel.history import History
 from klinehub.panel.memory import F64
 from klinehub.panel.view import PLANES
 from klinehub.scan.screen import Screen
-
-# Bars that are computed at a time: few enough that the values of all terms stay in the cache for the next.
-PORTION: Final = 512
-# Not less than this is worth a worker's reading of what lies before its part.
-_PART: Final = 2_000
-Progress = Callable[[int], None]
 
 
 class Replayed(NamedTuple):
@@ -56,14 +49,14 @@ class Replayed(NamedTuple):
 
 def asked_of(screen: Screen) -> dict[str, Expr]:
     """Give what is computed for a replay, by name: `value`, and `where` if the screen has a condition."""
-    asked = {"close": screen.exprs["close"]}
+    asked = {}
     if screen.score:
         asked["value"] = score(screen.score)
     elif screen.order_by is not None:
         asked["value"] = -screen.order_by
     if screen.where is not None:
         asked["where"] = screen.where
-    if len(asked) == 1:
+    if not asked:
         raise DefinitionError(f"{screen.name} has neither a score, an order nor a condition to be judged by.")
     return asked
 
@@ -74,7 +67,7 @@ def replay(
     start: int,
     end: int,
     *,
-    workers: int = 1,
+    pool: Pool = ALONE,
     progress: Progress = lambda _: None,
 ) -> Replayed:
     """Hold a screen against each bar that opens in [start, end) ms UTC; *progress* is told of bars done.
@@ -88,7 +81,7 @@ def replay(
     if first > last:
         raise DataError(f"There are no {screen.timeframe} bars in the time that was asked for.")
     asked = asked_of(screen)
-    found = values_of(asked, tape, screen.timeframe, first, last, workers=workers, progress=progress)
+    found = values_of(asked, tape, screen.timeframe, first, last, pool=pool, progress=progress)
     where = found.get("where")
     values = found["value"] if "value" in asked else found["where"].copy()
     return _judged(screen, panel, first, values, where)
@@ -101,33 +94,16 @@ def values_of(
     first: int,
     last: int,
     *,
-    workers: int = 1,
+    pool: Pool = ALONE,
     progress: Progress = lambda _: None,
-) -> dict[str, F64]:
+) -> Values:
     """Give the values of expressions at each bar from *first* to *last*, each [bars, symbols]."""
     # Compiled before the workers begin: two that compile the same one would both wait.
     Engine(asked, tape.panels, timeframe).compile()
-    bars, symbols = last - first + 1, len(tape.panels[timeframe].symbols)
-    parts = max(1, min(workers, bars // _PART))
-    edges = np.linspace(first, last + 1, parts + 1).astype(int).tolist()
-    values = {name: np.full((bars, symbols), np.nan) for name in asked}
-
-    def work(begin: int, stop: int) -> None:
-        engine = _engine(asked, tape, timeframe, min(PORTION, stop - begin))
-        for bar in range(begin, stop, PORTION):
-            upto = min(bar + PORTION, stop)
-            for name, found in engine.at(upto - 1).items():
-                values[name][bar - first : upto - first] = found[:, bar - upto :].T
-            progress(upto - bar)
-
-    with ThreadPoolExecutor(parts) as pool:
-        for done in [pool.submit(work, *edges[n : n + 2]) for n in range(parts)]:
-            done.result()
+    shape = (last - first + 1, len(tape.panels[timeframe].symbols))
+    values = {name: np.full(shape, np.nan) for name in asked}
+    pool.compute(Job(asked, timeframe, first, last + 1), tape, values, progress)
     return values
-
-
-def _engine(asked: Mapping[str, Expr], tape: Tape, timeframe: str, bars: int) -> Engine:
-    return Engine(asked, tape.panels, timeframe, bars=bars, benchmark=tape.benchmark, listed=tape.listed)
 
 
 def _judged(screen: Screen, panel: History, first: int, values: F64, where: F64 | None) -> Replayed:

@@ -24,7 +24,8 @@ from klinehub.evidence.forward import Prices, delisted_within, forward_returns, 
 from klinehub.evidence.groups import hours, regimes, tiers
 from klinehub.evidence.intervals import Interval, newey_west
 from klinehub.evidence.members import Members
-from klinehub.evidence.replay import Progress, Replayed, plane, replay
+from klinehub.evidence.pools import ALONE, Pool, Progress
+from klinehub.evidence.replay import Replayed, plane, replay
 from klinehub.evidence.result import Event, Evidence, Group, Horizon, Portfolio, number, span
 from klinehub.evidence.tape import Tape
 from klinehub.evidence.trials import Known, Trial, known_of
@@ -42,13 +43,13 @@ _SIDES: Final = (("long", 1.0), ("short", -1.0))
 
 
 class Asked(NamedTuple):
-    """What is asked of a study: horizons in bars, the one that the verdict is of, quantiles, and costs."""
+    """What is asked of a study: horizons in bars, that of the verdict, quantiles, costs, and who replays."""
 
     horizons: tuple[int, ...] = HORIZONS
     headline: int | None = None
     quantiles: int = QUANTILES
     costs: book.Costs = book.Costs()
-    workers: int = 1
+    pool: Pool = ALONE
 
     def checked(self) -> "Asked":
         """Give the same in order; raises DefinitionError for what can not be measured."""
@@ -149,7 +150,7 @@ def study(
     *members* says who was in the universe, *code* which klinehub this is, *log* what was tried before.
     """
     asked = asked.checked()
-    replayed = replay(screen, tape, start, end, workers=asked.workers, progress=progress)
+    replayed = replay(screen, tape, start, end, pool=asked.pool, progress=progress)
     panel = tape.panels[replayed.timeframe]
     found = _Range(tape, replayed, members.of(panel, replayed.first, replayed.bars), asked)
     held = _held(found)

@@ -9,6 +9,7 @@ from tests.unit.factors.markets import BASE, FIRST, HOUR, Live, histories
 
 from klinehub.errors import DataError, DefinitionError
 from klinehub.evidence.members import Listed, Told
+from klinehub.evidence.pools import Threads
 from klinehub.evidence.replay import Replayed, replay
 from klinehub.evidence.tape import Tape, built, tape_of
 from klinehub.factors import engine
@@ -74,9 +75,9 @@ def test_over_two_thousand_closes_live_and_replay_agree_in_every_bit(
 def test_workers_change_no_bit(
     tape: Tape, screen: Screen, found: Replayed, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("klinehub.evidence.replay._PART", 500)
+    monkeypatch.setattr("klinehub.evidence.pools._PART", 500)
     told: list[int] = []
-    other = replay(screen, tape, 0, FOREVER, workers=workers, progress=told.append)
+    other = replay(screen, tape, 0, FOREVER, pool=Threads(workers), progress=told.append)
 
     assert_array_equal(other.values, found.values)
     assert_array_equal(other.hits, found.hits)

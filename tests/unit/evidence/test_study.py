@@ -10,6 +10,7 @@ from tests.unit.evidence.studies import FIRST, FOREVER, HOUR, SCREEN, TOLD, plan
 
 from klinehub.errors import DataError, DefinitionError
 from klinehub.evidence.members import Listed
+from klinehub.evidence.pools import Threads
 from klinehub.evidence.portfolio import Costs
 from klinehub.evidence.result import Evidence
 from klinehub.evidence.study import Asked, study
@@ -76,7 +77,7 @@ def test_an_edge_turned_round_points_the_wrong_way(planted: Evidence) -> None:
 
 def test_the_same_gives_the_same_bytes_whatever_the_workers() -> None:
     bars = planes(900, 20, edge=0.1)
-    one, two = (msgspec.json.encode(judged(tape_for(bars), workers=n)) for n in (1, 2))
+    one, two = (msgspec.json.encode(judged(tape_for(bars), pool=Threads(n))) for n in (1, 2))
 
     assert one == two
     other = bars.copy()
