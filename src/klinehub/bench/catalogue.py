@@ -34,6 +34,7 @@ MEANINGS: Final = {
     "board": "ms of CPU to the first table of a page of 550 symbols x 20 columns; bytes, the loop at a close",
     "cluster": "ms from a close to another process's panel over NATS; closes lost as N hubs are killed",
     "evidence": "bars a second a core of a replay; IC beside alphalens, a portfolio beside vectorbt, a year",
+    "sweep": "seconds of five studies of a year on two workers of a Ray of its own, beside two threads",
     "store": "ms to keep a bar of 550 symbols on disk; restoring, restarting, reading a year, beside it",
 }
 # Those of which it can be said how often they try something.

@@ -71,7 +71,7 @@ def measured() -> dict[str, Measurement]:
 
 def test_every_benchmark_has_a_meaning_a_file_and_a_test() -> None:
     # These start processes, and a browser; what they are made of is tested by itself.
-    assert set(TINY) | {"footprint", "serve", "page", "cluster"} == set(MEANINGS)
+    assert set(TINY) | {"footprint", "serve", "page", "cluster", "sweep"} == set(MEANINGS)
 
 
 @pytest.mark.parametrize("name", TINY)
