@@ -32,7 +32,6 @@ from klinehub.feed.decisions import BarClosed, Correction, Decisions, Fetch
 from klinehub.feed.listed import Listed
 from klinehub.feed.listing_changes import changes, only, wanted
 from klinehub.feed.live import Live
-from klinehub.feed.network import endpoint
 from klinehub.feed.rest import RestClient
 from klinehub.feed.spot import Choose, Spot
 from klinehub.feed.subscribers import Subscribers
@@ -94,7 +93,7 @@ class Hub(Reads, Scans):
             audit=settings.audit,
             forwarded=settings.forwarded,
             account=account,
-            host="{}:{}".format(*endpoint(settings.rest_url)),
+            host=settings.counted_by,
         )
         self.rest = RestClient(
             settings.rest_url, network, self.gate, clock, timeout=settings.timeout, venue=self._venue

@@ -11,8 +11,8 @@ from klinehub.domain.universe_rules import Rules
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed import binance
 from klinehub.feed.market_data import INTEREST_FIELD, MARK_FIELDS
-from klinehub.feed.network import redact
-from klinehub.feed.venue import SPOT, USDM, VENUES, venue_of
+from klinehub.feed.network import endpoint, redact
+from klinehub.feed.venue import COINM, SPOT, USDM, VENUES, venue_of
 from klinehub.panel.pairs import PAIR_FIELDS
 
 DEFAULT_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h")
@@ -23,6 +23,11 @@ _SHORTEST_SECRET: Final = 16
 # A weight limit that was not set: the exchange's own.
 _OWN: Final = -(2**62)
 EXCHANGES: Final = tuple(VENUES)
+# What is no market's own, but the same in every hub of one program.
+_SHARED: Final = (
+    *("timeframes", "native", "shallow", "spare", "batch", "share", "audit", "forwarded", "streams"),
+    *("streams_per_socket", "timeout", "tickers", "store", "store_days", "history"),
+)
 
 # The numbers that a hub can be run with, from the least to the most.
 LIMITS: Final[dict[str, tuple[float, float]]] = {
@@ -261,7 +266,8 @@ class EvidenceSettings(Discreet, frozen=True, kw_only=True):
 class HubSettings(Discreet, frozen=True, kw_only=True):
     """What a hub keeps and how it asks for it; every field has a config key of the same name.
 
-    `exchange` is one of EXCHANGES; without `rest_url`, `stream_url` and `weight_limit` its own are used.
+    `exchange` is one of EXCHANGES; without `rest_url`, `stream_url`, `weight_limit` and `quote` its own are
+    used.
     `symbols` chooses just these; otherwise all trading perpetuals of `quote` with at least
     `min_turnover` in 24 hours, at most `most_symbols`. `bars` are kept closed per series, of which the
     warm-up brings `shallow`, and the rest follows while the hub is live. `store` is the folder in which
@@ -297,7 +303,7 @@ class HubSettings(Discreet, frozen=True, kw_only=True):
     shallow: int = 498
     symbols: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    quote: str = "USDT"
+    quote: str = ""
     min_turnover: float = 0.0
     most_symbols: int | None = None
     tradifi: bool = True
@@ -354,28 +360,23 @@ class HubSettings(Discreet, frozen=True, kw_only=True):
         return (*told, *(PAIR_FIELDS if self.spot else ()))
 
     @property
+    def counted_by(self) -> str:
+        """Whose counter of weight requests go to: that of USDⓈ-M counts those to COIN-M too."""
+        return "{}:{}".format(*endpoint(USDM.rest_url if self.rest_url == COINM.rest_url else self.rest_url))
+
+    @property
     def of_spot(self) -> "HubSettings":
         """The settings of the hub that follows the spot pairs of this one's symbols."""
-        fields = (
-            "timeframes",
-            "native",
-            "quote",
-            "spare",
-            "batch",
-            "share",
-            "audit",
-            "streams",
-            "timeout",
-            "tickers",
+        return self.of_market(
+            SPOT.name, quote=self.quote, rest_url=self.spot_rest_url, stream_url=self.spot_stream_url
         )
-        same = {name: getattr(self, name) for name in (*fields, "forwarded", "streams_per_socket")}
-        return HubSettings(
-            exchange=SPOT.name,
-            rest_url=self.spot_rest_url,
-            stream_url=self.spot_stream_url,
-            bars=min(self.bars, SPOT.most_rows - 1),
-            **same,
-        )
+
+    def of_market(self, exchange: str, **own: object) -> "HubSettings":
+        """Give the settings of a hub that follows another market beside this one, with what is its *own*."""
+        same = {name: getattr(self, name) for name in _SHARED}
+        same["bars"] = min(self.bars, venue_of(exchange).most_rows - 1)
+        same["tickers"] = self.tickers and venue_of(exchange).days is not None
+        return msgspec.convert({**same, **own, "exchange": exchange}, HubSettings)
 
     def keeping(self, fields: Collection[str]) -> "HubSettings":
         """Give these settings with all switched on that keeps *fields* beside the klines."""
@@ -387,20 +388,27 @@ class HubSettings(Discreet, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Fill in what the exchange says, and refuse numbers that no hub can be run with."""
         venue = venue_of(self.exchange)
-        for name in ("rest_url", "stream_url", "weight_limit"):
+        for name in ("rest_url", "stream_url", "weight_limit", "quote"):
             if getattr(self, name) in {"", _OWN}:
                 msgspec.structs.force_setattr(self, name, getattr(venue, name))
         for name in ("spot_rest_url", "spot_stream_url"):
             if not getattr(self, name):
                 msgspec.structs.force_setattr(self, name, getattr(SPOT, name.removeprefix("spot_")))
         _check_limits(self, LIMITS)
-        if venue is SPOT and (self.marks or self.open_interest or self.spot):
+        if self.fallback_urls is None and self.stream_url == venue.stream_url:
+            msgspec.structs.force_setattr(self, "fallback_urls", venue.routes)
+        if venue in {SPOT, COINM} and (self.marks or self.open_interest or self.spot):
             raise DefinitionError(
                 f"{venue.name} has no marks, no open interest and no spot beside it: leave these out."
             )
         if sum(map(bool, (self.publish, self.subscribe, self.cluster))) > 1:
             raise DefinitionError(
                 "Set one of `relay.publish`, `relay.subscribe` and `relay.cluster`; the last publishes too."
+            )
+        if venue is COINM and (self.tickers or self.choose):
+            raise DefinitionError(
+                f"{venue.name} tells volumes in contracts and in coins, no turnover: leave `market.tickers` "
+                "and the rules of the universe out."
             )
         if self.bars >= venue.most_rows:
             raise DefinitionError(f"`bars` is {self.bars}: {venue.name} gives at most {venue.most_rows - 1}.")

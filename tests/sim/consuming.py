@@ -12,6 +12,7 @@ import aiohttp
 from aiohttp import WSMsgType
 from tests.sim.worlds import HOUR, World, play, port_of
 
+from klinehub.serve.markets import Markets
 from klinehub.serve.site import Site
 from klinehub.serve.stream_parts import STREAMS, in_streams, streamed
 from klinehub.serve.streams import HubStreams
@@ -127,7 +128,9 @@ def in_room(test: Callable[[Room], Awaitable[None]], **settings: Any) -> None:
             site = await stack.enter_async_context(Site(serve))
             session = await stack.enter_async_context(SimNetwork().session(site.rest_url, timeout=30.0))
             ours = HubStreams(world.hub)
-            site.open({**in_streams(world.hub, ours), **dict.fromkeys(STREAMS, streamed(lambda: ours))})
+            site.open(
+                {**in_streams(Markets(world.hub), ours), **dict.fromkeys(STREAMS, streamed(lambda: ours))}
+            )
             room = Room(world, site, session, ours)
             try:
                 await test(room)

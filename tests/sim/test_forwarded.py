@@ -9,6 +9,7 @@ from tests.sim.worlds import Place, World, play
 
 from klinehub.feed.use import Use
 from klinehub.serve.forwarding import broker_of
+from klinehub.serve.markets import Markets
 from klinehub.settings import ServeSettings
 
 pytestmark = pytest.mark.timeout(180)
@@ -19,7 +20,7 @@ INTEREST: Final = "/fapi/v1/openInterest"
 def test_each_market_is_asked_through_its_own_gate() -> None:
     async def act(world: World) -> list[Any]:
         assert world.hub.spot is not None
-        broker, spot = broker_of(world.hub, SERVE), "/api/v3/ticker/price"
+        broker, spot = broker_of(Markets(world.hub), SERVE), "/api/v3/ticker/price"
         found: list[Any] = [(await broker.forward("a", "GET", spot, "symbol=BTCUSDT")).status]
         await asyncio.sleep(30)
         for path in (INTEREST, spot):
@@ -36,7 +37,7 @@ def test_bots_that_ask_all_they_can_take_no_more_than_their_part_of_a_live_hubs_
     """For three minutes twenty bots poll; the exchange counts for itself."""
 
     async def act(world: World) -> tuple[int, int, dict[int, int], int, bool]:
-        hub, broker = world.hub, broker_of(world.hub, SERVE)
+        hub, broker = world.hub, broker_of(Markets(world.hub), SERVE)
 
         async def bot(n: int) -> None:
             for turn in range(180):

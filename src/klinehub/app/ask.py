@@ -27,7 +27,6 @@ from klinehub.feed.asking import ask_klines
 from klinehub.feed.audit import Verified
 from klinehub.feed.budget import WeightGate
 from klinehub.feed.decisions import Fetch
-from klinehub.feed.network import endpoint
 from klinehub.feed.rest import RestClient
 from klinehub.feed.timing import Timing
 from klinehub.feed.venue import venue_of
@@ -48,14 +47,23 @@ FIELDS = ("open_time", "open", "high", "low", "close", "volume")
 async def status(given: Mapping[str, Any]) -> None:
     """Print what the running hub says of itself."""
     tz = show.zone(options.settings(given).tz)
-    stats = msgspec.json.decode(await ask(options.door(), "status", {}))
+    stats = msgspec.json.decode(await ask(options.door(), "status", of_market(given)))
     if given["as_json"]:
         show.document(stats)
         return
+    markets = stats.pop("markets", {})
+    show.out.print(_stated(stats, tz))
+    for name, told in markets.items():
+        table = _stated(told, tz)
+        table.title, table.title_justify = name, "left"
+        show.out.print(table)
+
+
+def _stated(stats: Mapping[str, float | str], tz: ZoneInfo) -> Table:
     table = Table(show_header=False)
     for name, value in stats.items():
         table.add_row(name.replace("_", " "), stated(name, value, tz))
-    show.out.print(table)
+    return table
 
 
 def stated(name: str, value: float | str, tz: ZoneInfo) -> str:
@@ -65,9 +73,21 @@ def stated(name: str, value: float | str, tz: ZoneInfo) -> str:
     return f"{value:,}" if isinstance(value, int) else in_zone(str(value), tz)
 
 
-async def _running(given: Mapping[str, Any]) -> bool:
-    """Whether a running hub is to be asked: there is one, and no option names another market."""
-    return not options.choose_market(given) and await is_open(options.door())
+async def running(given: Mapping[str, Any]) -> bool:
+    """Whether a running hub is to be asked: there is one, and no option names another exchange.
+
+    Raises DefinitionError where options name a market of the running hub and another exchange too.
+    """
+    if given["market"] is None:
+        return not options.choose_market(given) and await is_open(options.door())
+    if options.choose_market(given):
+        raise DefinitionError("--market names one of the running hub: leave the options of an exchange out.")
+    return True
+
+
+def of_market(given: Mapping[str, Any]) -> dict[str, str]:
+    """Give what tells a running hub which of its markets is meant."""
+    return {} if given["market"] is None else {"market": given["market"]}
 
 
 async def scan(given: Mapping[str, Any]) -> None:
@@ -75,12 +95,14 @@ async def scan(given: Mapping[str, Any]) -> None:
     config = options.settings(given)
     if given["once"] and given["watch"]:
         raise DefinitionError("--once and --watch exclude each other: give one of them.")
-    if given["file"] and (given["where"] or given["screen"]):
-        raise DefinitionError("--file brings a screen of its own: leave --where and --screen out.")
-    if given["once"] and given["every"]:
-        raise DefinitionError("--once scans what has closed: leave --every out, or --once.")
+    if given["file"] and (given["where"] or given["screen"] or given["market"]):
+        raise DefinitionError("--file brings a screen of its own: leave --where, --screen and --market out.")
+    if given["every"] and (given["once"] or given["market"]):
+        raise DefinitionError(
+            "--every scans open bars of a hub of its own: leave it out, or the other option."
+        )
     screen = own_screen(given["file"]) if given["file"] else None
-    if screen is None and not given["every"] and await _running(given):
+    if screen is None and not given["every"] and await running(given):
         await _ask_scan(given, config)
     elif given["once"]:
         found = await _scan_fresh(config, _wanted(config, given, screen))
@@ -108,7 +130,7 @@ def _wanted(config: Config, given: Mapping[str, Any], own: Screen | None) -> Scr
 async def _ask_scan(given: Mapping[str, Any], config: Config) -> None:
     """Show the running hub's ranking, anew at each close of its timeframe unless asked for once."""
     names = ("timeframe", "min_score", "where", "screen")
-    params = {name: str(given[name]) for name in names if given[name] is not None}
+    params = of_market(given) | {name: str(given[name]) for name in names if given[name] is not None}
     shown = -1
     while True:
         found = msgspec.json.decode(await ask(options.door(), "scan", params), type=NamedScan)
@@ -150,8 +172,8 @@ async def klines(given: Mapping[str, Any]) -> None:
     frame = timeframe(given["timeframe"])
     tz = show.zone(config.tz)
     symbol, limit = given["symbol"].upper(), given["limit"]
-    if await _running(given):
-        params = {"symbol": symbol, "timeframe": frame.name, "limit": str(limit)}
+    if await running(given):
+        params = of_market(given) | {"symbol": symbol, "timeframe": frame.name, "limit": str(limit)}
         rows = msgspec.json.decode(await ask(options.door(), "klines", params))
         if len(rows) < limit:
             show.err.print(f"the running hub keeps {len(rows)} of the {limit} bars asked for")
@@ -176,7 +198,7 @@ async def asking(config: Config, clock: Clock) -> AsyncIterator[tuple[RestClient
         limit=config.hub.weight_limit,
         share=config.hub.share,
         account=system_account(config.hub.rest_url),
-        host="{}:{}".format(*endpoint(config.hub.rest_url)),
+        host=config.hub.counted_by,
     )
     network = system_network(config.proxy)
     venue = venue_of(config.exchange)
@@ -208,8 +230,8 @@ async def _ask_klines(
 async def verify(given: Mapping[str, Any]) -> int:
     """Compare the running hub's bars, or a fresh warm-up's, with REST; exit code 1 when any differs."""
     config = options.settings(given)
-    if await _running(given):
-        found = msgspec.json.decode(await ask(options.door(), "verify", {}), type=Verified)
+    if await running(given):
+        found = msgspec.json.decode(await ask(options.door(), "verify", of_market(given)), type=Verified)
     else:
         with show.steps("warm-up") as progress:
             hub = open_hub(config, progress)

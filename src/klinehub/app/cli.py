@@ -50,6 +50,7 @@ def demo(**given: object) -> None:
 
 
 @cli.command()
+@options.also_options
 @options.serve_options
 @options.relay_options
 @options.scan_options
@@ -68,6 +69,7 @@ def run(**given: object) -> None:
 @click.option("--watch", is_flag=True, help="Show the ranking at each close, as without --once.")
 @options.screen_options
 @options.scan_options
+@options.running_options
 @options.hub_options
 def scan(**given: object) -> None:
     """Rank the market: from a running hub, or from just the history that the scan needs."""
@@ -150,6 +152,7 @@ def factors(**given: object) -> None:
 @click.option(
     "--limit", type=click.IntRange(1, 1499), default=20, show_default=True, help="How many closed bars."
 )
+@options.running_options
 @options.hub_options
 def klines(**given: object) -> None:
     """Print the closed bars of one symbol: from a running hub, or by one request."""
@@ -159,6 +162,7 @@ def klines(**given: object) -> None:
 
 
 @cli.command()
+@options.running_options
 @options.common_options
 def status(**given: object) -> None:
     """Say what the running hub holds and has done, and what is missing."""
@@ -196,6 +200,7 @@ def test(**given: object) -> None:
 
 
 @cli.command()
+@options.running_options
 @options.reach_options
 def universe(**given: object) -> None:
     """The symbols that are worth a scan, and why: of a running hub, or chosen once by the rules."""
@@ -205,6 +210,7 @@ def universe(**given: object) -> None:
 
 
 @cli.command()
+@options.running_options
 @options.hub_options
 def verify(**given: object) -> None:
     """Compare every closed bar in memory with REST, within the request budget."""
@@ -375,6 +381,7 @@ def sql(**given: object) -> None:
 @click.option("--ws-port", type=PORT, help="WebSocket port; the one after the REST port.")
 @click.option("--no-limits", is_flag=True, help="Lift the weight limit and the bans.")
 @click.option("--spot", is_flag=True, help="A spot market of the same coins too, on the two next ports.")
+@click.option("--coinm", is_flag=True, help="A market margined in coins too, two ports after those.")
 @click.option(
     "--churn", type=click.IntRange(0), metavar="HOURS", help="One comes and one goes so often; 6, 0 for none."
 )

@@ -13,6 +13,7 @@ from klinehub.app.screens import ScreenText, WatchText
 from klinehub.domain.universe_rules import Rules
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed.archive import FILES_URL, LISTING_URL
+from klinehub.feed.venue import venue_of
 from klinehub.settings import (
     AlertSettings,
     Discreet,
@@ -27,13 +28,34 @@ FILE: Final = "klinehub.toml"
 PREFIX: Final = "KLINEHUB_"
 
 
+class MarketText(Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table `[markets.NAME]`: with what a further market is followed.
+
+    What is not set is the market's own, but for the timeframes and the number of bars: these are those of
+    the first market.
+    """
+
+    rest_url: str | None = None
+    stream_url: str | None = None
+    weight_limit: int | None = None
+    timeframes: tuple[str, ...] = ()
+    bars: int | None = None
+    symbols: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    quote: str | None = None
+    min_turnover: float | None = None
+    most_symbols: int | None = None
+
+
 class Config(Discreet, frozen=True, kw_only=True):
     """All settings of a command; `hub` are those of the hub, `serve` those of what it lends to others.
 
     `tz` is an IANA zone such as Europe/Berlin. Without `archive_listing_url` the exchange's archive is listed
     where it lists it, another one at its own `archive_url`.
+    `also` names the markets that are followed beside that of the hub.
     `file` is the one that they were read from, empty for none.
-    `screens`, `watch`, `alert_rules`, `webhooks` and `targets` are tables by name, in the file alone.
+    `screens`, `watch`, `alert_rules`, `webhooks`, `targets` and `markets` are tables by name, in the file
+    alone.
     """
 
     hub: HubSettings = HubSettings()
@@ -41,6 +63,7 @@ class Config(Discreet, frozen=True, kw_only=True):
     alerts: AlertSettings = AlertSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     proxy: str | None = None
+    also: tuple[str, ...] = ()
     archive_url: str = FILES_URL
     archive_listing_url: str = ""
     top: int = 20
@@ -51,6 +74,7 @@ class Config(Discreet, frozen=True, kw_only=True):
     alert_rules: Mapping[str, RuleText] = {}
     webhooks: Mapping[str, WebhookSettings] = {}
     targets: Mapping[str, TargetSettings] = {}
+    markets: Mapping[str, MarketText] = {}
 
     @property
     def exchange(self) -> str:
@@ -72,12 +96,19 @@ class Config(Discreet, frozen=True, kw_only=True):
             raise DefinitionError(
                 f"{twice[0]!r} names a table of [webhooks] and one of [targets]: give one another name."
             )
+        for name in (*self.also, *self.markets):
+            venue_of(name)
+        if self.exchange in self.also or len(set(self.also)) < len(self.also):
+            raise DefinitionError(
+                f"`exchange.also` names {', '.join(self.also)} beside {self.exchange}: name each market once."
+            )
 
 
 # Each table of the file: its keys, and the field of Config, its hub settings or their rules that each sets.
 TABLES: Final[dict[str, dict[str, str]]] = {
     "exchange": {
         "name": "exchange",
+        "also": "also",
         **{key: key for key in ("rest_url", "stream_url", "fallback_urls", "weight_limit", "share", "audit")},
         "forwarded": "forwarded",
         **{key: key for key in ("spot_rest_url", "spot_stream_url")},
@@ -129,14 +160,14 @@ TABLES: Final[dict[str, dict[str, str]]] = {
     "output": {"tz": "tz"},
 }
 _LISTS: Final = frozenset(
-    {"timeframes", "symbols", "exclude", "unavailable", "fallback_urls", "pins", "allowed_hosts"}
+    {"also", "timeframes", "symbols", "exclude", "unavailable", "fallback_urls", "pins", "allowed_hosts"}
 )
 # Where the fields lie that are in neither Config nor its hub settings themselves.
 _PARTS: Final = ("rules", "serve", "alerts", "evidence")
 # Settings that are values by name.
 _BY_NAME: Final[dict[str, type]] = {"weights": dict[str, float], "clients": dict[str, str]}
 # Tables of tables, whose names are the user's, and the field of Config that each sets.
-_NAMED: Final = {name: name for name in ("screens", "watch", "webhooks", "targets")} | {
+_NAMED: Final = {name: name for name in ("screens", "watch", "webhooks", "targets", "markets")} | {
     "rules": "alert_rules"
 }
 

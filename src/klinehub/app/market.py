@@ -14,9 +14,9 @@ from klinehub.app.library import system_clock
 from klinehub.domain.clock import Clock
 from klinehub.domain.moment import utc
 from klinehub.errors import DefinitionError, FeedError
-from klinehub.feed.venue import SPOT
 from klinehub.sim import replay as recorded
 from klinehub.sim.archive import ArchiveServer
+from klinehub.sim.coinm import CoinMarket
 from klinehub.sim.exchange import Exchange, Served, serve
 from klinehub.sim.market import Market
 from klinehub.sim.spot import SpotMarket
@@ -33,7 +33,7 @@ LEAVE_WITHIN: Final = 5.0
 class Announcement(msgspec.Struct, frozen=True):
     """What a simulated exchange prints when it is ready: addresses, its time, and what its truth lacks.
 
-    The addresses of the spot market are empty where there is none.
+    The addresses of the spot market, and of the one that is margined in coins, are empty where there is none.
     """
 
     rest_url: str
@@ -46,6 +46,8 @@ class Announcement(msgspec.Struct, frozen=True):
     spot_rest_url: str = ""
     spot_stream_url: str = ""
     archive_url: str = ""
+    coinm_rest_url: str = ""
+    coinm_stream_url: str = ""
 
     def clock(self) -> Clock:
         """Give a clock that runs as fast as this exchange's, for a hub on one that runs fast."""
@@ -128,17 +130,21 @@ async def sim(given: Mapping[str, Any]) -> None:
     async with AsyncExitStack() as stack:
         served = await serve(exchange, host=given["host"], port=given["port"], ws_port=stream_port)
         stack.push_async_callback(served.close)
-        spot, markets = None, [market]
-        if given["spot"]:
-            markets.append(SpotMarket(market))
-            beside, port = Exchange(markets[1], clock, limits=limits), _after(stream_port)
-            spot = await serve(beside, host=given["host"], port=port, ws_port=_after(port))
-            stack.push_async_callback(spot.close)
-        archive = ArchiveServer(markets, clock)
-        # Behind the ports of the spot market, whether or not that is there.
-        await archive.start(given["host"], _after(_after(_after(stream_port))))
+        wanted = {"spot": SpotMarket, "coinm": CoinMarket}
+        markets = {name: kind(market) for name, kind in wanted.items() if given[name]}
+        # Each has its ports, whether or not the one before is there; the archive's come between them.
+        ports = {"spot": _after(stream_port, 1), "coinm": _after(stream_port, 4)}
+        beside = {}
+        for name, one in markets.items():
+            host, port = given["host"], ports[name]
+            there = Exchange(one, clock, limits=limits)
+            beside[name] = await serve(there, host=host, port=port, ws_port=_after(port))
+            stack.push_async_callback(beside[name].close)
+        kept = [market, *(one for one in markets.values() if one.spot)]
+        archive = ArchiveServer(kept, clock)
+        await archive.start(given["host"], _after(stream_port, 3))
         stack.push_async_callback(archive.close)
-        _announce(served, spot, archive.url, given)
+        _announce(served, beside, archive.url, given)
         await (_parent_gone() if given["with_parent"] else served.wait())
 
 
@@ -170,15 +176,17 @@ def _stream_port(given: Mapping[str, Any]) -> int:
     return _after(given["port"])
 
 
-def _after(port: int) -> int:
-    """Give the port after one, any where that is any."""
-    return port + 1 if port else 0
+def _after(port: int, count: int = 1) -> int:
+    """Give the port that comes so many after one, any where that is any."""
+    return port + count if port else 0
 
 
-def _announce(served: Served, spot: Served | None, archive_url: str, given: Mapping[str, Any]) -> None:
+def _announce(
+    served: Served, beside: Mapping[str, Served], archive_url: str, given: Mapping[str, Any]
+) -> None:
     """Say where the exchange is, as JSON for a program and in words for a person."""
     exchange = served.exchange
-    listed = exchange.source.listings()
+    listed, spot, coinm = exchange.source.listings(), beside.get("spot"), beside.get("coinm")
     said = Announcement(
         rest_url=served.rest_url,
         stream_url=f"{served.ws_url}/market/stream",
@@ -190,6 +198,8 @@ def _announce(served: Served, spot: Served | None, archive_url: str, given: Mapp
         spot_rest_url=spot.rest_url if spot else "",
         spot_stream_url=f"{spot.ws_url}/stream" if spot else "",
         archive_url=archive_url,
+        coinm_rest_url=coinm.rest_url if coinm else "",
+        coinm_stream_url=f"{coinm.ws_url}/stream" if coinm else "",
     )
     if given["as_json"]:
         show.document(said)
@@ -199,11 +209,11 @@ def _announce(served: Served, spot: Served | None, archive_url: str, given: Mapp
     show.out.print(f"  WebSocket  {served.ws_url}")
     show.out.print(f"  hub        klinehub run --rest-url {said.rest_url} --stream-url {said.stream_url}")
     show.out.print(f"  archive    {said.archive_url}")
-    if spot is not None:
-        show.out.print(f"  spot REST  {spot.rest_url}")
-        show.out.print(f"  WebSocket  {spot.ws_url}")
-        addresses = f"--rest-url {said.spot_rest_url} --stream-url {said.spot_stream_url}"
-        show.out.print(f"  spot hub   klinehub run --exchange {SPOT.name} {addresses}")
+    for name, one in beside.items():
+        addresses = f"--rest-url {one.rest_url} --stream-url {one.ws_url}/stream"
+        show.out.print(f"{name}, REST  {one.rest_url}")
+        show.out.print(f"  WebSocket  {one.ws_url}")
+        show.out.print(f"  hub        klinehub run --exchange binance-{name} {addresses}")
 
 
 async def _parent_gone() -> None:

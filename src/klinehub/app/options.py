@@ -19,6 +19,7 @@ Command = TypeVar("Command", bound=Callable[..., object])
 # Option name to setting; the value of a list option is comma-separated.
 SETTINGS: Final = {
     "exchange": "exchange.name",
+    "also": "exchange.also",
     "rest_url": "exchange.rest_url",
     "stream_url": "exchange.stream_url",
     "archive_url": "exchange.archive_url",
@@ -50,7 +51,7 @@ SETTINGS: Final = {
     "subscribe": "relay.subscribe",
     "cluster": "relay.cluster",
 }
-_LISTED: Final = frozenset({"timeframes", "symbols"})
+_LISTED: Final = frozenset({"also", "timeframes", "symbols"})
 
 _MARKET: Final = (
     click.option("--exchange", metavar="NAME", help="Which market; binance-usdm, or binance-spot."),
@@ -70,7 +71,7 @@ _HUB: Final = (
     click.option("--timeframes", metavar="LIST", help="Which timeframes, for example 1m,5m,15m,1h."),
     click.option("--symbols", metavar="LIST", help="Just these symbols, for example BTCUSDT,ETHUSDT."),
     click.option("--most", type=int, metavar="N", help="At most N symbols, those with the largest turnover."),
-    click.option("--quote", metavar="ASSET", help="The quote asset of the market; USDT."),
+    click.option("--quote", metavar="ASSET", help="The quote asset of the market; USDT or USD."),
     click.option("--min-turnover", type=float, metavar="X", help="Leave out symbols below X in 24 hours."),
     click.option(
         "--universe", is_flag=True, default=None, help="Scan only what the rules of the universe choose."
@@ -101,6 +102,12 @@ _SCAN: Final = (
     ),
 )
 _PORT: Final = click.IntRange(0, 65_535)
+_ALSO: Final = (
+    click.option("--also", metavar="LIST", help="Follow these markets too, for example binance-spot."),
+)
+_RUNNING: Final = (
+    click.option("--market", metavar="NAME", help="Which market of the running hub; its first one."),
+)
 _SERVE: Final = (
     click.option(
         "--serve/--no-serve", default=None, help="Lend the cache to other programs on this machine; yes."
@@ -254,6 +261,16 @@ def serve_options(command: Command) -> Command:
 def relay_options(command: Command) -> Command:
     """Add the options that join hubs on several machines."""
     return _add(command, _RELAY)
+
+
+def also_options(command: Command) -> Command:
+    """Add the option that has further markets followed."""
+    return _add(command, _ALSO)
+
+
+def running_options(command: Command) -> Command:
+    """Add the option that says which market of a running hub is meant."""
+    return _add(command, _RUNNING)
 
 
 def screen_options(command: Command) -> Command:

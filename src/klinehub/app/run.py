@@ -16,19 +16,21 @@ from klinehub.app.config import Config
 from klinehub.app.following import keeping, own_screens, rules_of, signals_of, whole
 from klinehub.app.library import Hub
 from klinehub.app.market import Announcement, simulated
+from klinehub.app.markets import further
 from klinehub.app.relaying import told
 from klinehub.app.sharing import panel_file
 from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import timeframe
 from klinehub.errors import DefinitionError
 from klinehub.feed.audit import Verified
-from klinehub.feed.venue import USDM
+from klinehub.feed.venue import USDM, venue_of
 from klinehub.scan.running import Scan
 from klinehub.scan.score import reading
 from klinehub.scan.screen import Screen
 from klinehub.serve.board.hello import About
 from klinehub.serve.board.live import LiveBoard
 from klinehub.serve.local import LocalDoor, is_open
+from klinehub.serve.markets import Markets
 from klinehub.serve.parts import lent
 from klinehub.serve.site import Site
 
@@ -87,7 +89,7 @@ async def _listening(config: Config) -> AsyncIterator[Site | None]:
 def _lending(config: Config) -> Config:
     """Share the panel, in the usual file where no other is named, and keep what is served beside it."""
     path = config.hub.panel_file or str(panel_file())
-    tickers = config.hub.tickers or config.serve.on
+    tickers = config.hub.tickers or (config.serve.on and venue_of(config.exchange).days is not None)
     lending = msgspec.structs.replace(config.hub, panel_file=path, tickers=tickers)
     # A hub that is fed by others asks nobody, for its callers neither.
     serve = config.serve if not lending.subscribe else msgspec.structs.replace(config.serve, forward=False)
@@ -112,12 +114,14 @@ async def _opened(
         await stack.enter_async_context(signals.following())
         await stack.enter_async_context(told(hub, signals))
         live = LiveBoard(signals, About(config.tz, "" if site is None else site.rest_url))
+        markets = Markets(hub, further(config, show.err.print))
+        await stack.enter_async_context(markets.following())
         if site is not None:
-            await stack.enter_async_context(lent(hub, config.serve, site, signals, live))
+            await stack.enter_async_context(lent(hub, config.serve, site, signals, live, markets))
             show.err.print(f"board: {site.rest_url}")
             show.err.print(f"serving: {site.rest_url} and {site.ws_url} (docs/bots.md)")
         try:
-            door = LocalDoor(hub, options.door(), exchange, live.connect, signals.alerting)
+            door = LocalDoor(markets, options.door(), exchange, live.connect, signals.alerting)
             await stack.enter_async_context(door)
         except OSError as exc:
             show.err.print(
@@ -181,7 +185,7 @@ def _demo_config(base: Config, given: Mapping[str, Any], market: Announcement) -
         timeframes=wanted.timeframes if given["timeframes"] else market.timeframes,
         unavailable=(*wanted.unavailable, *reading(market.unavailable)),
     )
-    return msgspec.structs.replace(base, hub=hub)
+    return msgspec.structs.replace(base, hub=hub, also=())
 
 
 async def _once(hub: Hub, config: Config, given: Mapping[str, Any]) -> None:

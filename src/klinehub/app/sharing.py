@@ -30,20 +30,20 @@ def machine_seconds() -> float:
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
-def panel_file() -> Path:
-    """Give the file in which a running hub shares its panel."""
-    return door().with_name("panel")
+def panel_file(market: str | None = None) -> Path:
+    """Give the file in which a running hub shares its panel, or that of a further *market* of it."""
+    return door().with_name("panel" if market is None else f"panel-{market}")
 
 
-def attach(path: str | Path | None = None) -> Attached:
+def attach(path: str | Path | None = None, *, market: str | None = None) -> Attached:
     """Attach to the panel of the hub that runs on this machine: `attach()["5m"].klines("BTCUSDT", 300)`.
 
-    *path* is the hub's `panel_file` where that is not the usual one. Raises NoHub when none is running, and
-    DataError for a file that is not to be read.
+    *path* is the hub's `panel_file` where that is not the usual one, *market* one of those that it follows
+    beside its first, such as "binance-spot". Raises NoHub when none is running, and DataError for a file
+    that is not to be read.
     """
-    return Attached(
-        panel_file() if path is None else Path(path).expanduser(), machine_seconds, lambda: time.sleep(PAUSE)
-    )
+    file = panel_file(market) if path is None else Path(path).expanduser()
+    return Attached(file, machine_seconds, lambda: time.sleep(PAUSE))
 
 
 def ring_in(path: str) -> Callable[..., Ring]:

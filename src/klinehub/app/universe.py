@@ -8,13 +8,13 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from klinehub.app import options, show
-from klinehub.app.ask import asking
+from klinehub.app.ask import asking, of_market, running
 from klinehub.app.config import Config
 from klinehub.app.library import system_clock
 from klinehub.feed import binance
 from klinehub.feed.timing import Timing
 from klinehub.scan.pools import Market, Merged, refresh
-from klinehub.serve.local import ask, is_open
+from klinehub.serve.local import ask
 
 _FIGURES = ("turnover", "change_percent", "age_days", "day_surge", "hour_surge")
 
@@ -22,8 +22,8 @@ _FIGURES = ("turnover", "change_percent", "age_days", "day_surge", "hour_surge")
 async def universe(given: Mapping[str, Any]) -> None:
     """Print the universe of the running hub, or choose one by the rules where there is none."""
     config = options.settings(given)
-    if not options.choose_market(given) and await is_open(options.door()):
-        found = msgspec.json.decode(await ask(options.door(), "universe", {}))
+    if await running(given):
+        found = msgspec.json.decode(await ask(options.door(), "universe", of_market(given)))
     else:
         found = {**(await _chosen(config)).as_dict(), "failure": ""}
     if given["as_json"]:
@@ -49,7 +49,7 @@ async def _chosen(config: Config) -> Merged:
         body = await rest.get(rest.venue.tickers, {}, weight=rest.venue.tickers_weight)
         market = Market(
             {one.symbol: one for one in listed},
-            binance.parse_tickers(body),
+            binance.parse_tickers(body, binance.contract_sizes(listed)),
             quote=hub.quote,
             tradifi=hub.tradifi,
             exclude=hub.exclude,

@@ -87,6 +87,16 @@ _FUTURES: Final[Mapping[str, _Cost]] = {
     "/fapi/v1/tradingSchedule": 5,
     **{f"/futures/data/{name}": STATISTICS for name in _STATISTICS},
 }
+_COIN_NAMES: Final = (
+    *("ping", "time", "exchangeInfo", "depth", "trades", "aggTrades", "ticker/24hr", "ticker/price"),
+    *("klines", "continuousKlines", "indexPriceKlines", "markPriceKlines", "premiumIndexKlines"),
+    *("ticker/bookTicker", "openInterest", "constituents", "fundingInfo", "fundingRate"),
+)
+_COINS: Final[Mapping[str, _Cost]] = {
+    **{f"/dapi/v1/{name}": _FUTURES[f"/fapi/v1/{name}"] for name in _COIN_NAMES},
+    # Of one symbol too.
+    "/dapi/v1/premiumIndex": 10,
+}
 _SPOT: Final[Mapping[str, _Cost]] = {
     "/api/v3/ping": 1,
     "/api/v3/time": 1,
@@ -105,8 +115,12 @@ _SPOT: Final[Mapping[str, _Cost]] = {
     "/api/v3/ticker/tradingDay": (4, 200),
     "/api/v3/ticker": (4, 200),
 }
+_PUBLIC: Final = {**_FUTURES, **_COINS, **_SPOT}
 # Market data that is told only to who shows a key, and weighs accordingly.
-_KEYED: Final[Mapping[str, _Cost]] = {"/fapi/v1/historicalTrades": _HEAVY}
+_KEYED: Final[Mapping[str, _Cost]] = {
+    "/fapi/v1/historicalTrades": _HEAVY,
+    "/dapi/v1/historicalTrades": _HEAVY,
+}
 # Reading an account, and ordering; what is not here weighs UNKNOWN.
 _SIGNED: Final[Mapping[str, _Cost]] = {
     "/fapi/v1/order": 1,
@@ -140,7 +154,7 @@ _SIGNED: Final[Mapping[str, _Cost]] = {
 
 def public_price(path: str, query: Mapping[str, str]) -> Price | None:
     """Give what a public request costs; None for a path that is not known to be one."""
-    cost = _FUTURES.get(path, _SPOT.get(path))
+    cost = _PUBLIC.get(path)
     return None if cost is None else _price(cost, query)
 
 

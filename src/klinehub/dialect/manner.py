@@ -13,7 +13,8 @@ class Manner(NamedTuple):
     A klines request for more than *most_rows* is refused, or cut where *cuts_rows*. With *bare_zero* a volume
     of nothing prints `0`, else with all decimals. *market_topics* and *symbol_topics* are its streams beside
     klines; *contracts* says that klines follow contracts too, and events tell of them. Klines are updated
-    every *kline_every* seconds at most.
+    every *kline_every* seconds at most. A range gives its first rows, or its last ones where it is counted
+    *from_end*.
     """
 
     weight_limit: int
@@ -25,6 +26,7 @@ class Manner(NamedTuple):
     symbol_topics: frozenset[str]
     contracts: bool
     kline_every: float
+    from_end: bool = False
 
 
 FUTURES: Final = Manner(
@@ -52,4 +54,8 @@ SPOT: Final = Manner(
     symbol_topics=frozenset({"miniTicker", "ticker"}),
     contracts=False,
     kline_every=2.0,
+)
+# Margined in coins: futures in all but what their tickers tell, which are asked for by REST alone here.
+COINS: Final = FUTURES._replace(
+    market_topics=frozenset({"!contractInfo"}), symbol_topics=frozenset(), from_end=True
 )

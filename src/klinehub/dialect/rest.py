@@ -183,6 +183,8 @@ class Rest:
         frame, now = asked.timeframe, self.source.clock.now()
         last = frame.index(now if asked.end is None else min(asked.end, now))
         first = None if asked.start is None else frame.index(max(asked.start, 0) - 1) + 1
+        if first is not None and self.manner.from_end:
+            first = max(first, last - asked.limit + 1)
         return Wanted(symbol, frame, first, last, asked.limit)
 
     def day_tickers(self, query: Query) -> bytes:

@@ -44,7 +44,8 @@ def klines_weight(limit: str | None) -> int:
 
 
 def weight_of(path: str, query: Mapping[str, str]) -> int:
-    """Give the weight of a request, rejected ones included."""
+    """Give the weight of a request, rejected ones included; COIN-M weighs as USDⓈ-M does."""
+    path = path.replace("/dapi/", "/fapi/", 1)
     if path in _KLINES:
         return klines_weight(query.get("limit"))
     if path in _WEIGHTLESS:

@@ -15,7 +15,8 @@ NO_DELIVERY: Final = 4_133_404_800_000
 class Listing(msgspec.Struct, frozen=True):
     """One instrument as the exchange lists it; times are ms UTC, decimals those of printed text.
 
-    An onboard time of 0 is not known: spot does not print any.
+    An onboard time of 0 is not known: spot does not print any. A contract that is margined in its coin is one
+    of so many dollars, its `contract_size`; what is margined in dollars has none.
     """
 
     symbol: str
@@ -31,6 +32,7 @@ class Listing(msgspec.Struct, frozen=True):
     tick_size: str = ""
     step_size: str = ""
     underlying_type: str = "COIN"
+    contract_size: int = 0
 
     @property
     def perpetual(self) -> bool:
@@ -48,11 +50,12 @@ class Listing(msgspec.Struct, frozen=True):
         pair = f"{self.base_asset}/{self.quote_asset}"
         if self.contract_type == SPOT:
             return pair
+        settled = f"{pair}:{self.base_asset if self.contract_size else self.quote_asset}"
         # One that is about to be delisted has a date too, and is no dated contract for that.
         if self.contract_type == "PERPETUAL" or self.delivery_time == NO_DELIVERY:
-            return f"{pair}:{self.quote_asset}"
+            return settled
         ends = datetime.fromtimestamp(self.delivery_time / 1000, UTC)
-        return f"{pair}:{self.quote_asset}-{ends:%y%m%d}"
+        return f"{settled}-{ends:%y%m%d}"
 
     def fits(self, quote: str, *, tradifi: bool) -> bool:
         """Whether this is a perpetual, or a pair, of the *quote* asset; on stocks only with *tradifi*."""

@@ -34,6 +34,9 @@ async def ask_klines(rest: RestClient, fetch: Fetch) -> tuple[Exact, Answer]:
     }
     if fetch.start is not None:
         params["startTime"] = fetch.start
+    if fetch.start is not None and rest.venue.from_end:
+        frame = timeframe(fetch.timeframe)
+        params["endTime"] = frame.open_time(frame.index(fetch.start) + fetch.limit) - 1
     weight = rest.venue.klines_weight(fetch.limit)
     answer = await rest.ask(rest.venue.klines, params, weight=weight, use=fetch.use)
     exact = parse_klines(answer.body, timeframe(fetch.timeframe))

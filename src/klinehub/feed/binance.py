@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -66,7 +66,6 @@ class _Filter(msgspec.Struct, rename="camel"):
 
 class _Symbol(msgspec.Struct, rename="camel"):
     symbol: str
-    status: str
     base_asset: str
     quote_asset: str
     pair: str = ""
@@ -81,17 +80,37 @@ class _Symbol(msgspec.Struct, rename="camel"):
     quote_precision: int = 0
     base_asset_precision: int = 0
     filters: list[_Filter] = []
+    status: str = ""
+    # COIN-M has another name for the status, and contracts of so many dollars.
+    contract_status: str = ""
+    contract_size: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+
+    def __post_init__(self) -> None:
+        """Take the status by either name; one without any is no entry."""
+        self.status = self.status or self.contract_status
+        if not self.status:
+            raise ValueError("a symbol has no status")
 
 
 class _ExchangeInfo(msgspec.Struct, rename="camel"):
     symbols: list[_Symbol]
 
 
+Amount = Annotated[float, msgspec.Meta(ge=0, le=sys.float_info.max)]
+
+
 class _Ticker(msgspec.Struct, rename="camel"):
     symbol: str
-    quote_volume: Annotated[float, msgspec.Meta(ge=0, le=sys.float_info.max)]
+    quote_volume: Amount
     price_change_percent: Annotated[float, msgspec.Meta(ge=-100, le=sys.float_info.max)] = math.nan
     close_time: Annotated[int, msgspec.Meta(ge=0, le=MOST_TIME)] = 0
+
+
+class _CoinTicker(_Ticker, rename="camel"):
+    """What COIN-M tells: a volume in contracts, and no turnover."""
+
+    quote_volume: Amount = math.nan
+    volume: Amount = math.nan
 
 
 class _Price(msgspec.Struct):
@@ -107,6 +126,7 @@ class _Time(msgspec.Struct, rename="camel"):
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _info = msgspec.json.Decoder(_ExchangeInfo).decode
 _tickers = msgspec.json.Decoder(list[_Ticker], strict=False).decode
+_coin_tickers = msgspec.json.Decoder(list[_CoinTicker], strict=False).decode
 _prices = msgspec.json.Decoder(list[_Price]).decode
 _time = msgspec.json.Decoder(_Time).decode
 
@@ -132,6 +152,7 @@ def _listing(raw: _Symbol) -> Listing:
         tick_size=tick,
         step_size=step,
         underlying_type=raw.underlying_type,
+        contract_size=raw.contract_size,
     )
 
 
@@ -153,9 +174,27 @@ def parse_listings(body: bytes) -> list[Listing]:
         ) from exc
 
 
-def parse_tickers(body: bytes) -> dict[str, Ticker]:
-    """Read a 24hr ticker body of all symbols: the last 24 hours by symbol."""
+def contract_sizes(listings: Iterable[Listing]) -> dict[str, int]:
+    """Give the dollars of a contract by symbol, of those that are margined in a coin."""
+    return {one.symbol: one.contract_size for one in listings if one.contract_size}
+
+
+def parse_tickers(body: bytes, sizes: Mapping[str, int] | None = None) -> dict[str, Ticker]:
+    """Read a 24hr ticker body of all symbols: the last 24 hours by symbol.
+
+    Where contracts have *sizes* in dollars, the turnover is what those that changed hands were worth.
+    """
     try:
+        if sizes:
+            return {
+                one.symbol: Ticker(
+                    one.symbol,
+                    one.volume * sizes.get(one.symbol, math.nan),
+                    one.price_change_percent,
+                    one.close_time,
+                )
+                for one in _coin_tickers(body)
+            }
         return {
             one.symbol: Ticker(one.symbol, one.quote_volume, one.price_change_percent, one.close_time)
             for one in _tickers(body)

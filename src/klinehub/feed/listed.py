@@ -8,7 +8,7 @@ import msgspec
 
 from klinehub.domain.listing import Listing
 from klinehub.domain.ticker import Ticker
-from klinehub.feed.binance import parse_listings, parse_tickers
+from klinehub.feed.binance import contract_sizes, parse_listings, parse_tickers
 from klinehub.feed.rest import Answer, RestClient
 from klinehub.feed.rows import UNREADABLE
 from klinehub.feed.use import Use
@@ -104,6 +104,6 @@ class Listed:
         """Read the last 24 hours of every symbol; raises FeedError when that fails."""
         venue = self._rest.venue
         answer = await self._rest.ask(venue.tickers, {}, weight=venue.tickers_weight, use=use)
-        tickers = parse_tickers(answer.body)
+        tickers = parse_tickers(answer.body, contract_sizes(self.symbols.values()))
         self.days = answer
         return tickers

@@ -93,7 +93,7 @@ class Tickers:
         self._pace = max(1.0, clock.rate)
         self._spot = rest.venue.marks is None
         self._days = _Course[MiniTexts](
-            name=rest.venue.days,
+            name=rest.venue.days or "",
             path=rest.venue.tickers,
             weight=rest.venue.tickers_weight,
             of_frame=minis_of_frame if self._spot else days_of_frame,

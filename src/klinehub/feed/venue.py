@@ -13,9 +13,12 @@ class Venue(NamedTuple):
     *klines_weights* are the most rows of a klines request and what that weighs, ascending. *prices* is where
     REST tells when each symbol last traded, of all symbols at once, and *news* the stream that tells of
     listings; None where there is none. *days* is the stream of all tickers, *marks* that of all mark prices.
+    *quote* is the asset that most of it is priced in; *routes* are tried when the streams stay silent. One
+    that counts *from_end* gives the last rows before the end of a range, others the first from its start.
     """
 
     name: str
+    quote: str
     rest_url: str
     stream_url: str
     weight_limit: int
@@ -30,9 +33,11 @@ class Venue(NamedTuple):
     prices: str | None
     prices_weight: int
     news: str | None
-    days: str
+    days: str | None
     marks: str | None
     patience: Patience
+    routes: tuple[str, ...] | None = None
+    from_end: bool = False
 
     @property
     def most_rows(self) -> int:
@@ -46,6 +51,7 @@ class Venue(NamedTuple):
 
 USDM: Final = Venue(
     name="binance-usdm",
+    quote="USDT",
     rest_url=binance.REST_URL,
     stream_url=binance.STREAM_URL,
     weight_limit=binance.WEIGHT_LIMIT,
@@ -68,6 +74,7 @@ USDM: Final = Venue(
 # without trades too (n is 0): who has told the last end is fresh, and who has not is asked about, one by one.
 SPOT: Final = Venue(
     name="binance-spot",
+    quote="USDT",
     rest_url="https://api.binance.com",
     stream_url="wss://stream.binance.com:9443/stream",
     weight_limit=6_000,
@@ -87,7 +94,32 @@ SPOT: Final = Venue(
     marks=None,
     patience=Patience(65_000, 75_000, 65_000, tells_within=3_500, by_klines=True),
 )
-VENUES: Final = {venue.name: venue for venue in (USDM, SPOT)}
+# Contracts of 10 or 100 dollars that are margined in their coin. Their tickers tell no turnover, so that they
+# are not kept for others. Whether its streams have a route too is told both ways.
+COINM: Final = Venue(
+    name="binance-coinm",
+    quote="USD",
+    rest_url="https://dapi.binance.com",
+    stream_url="wss://dstream.binance.com/stream",
+    weight_limit=binance.WEIGHT_LIMIT,
+    ping="/dapi/v1/ping",
+    time="/dapi/v1/time",
+    info="/dapi/v1/exchangeInfo",
+    info_weight=1,
+    klines="/dapi/v1/klines",
+    klines_weights=binance.KLINES_WEIGHTS,
+    tickers="/dapi/v1/ticker/24hr",
+    tickers_weight=40,
+    prices="/dapi/v1/ticker/price",
+    prices_weight=2,
+    news=binance.CONTRACT_INFO,
+    days=None,
+    marks=None,
+    patience=BY_PRICES,
+    routes=("wss://dstream.binance.com/market/stream",),
+    from_end=True,
+)
+VENUES: Final = {venue.name: venue for venue in (USDM, SPOT, COINM)}
 
 
 def venue_of(name: str) -> Venue:

@@ -27,9 +27,12 @@ ROOTS: Final[Mapping[str, str]] = {
     "/fapi/": "binance-usdm",
     "/futures/data/": "binance-usdm",
     "/api/v3/": "binance-spot",
+    "/dapi/": "binance-coinm",
 }
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "DELETE"})
-_PATH: Final = re.compile(r"/(fapi/v[0-9]|futures/data|api/v3)(/[A-Za-z0-9]+(-[A-Za-z0-9]+)*){1,4}", re.ASCII)
+_PATH: Final = re.compile(
+    r"/([fd]api/v[0-9]|futures/data|api/v3)(/[A-Za-z0-9]+(-[A-Za-z0-9]+)*){1,4}", re.ASCII
+)
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}", re.ASCII)
 # What no value of a public request holds is not passed on: a firewall takes some of it for an attack, and
 # refuses the address of everybody for that.

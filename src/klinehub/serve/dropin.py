@@ -27,7 +27,7 @@ UNAVAILABLE: Final = 503
 # Seconds after which it is worth to ask again.
 AGAIN: Final = "1"
 # The exchange's own code for an answer that it cannot give now.
-_DISCONNECTED: Final = -1001
+DISCONNECTED: Final = -1001
 
 # What the exchange reads of a request for klines.
 _READ: Final = (
@@ -109,7 +109,7 @@ class DropIn:
             read = self._source.hub.shelf.levels.read
             older = await read(symbol, frame, frame.open_time(start), frame.open_time(behind))
         except KlinehubError as exc:
-            raise Rejected(_DISCONNECTED, str(exc), UNAVAILABLE) from exc
+            raise Rejected(DISCONNECTED, str(exc), UNAVAILABLE) from exc
         found = joined([one for one in (older, kept) if one.rows.size] or [kept])
         return found if found.rows.size >= last - start + 1 else None
 
@@ -127,7 +127,7 @@ class DropIn:
         text = (
             f"{wanted.symbol} {wanted.timeframe.name} is not proved fresh: {reason}. Ask again in a moment."
         )
-        raise Rejected(_DISCONNECTED, text, UNAVAILABLE)
+        raise Rejected(DISCONNECTED, text, UNAVAILABLE)
 
     async def _elsewhere(
         self, client: str, method: str, path: str, query: Query, headers: Mapping[str, str]
@@ -135,7 +135,7 @@ class DropIn:
         """Ask the exchange for klines that are not kept here, with what it reads of the request alone."""
         if self._forward is None:
             text = f"{path} is not kept here and nothing is forwarded: set `serve.forward` to change that."
-            raise Rejected(_DISCONNECTED, text, UNAVAILABLE)
+            raise Rejected(DISCONNECTED, text, UNAVAILABLE)
         known = {name: value for name, value in query.items() if name in _READ}
         got = await self._forward(client, method, path, known)
         return Reply(got.status, got.body, {**headers, **got.headers})

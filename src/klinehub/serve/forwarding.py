@@ -7,22 +7,21 @@ from aiohttp import web
 from klinehub.dialect.params import Rejected
 from klinehub.dialect.rest import Query, Rest
 from klinehub.dialect.rest import Reply as Answer
-from klinehub.hub import Hub
 from klinehub.serve.broker import Broker, Upstream
 from klinehub.serve.dropin import Forward
 from klinehub.serve.guard import Caller
+from klinehub.serve.markets import Markets
 from klinehub.serve.site import Part
 from klinehub.settings import ServeSettings
 
 _KIND = "Content-Type"
 
 
-def broker_of(hub: Hub, settings: ServeSettings) -> Broker:
-    """Give the broker of a hub and of the spot market beside it."""
+def broker_of(markets: Markets, settings: ServeSettings) -> Broker:
+    """Give the broker of all markets that are followed."""
 
     def upstreams() -> list[Upstream]:
-        beside = None if hub.spot is None else hub.spot.market
-        return [Upstream(one.rest, one.gate) for one in (hub, beside) if isinstance(one, Hub)]
+        return [Upstream(one.rest, one.gate) for one in markets.there]
 
     return Broker(upstreams, forward=settings.forward, orders=settings.orders)
 

@@ -15,6 +15,7 @@ from klinehub.errors import DefinitionError, FeedError, KlinehubError, NoHub
 from klinehub.hub import Hub
 from klinehub.scan.running import Scan
 from klinehub.serve.alerting import Alerting
+from klinehub.serve.markets import Markets
 
 # Verifying a whole market takes as many minutes as its weight needs.
 LONGEST: Final = 1_800.0
@@ -42,11 +43,28 @@ class NamedScan(Scan, frozen=True, kw_only=True):
     exchange: str
 
 
-def _routes(hub: Hub, exchange: str, alerting: Alerting | None) -> web.Application:
-    async def status(_: web.Request) -> web.Response:
-        return _reply({"exchange": exchange, **hub.get_stats()})
+@web.middleware
+async def _tell(request: web.Request, handler: Serve) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except KlinehubError as exc:
+        body = {"error": type(exc).__name__, "message": str(exc)}
+        return web.json_response(body, status=400)
+
+
+def _routes(markets: Markets, exchange: str, alerting: Alerting | None) -> web.Application:
+    def of(request: web.Request) -> Hub:
+        return markets.hub(request.query.get("market"))
+
+    def called(hub: Hub) -> str:
+        return exchange if hub is markets.first else hub.settings.exchange
+
+    async def status(request: web.Request) -> web.Response:
+        hub = of(request)
+        return _reply({"exchange": called(hub), **hub.get_stats(), **markets.stats()})
 
     async def klines(request: web.Request) -> web.Response:
+        hub = of(request)
         symbol, frame = request.query.get("symbol", ""), request.query.get("timeframe", "")
         kept = [tf.name for tf in hub.timeframes]
         if frame not in kept:
@@ -56,30 +74,23 @@ def _routes(hub: Hub, exchange: str, alerting: Alerting | None) -> web.Applicati
         return _reply(hub.get_klines(symbol, frame, _limit(request)))
 
     async def scan(request: web.Request) -> web.Response:
-        least = request.query.get("min_score")
+        hub, least = of(request), request.query.get("min_score")
         found = hub.scanning.asked(
             where=request.query.get("where"),
             name=request.query.get("screen"),
             timeframe=request.query.get("timeframe"),
             min_score=None if least is None else float(least),
         )
-        return _reply(NamedScan(**msgspec.structs.asdict(found), exchange=exchange))
+        return _reply(NamedScan(**msgspec.structs.asdict(found), exchange=called(hub)))
 
-    async def verify(_: web.Request) -> web.Response:
-        return _reply(await hub.verify())
+    async def verify(request: web.Request) -> web.Response:
+        return _reply(await of(request).verify())
 
-    async def universe(_: web.Request) -> web.Response:
+    async def universe(request: web.Request) -> web.Response:
+        hub = of(request)
         return _reply({**hub.merged.as_dict(), "failure": hub.choosing.failure})
 
-    @web.middleware
-    async def tell(request: web.Request, handler: Serve) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except KlinehubError as exc:
-            body = {"error": type(exc).__name__, "message": str(exc)}
-            return web.json_response(body, status=400)
-
-    app = web.Application(middlewares=[tell])
+    app = web.Application(middlewares=[_tell])
     works = (status, klines, scan, verify, universe, *_of_alerts(alerting))
     for path, handle in zip(PATHS, works, strict=True):
         app.router.add_get(f"/{path}", handle)
@@ -108,7 +119,7 @@ def _of_alerts(alerting: Alerting | None) -> tuple[Serve, Serve]:
 
 
 class LocalDoor:
-    """Serves *hub*, which follows *exchange*, on the socket file *path* while the `async with` block runs.
+    """Serves *markets*, of which the first follows *exchange*, on the socket file *path* while it is open.
 
     *live* connects those who look at the board; without *alerting* nothing is told of alerts. Raises OSError
     where the file cannot be made.
@@ -116,14 +127,14 @@ class LocalDoor:
 
     def __init__(
         self,
-        hub: Hub,
+        markets: Markets,
         path: Path,
         exchange: str,
         live: Serve | None = None,
         alerting: Alerting | None = None,
     ) -> None:
         self._path = path
-        app = _routes(hub, exchange, alerting)
+        app = _routes(markets, exchange, alerting)
         if live is not None:
             app.router.add_get(LIVE, live)
         self._runner = web.AppRunner(app, access_log=None)

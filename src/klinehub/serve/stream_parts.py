@@ -1,4 +1,4 @@
-"""The streams of a hub as parts of its site: its own market's, and spot's beside it."""
+"""The streams of a program's hubs as parts of its site: the first market's, and the others' beside it."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -7,63 +7,59 @@ from typing import Final
 
 from aiohttp import web
 
-from klinehub.feed.venue import SPOT
+from klinehub.feed.venue import VENUES
 from klinehub.hub import Hub
 from klinehub.serve.consumer import most_waiting
 from klinehub.serve.guard import Caller
+from klinehub.serve.markets import Markets
 from klinehub.serve.site import Part, Site
 from klinehub.serve.streams import HubStreams
 from klinehub.settings import ServeSettings
 
 STREAMS: Final = ("/ws", "/stream", "/market/", "/public/", "/private/")
-_BEFORE_SPOT: Final = "/spot"
-_SPOT_STREAMS: Final = ("/spot/ws", "/spot/stream")
 
 
-def in_streams(hub: Hub, streams: HubStreams) -> Mapping[str, Part]:
-    """Give the parts that tell the bars of *hub* over WebSocket, and those of spot beside it."""
-    beside = _Beside(hub)
-    alone = hub.settings.exchange == SPOT.name
-    return {
-        **dict.fromkeys(STREAMS, streamed(lambda: streams)),
-        **dict.fromkeys(_SPOT_STREAMS, streamed(lambda: streams if alone else beside.streams)),
-    }
+def in_streams(markets: Markets, streams: HubStreams) -> Mapping[str, Part]:
+    """Give the parts that tell bars over WebSocket: the first market's, and each one's under its own name."""
+    parts = dict.fromkeys(STREAMS, streamed(lambda: streams))
+    for name in VENUES:
+        prefix = f"/{name.removeprefix('binance-')}"
+        beside = _Beside(markets, name, streams)
+        parts |= dict.fromkeys((f"{prefix}/ws", f"{prefix}/stream"), streamed(beside.now, prefix))
+        parts[f"{prefix}/market/"] = streamed(beside.now, prefix)
+    return parts
 
 
-def streamed(streams: Callable[[], HubStreams | None]) -> Part:
+def streamed(streams: Callable[[], HubStreams | None], prefix: str = "") -> Part:
     """Make a part of streams, as they are at the time of the handshake; None where there are none now."""
 
     async def answer(request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
         now = streams()
         if now is None:
-            text = "Spot is not followed, or not yet: switch `market.spot` on."
+            text = "This market is not followed, or not yet: see `exchange.also` and `market.spot`."
             return web.Response(status=503, text=text, headers={"Retry-After": "5"})
-        return await now.connect(request, caller.path.removeprefix(_BEFORE_SPOT))
+        return await now.connect(request, caller.path.removeprefix(prefix))
 
     return answer
 
 
 class _Beside:
-    """The streams of the spot market that a hub follows beside its own; it may end and begin anew."""
+    """The streams of one of several markets; it may end and begin anew."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, markets: Markets, name: str, first: HubStreams) -> None:
+        self._markets = markets
+        self._name = name
+        self._first = first
         self._streams: HubStreams | None = None
 
-    @property
-    def streams(self) -> HubStreams | None:
-        """The streams of the spot market that is followed now."""
-        market = self._market
-        if market is None:
-            return None
+    def now(self) -> HubStreams | None:
+        """Give the streams of the market as it is followed now; None while it is not."""
+        market = self._markets.find(self._name)
+        if market is None or market is self._first.hub:
+            return None if market is None else self._first
         if self._streams is None or self._streams.hub is not market:
-            self._streams = HubStreams(market, ended=lambda: self._market is not market)
+            self._streams = HubStreams(market, ended=lambda: self._markets.find(self._name) is not market)
         return self._streams
-
-    @property
-    def _market(self) -> Hub | None:
-        market = None if self._hub.spot is None else self._hub.spot.market
-        return market if isinstance(market, Hub) else None
 
 
 @dataclass(frozen=True)

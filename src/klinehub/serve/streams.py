@@ -16,9 +16,10 @@ from typing import Final
 from aiohttp import web
 
 from klinehub.dialect.board import Board
-from klinehub.dialect.manner import FUTURES, SPOT
+from klinehub.dialect.manner import COINS, FUTURES, SPOT
 from klinehub.dialect.stream import SPOT_RULES, Connection, Rules, Streams
 from klinehub.dialect.telling import Telling, warm_up
+from klinehub.feed.venue import COINM
 from klinehub.feed.venue import SPOT as SPOT_VENUE
 from klinehub.hub import Hub
 from klinehub.serve.consumer import Consumer, most_waiting
@@ -32,6 +33,10 @@ SLICE: Final = 48
 # Every route tells everything. Answers alone can make a client that never reads wait for more than this.
 HUB_RULES: Final = Rules(legacy_silent=False, backlog=2 << 20)
 HUB_SPOT_RULES: Final = replace(SPOT_RULES, backlog=2 << 20)
+MANNERS: Final = {
+    SPOT_VENUE.name: (SPOT, HUB_SPOT_RULES),
+    COINM.name: (COINS, HUB_RULES),
+}
 # Looks for bars that the exchange does not have come once in so many pulses.
 HOLES_EVERY: Final = 4
 GOING_AWAY: Final = 1001
@@ -53,11 +58,11 @@ class HubStreams(Streams):
         most_waiting: Callable[[int], int] = most_waiting,
         ended: Callable[[], bool] = lambda: False,
     ) -> None:
-        spot = hub.settings.exchange == SPOT_VENUE.name
+        manner, rules = MANNERS.get(hub.settings.exchange, (FUTURES, HUB_RULES))
         source = HubSource(hub)
         # The ring keeps no trade ids, and REST, which mends and builds bars, has none to tell.
-        board = Board(source, SPOT if spot else FUTURES, ids=False)
-        super().__init__(board, source.clock, HUB_SPOT_RULES if spot else HUB_RULES)
+        board = Board(source, manner, ids=False)
+        super().__init__(board, source.clock, rules)
         self.hub = hub
         self.most_waiting = most_waiting
         self._listings = hub.listings

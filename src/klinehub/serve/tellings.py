@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from klinehub.dialect.coinm import CoinRest
 from klinehub.dialect.rest import Query, Rest
 from klinehub.dialect.spot import SpotRest
 from klinehub.feed.listed import ListingBody
@@ -11,10 +12,12 @@ from klinehub.serve.source import HubSource
 OLDEST: Final = 10_000
 _TICKERS: Final = frozenset({"/fapi/v1/ticker/24hr", "/fapi/v1/ticker/price", "/fapi/v2/ticker/price"})
 _MARKS: Final = "/fapi/v1/premiumIndex"
-_INFO, _SPOT_INFO = "/fapi/v1/exchangeInfo", "/api/v3/exchangeInfo"
+_INFO, _SPOT_INFO, _COIN_INFO = "/fapi/v1/exchangeInfo", "/api/v3/exchangeInfo", "/dapi/v1/exchangeInfo"
 _SPOT_DAYS: Final = "/api/v3/ticker/24hr"
 _SPOT_PRICES: Final = "/api/v3/ticker/price"
-_ALWAYS: Final = frozenset({"/fapi/v1/ping", "/fapi/v1/time", "/api/v3/ping", "/api/v3/time"})
+_ALWAYS: Final = frozenset(
+    f"/{root}/{name}" for root in ("fapi/v1", "dapi/v1", "api/v3") for name in ("ping", "time")
+)
 
 
 def _listing(source: object) -> ListingBody:
@@ -43,8 +46,17 @@ class HubSpotRest(SpotRest):
         return body.of([one.symbol for one in named], self.clock.now())
 
 
+class HubCoinRest(CoinRest):
+    """Answers as COIN-M does; its listing byte for byte as it came, but for the time."""
+
+    def info(self, _: Query) -> bytes:
+        """List everything that is listed."""
+        return _listing(self.source).at(self.clock.now())
+
+
 HubRest.routes = Rest.routes | {_INFO: HubRest.info}
 HubSpotRest.routes = SpotRest.routes | {_SPOT_INFO: HubSpotRest.info}
+HubCoinRest.routes = CoinRest.routes | {_COIN_INFO: HubCoinRest.info}
 
 
 class Tellings:
@@ -55,7 +67,7 @@ class Tellings:
 
     def tell(self, path: str, query: Query) -> bool:
         """Whether this is told again now; what is not is asked of the exchange."""
-        if path in {_INFO, _SPOT_INFO}:
+        if path in {_INFO, _SPOT_INFO, _COIN_INFO}:
             return self._source.hub.listed.body is not None
         return path in _ALWAYS or (self._is_new(path, query) and self._is_known(path, query))
 

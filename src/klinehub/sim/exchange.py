@@ -10,7 +10,7 @@ from aiohttp import web
 
 from klinehub.dialect.board import Board
 from klinehub.dialect.frames import IDS_PER_MINUTE
-from klinehub.dialect.manner import FUTURES, SPOT
+from klinehub.dialect.manner import COINS, FUTURES, SPOT
 from klinehub.dialect.render import price_text, rows_json, volume_text
 from klinehub.dialect.rest import Told
 from klinehub.dialect.stream import SPOT_RULES, Rules, Streams
@@ -24,7 +24,7 @@ from klinehub.errors import DefinitionError
 from klinehub.sim import funding
 from klinehub.sim.market import Market
 from klinehub.sim.pacing import Pacer
-from klinehub.sim.rest import SimRest, SimSpotRest
+from klinehub.sim.rest import SimCoinRest, SimRest, SimSpotRest
 from klinehub.sim.tellers import Tellers, contract_event
 from klinehub.sim.texts import Day, Mark, day_texts, mark_texts
 from klinehub.sim.truth import OPEN_TIME, TRADES, exact
@@ -188,11 +188,13 @@ class Exchange:
         self.market = market
         self.clock = clock
         self.source = MarketSource(market, clock)
-        self.manner = SPOT if market.spot else FUTURES
+        self.manner = SPOT if market.spot else COINS if market.coins else FUTURES
         self.tally = Tally(limits, self.manner.weight_limit if weight_limit is None else weight_limit)
-        self.rest = (SimSpotRest if market.spot else SimRest)(market, self.source, self.tally)
+        kind = SimSpotRest if market.spot else SimCoinRest if market.coins else SimRest
+        self.rest = kind(market, self.source, self.tally)
         self.board = Board(self.source, self.manner)
-        self.streams = Streams(self.board, clock, rules or (SPOT_RULES if market.spot else Rules()))
+        usual = SPOT_RULES if market.spot else Rules(legacy_silent=not market.coins)
+        self.streams = Streams(self.board, clock, rules or usual)
         self.unavailable = market.unavailable
         self.default_timeframes = market.default_timeframes
         self.pulse = pulse

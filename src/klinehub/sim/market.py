@@ -62,13 +62,14 @@ class Market(ABC):
 
     `unavailable` names the fields (of dtype ROW) that the truth does not hold; `default_timeframes`
     are those that suit it; `instruments` are all symbols that ever have bars, in order. `spot` says that it
-    is no market of contracts.
+    is no market of contracts, `coins` that its contracts are margined in coins.
     """
 
     grain: Timeframe
     default_timeframes: tuple[str, ...] = ("1m", "5m", "15m", "1h")
     unavailable: frozenset[str] = frozenset()
     spot: bool = False
+    coins: bool = False
 
     def __init__(self, instruments: Sequence[Instrument]) -> None:
         self.instruments = tuple(instruments)

@@ -11,14 +11,15 @@ from typing import Any, Final
 
 import msgspec
 
+from klinehub.dialect.coinm import CoinRest
 from klinehub.dialect.params import Rejected, number
 from klinehub.dialect.render import price_text, volume_text
-from klinehub.dialect.rest import Answer, Query, Rest
+from klinehub.dialect.rest import Answer, Query, Rest, Wanted
 from klinehub.dialect.source import Source
 from klinehub.dialect.spot import SpotRest
 from klinehub.dialect.tally import Tally
 from klinehub.domain.listing import Listing
-from klinehub.domain.timeframe import MINUTE
+from klinehub.domain.timeframe import DAY, MINUTE
 from klinehub.sim import funding
 from klinehub.sim.market import HOUR, Instrument, Market
 from klinehub.sim.truth import OPEN
@@ -30,6 +31,8 @@ _USUAL_LEVELS: Final = 500
 _SPOT_LEVELS, _MOST_SPOT_LEVELS = 100, 5_000
 _USUAL_FUNDINGS, _MOST_FUNDINGS = 100, 1_000
 _EIGHT: Final = 8
+# The longest range of the market that is margined in coins, in ms.
+_LONGEST: Final = 200 * DAY
 
 
 class SimRest(Rest):
@@ -143,6 +146,17 @@ class SimSpotRest(SimRest, SpotRest):
         return self._of_each(query, self._best)
 
 
+class SimCoinRest(SimRest, CoinRest):
+    """Answers as the market that is margined in coins does, and makes nothing more up."""
+
+    def of_symbol(self, query: Query) -> Wanted:
+        """Read a request for the bars of a symbol, of 200 days at most."""
+        start, end = number(query, "startTime"), number(query, "endTime")
+        if start is not None and end is not None and end - start > _LONGEST:
+            raise Rejected(-1127, "More than 4800 hours between startTime and endTime.")
+        return super().of_symbol(query)
+
+
 _FUTURES: Final[dict[str, Answer]] = {
     "/fapi/v1/depth": SimRest.depth,
     "/fapi/v1/ticker/bookTicker": SimRest.best,
@@ -155,3 +169,5 @@ _SPOT: Final[dict[str, Answer]] = {
 }
 SimRest.routes = Rest.routes | _FUTURES
 SimSpotRest.routes = SpotRest.routes | _SPOT
+SimCoinRest.routes = CoinRest.routes
+SimCoinRest.klines = {**CoinRest.klines, "/dapi/v1/klines": SimCoinRest.of_symbol}

@@ -30,7 +30,12 @@ def contract_event(change: Change, now: int) -> bytes:
     """Give a contractInfo event, sent when something is listed, delisted or announced."""
     one = change.listing
     event = {"e": "contractInfo", "E": now, "s": one.symbol, "ps": one.pair, "ct": one.contract_type}
-    times = {"dt": one.delivery_time, "ot": one.onboard_time, "cs": one.status, "st": 1}
+    times = {
+        "dt": one.delivery_time,
+        "ot": one.onboard_time,
+        "cs": one.status,
+        "st": 2 if one.contract_size else 1,
+    }
     return msgspec.json.encode(event | times)
 
 

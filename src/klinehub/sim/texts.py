@@ -46,6 +46,8 @@ def day_texts(day: Day) -> DayTexts:
     volume, money = int(row["volume"]), int(row["quote_volume"])
     # Quote mantissa over base mantissa is the average price's mantissa when quote has both decimals.
     average = money * 10 ** (price + base - quote) // volume if volume else round(last * 10**price)
+    if day.listing.contract_size and money:
+        average = volume * day.listing.contract_size * 10 ** (price + quote - base) // money
     change = round(last * 10**price) - round(opened * 10**price)
     first, newest, quantity = price_text(opened, price), price_text(last, price), volume_text(10**base, base)
     return DayTexts(

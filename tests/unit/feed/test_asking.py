@@ -12,7 +12,7 @@ from klinehub.feed.asking import ask_klines
 from klinehub.feed.decisions import Fetch
 from klinehub.feed.rest import Answer, RestClient
 from klinehub.feed.use import Use
-from klinehub.feed.venue import USDM
+from klinehub.feed.venue import COINM, USDM, Venue
 from klinehub.panel.merge import PROOF, proven
 
 LINE = b'[1791241200000,"1.5","2.0","1.0","1.7","3.25",1791241259999,"4.5",7,"1.25","2.5","0"]'
@@ -32,8 +32,9 @@ class Rest:
         return Answer(self.body, 123, 456)
 
 
-async def asked_for(fetch: Fetch, body: bytes = b"[]") -> tuple[Any, ...]:
+async def asked_for(fetch: Fetch, body: bytes = b"[]", venue: Venue = USDM) -> tuple[Any, ...]:
     rest = Rest(body)
+    rest.venue = venue
     exact, answer = await ask_klines(cast("RestClient", rest), fetch)
     assert answer == Answer(body, 123, 456)
     (question,) = rest.asked
@@ -49,6 +50,20 @@ async def test_a_range_is_asked_for_by_its_start_with_its_weight_and_use(limit: 
     assert path.endswith("/klines")
     assert params == {"symbol": "A", "interval": "5m", "limit": limit, "startTime": at(0)}
     assert (spent, use) == (weight, Use.REPAIR)
+
+
+async def test_a_market_that_counts_from_the_end_is_told_where_a_range_ends() -> None:
+    _, params, _, _, _ = await asked_for(Fetch("A", "5m", at(0), 3), venue=COINM)
+    _, newest, _, _, _ = await asked_for(Fetch("A", "5m", None, 3), venue=COINM)
+
+    assert params == {
+        "symbol": "A",
+        "interval": "5m",
+        "limit": 3,
+        "startTime": at(0),
+        "endTime": at(0) + 3 * 300_000 - 1,
+    }
+    assert "endTime" not in newest
 
 
 async def test_the_newest_bars_are_asked_for_without_a_start() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed import binance
-from klinehub.feed.venue import SPOT, USDM, VENUES, venue_of
+from klinehub.feed.venue import COINM, SPOT, USDM, VENUES, venue_of
 from klinehub.settings import HubSettings
 
 
@@ -21,7 +21,7 @@ def test_the_largest_request_is_the_one_of_the_last_tier() -> None:
 
 
 def test_a_venue_is_found_by_its_name() -> None:
-    assert [venue_of(name) for name in VENUES] == [USDM, SPOT]
+    assert [venue_of(name) for name in VENUES] == [USDM, SPOT, COINM]
     with pytest.raises(UnknownName, match="Did you mean 'binance-spot'"):
         venue_of("binance-spots")
 
@@ -52,3 +52,28 @@ def test_the_hub_beside_has_the_same_series_and_a_budget_of_its_own() -> None:
     assert (spot.weight_limit, spot.spot) == (6_000, False)
     assert futures.beside == ("spot_close", "spot_quote_volume")
     assert HubSettings().keeping(["spot_close"]).spot
+
+
+def test_the_market_in_coins_is_priced_in_dollars_and_shares_the_weight_of_the_other_futures() -> None:
+    coins = HubSettings(exchange="binance-coinm")
+
+    assert (coins.quote, HubSettings().quote) == ("USD", "USDT")
+    assert coins.fallback_urls == ("wss://dstream.binance.com/market/stream",)
+    assert coins.counted_by == HubSettings().counted_by == "fapi.binance.com:443"
+    assert HubSettings(exchange="binance-coinm", rest_url="http://here:1").counted_by == "here:1"
+    assert HubSettings(exchange="binance-spot").counted_by == "api.binance.com:443"
+
+
+@pytest.mark.parametrize("settings", [{"marks": True}, {"tickers": True}, {"choose": True}], ids=str)
+def test_what_the_market_in_coins_does_not_tell_is_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(DefinitionError, match="binance-coinm"):
+        HubSettings(exchange="binance-coinm", **settings)  # type: ignore[arg-type]
+
+
+def test_a_further_market_shares_what_is_no_markets_own() -> None:
+    first = HubSettings(timeframes=("1m",), symbols=("BTCUSDT",), tickers=True, bars=1_400, store="/here")
+    spot, coins = first.of_market("binance-spot"), first.of_market("binance-coinm", symbols=("BTCUSD_PERP",))
+
+    assert (spot.symbols, spot.timeframes, spot.bars, spot.store) == ((), ("1m",), 999, "/here")
+    assert (spot.tickers, spot.weight_limit) == (True, 6_000)
+    assert (coins.symbols, coins.tickers, coins.bars) == (("BTCUSD_PERP",), False, 1_400)
