@@ -296,7 +296,7 @@ class Hub(Reads, Scans):
         )
         self._panels = {tf.name: self.ring.panel(tf.name) for tf in self.timeframes}
         for symbol in self.symbols:
-            self.ring.add(symbol, Scale(0, 0, 0))
+            self.ring.add(symbol, Scale(0, 0, 0), self.listings[symbol].contract_size)
         grace = int(max(GRACE, GRACE * self.clock.rate / 10))
         self.core = Core(
             self.ring,
@@ -397,7 +397,7 @@ class Hub(Reads, Scans):
 
     def _add_rows(self, added: tuple[str, ...]) -> None:
         for symbol in added:
-            self.ring.add(symbol, Scale(0, 0, 0))
+            self.ring.add(symbol, Scale(0, 0, 0), self.listings[symbol].contract_size)
         self.core.watch(added)
         self.symbols = tuple(dict.fromkeys((*self.symbols, *added)))
 

@@ -405,10 +405,7 @@ class HubSettings(Discreet, frozen=True, kw_only=True):
             raise DefinitionError(
                 "Set one of `relay.publish`, `relay.subscribe` and `relay.cluster`; the last publishes too."
             )
-        if venue is COINM and (self.tickers or self.choose):
-            raise DefinitionError(
-                f"{venue.name} tells volumes in contracts and in coins, no turnover: leave `market.tickers` "
-                "and the rules of the universe out."
-            )
+        if self.tickers and venue.days is None:
+            raise DefinitionError(f"{venue.name} has no tickers to keep: leave `market.tickers` out.")
         if self.bars >= venue.most_rows:
             raise DefinitionError(f"`bars` is {self.bars}: {venue.name} gives at most {venue.most_rows - 1}.")

@@ -168,6 +168,31 @@ def test_turnover_in_coins_is_told_in_dollars() -> None:
     assert turnover["BTCUSD_PERP"] == pytest.approx(worth, rel=0.05)
 
 
+def test_volumes_mean_the_same_in_every_market_to_whoever_reads_a_panel() -> None:
+    async def act(there: Scene) -> list[Any]:
+        await asyncio.sleep(75)
+        found = []
+        for hub in there.markets.there:
+            panel = hub.panel("1m")
+            closed, open_ = panel.cube(panel.closed_bar, 30), panel.open_cube(panel.closed_bar + 1, 2)
+            for cube in (closed, open_[:, :, -1:]):
+                _, high, low, _, volume, paid, _, taker, taker_paid = cube
+                traded = volume > 0
+                tight = 1e-6
+                for sold, money in (
+                    (volume, paid),
+                    (np.where(taker > 0, taker, 1), np.maximum(taker_paid, 0)),
+                ):
+                    some = traded & (money > 0)
+                    average = money[some] / sold[some]
+                    assert (average <= high[some] * (1 + tight)).all()
+                    assert (average >= low[some] * (1 - tight)).all()
+            found.append((hub.ring.contracts is not None, bool(traded.any())))
+        return found
+
+    assert [coins for coins, _ in played(act)] == [False, False, True]
+
+
 def test_streams_are_told_under_the_name_of_their_market() -> None:
     async def act(there: Scene) -> dict[str, str]:
         await asyncio.sleep(60)

@@ -22,6 +22,7 @@ from klinehub.evidence.replay import range_of
 from klinehub.evidence.tape import FILES, STORE, Payments, Tape, built, tape_of
 from klinehub.feed.archive_names import Kind
 from klinehub.feed.archive_series import COLUMNS
+from klinehub.feed.venue import COINM
 from klinehub.scan.lines import read_lines
 from klinehub.scan.scanner import rows_of
 from klinehub.scan.screen import Screen
@@ -47,6 +48,9 @@ class Past(NamedTuple):
 def settings_of(given: Mapping[str, Any]) -> Config:
     """Read the settings of a study: what it calls data, timeframe and universe are no settings of a hub."""
     return options.settings({**given, **dict.fromkeys(("data", "timeframe", "universe"))})
+
+
+_VOLUMES: Final = frozenset({"volume", "quote_volume", "taker_base", "taker_quote"})
 
 
 def past_of(given: Mapping[str, Any], config: Config) -> Past:
@@ -79,7 +83,9 @@ def _wanted(given: Mapping[str, Any]) -> Sequence[str] | None:
 def _past_in(store: Stored, given: Mapping[str, Any], config: Config, folder: Path | None = None) -> Past:
     """Give what is kept in a store, beside whose bars the *folder* of its market may hold funding."""
     kept = [timeframe_of(name) for name in store.timeframes]
-    return Past(store, _frames(kept, _wanted(given), config), frozenset(), folder)
+    # A store keeps contracts and coins as they were told, and not how many dollars a contract was.
+    strange = _VOLUMES if store.market == COINM.name else frozenset[str]()
+    return Past(store, _frames(kept, _wanted(given), config), strange, folder)
 
 
 def _frames(kept: Sequence[Timeframe], wanted: Sequence[str] | None, config: Config) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ MEANINGS: Final = {
     "storm": "ms of CPU to commit the 2,200 closes of 550 symbols x 4 timeframes that come in one second",
     "day": "seconds of CPU for 24 hours of 500 symbols x 4 timeframes through the core, closes and repairs",
     "footprint": "MB of peak resident memory of a hub of 550 symbols x 4 timeframes x 500 bars, compiling",
+    "markets": "% of one core that a hub of futures and spot takes, 1,000+ symbols at real-time rates",
     "kill": "acknowledged bars that are lost or torn after the writer of a store was killed N times",
     "flip": "flips of one bit, of N, after which a store serves what is not true",
     "power": "losses of power, of N at the writes of 1,000 commits, that lose or tear one or close a store",

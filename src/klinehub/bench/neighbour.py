@@ -7,17 +7,24 @@ import time
 import msgspec
 
 from klinehub.domain.clock import Clock
-from klinehub.sim.exchange import Exchange, serve
+from klinehub.sim.exchange import Exchange, Served, serve
+from klinehub.sim.market import Market
+from klinehub.sim.spot import SpotMarket
 from klinehub.sim.synthetic import CHURN_HOURS, synthetic
 
 
 class Neighbour(msgspec.Struct, frozen=True):
-    """Where the exchange answers; its time was *began* (ms UTC) when the monotonic clock showed *at* (s)."""
+    """Where the exchange answers; its time was *began* (ms UTC) when the monotonic clock showed *at* (s).
+
+    The addresses of the spot market are empty where there is none.
+    """
 
     rest_url: str
     stream_url: str
     began: int = 0
     at: float = 0.0
+    spot_rest_url: str = ""
+    spot_stream_url: str = ""
 
     def clock(self, rate: float) -> Clock:
         """Give its time in another process of this machine."""
@@ -25,26 +32,40 @@ class Neighbour(msgspec.Struct, frozen=True):
         return Clock(self.began + passed, rate, time.monotonic)
 
 
-async def live(symbols: int, seed: int, rate: float = 1.0, churn: float = CHURN_HOURS) -> None:
+async def live(
+    symbols: int, seed: int, rate: float = 1.0, spot: str = "", churn: str = str(CHURN_HOURS)
+) -> None:
     """Serve a market, *rate* times as fast as real time, without weight limits until stdin ends.
 
-    A symbol comes or goes every *churn* hours; 0 is never.
+    With any *spot* its spot market is served too. A symbol comes or goes every *churn* hours, 0 is never.
     """
     now, at = int(time.time() * 1000), time.monotonic()
     clock = Clock(now, rate, time.monotonic)
-    exchange = Exchange(synthetic(symbols, seed, start=now, churn_hours=int(churn)), clock, limits=False)
-    pacer = exchange.pacer
-    # Events are of the moment in which they are rendered: a minute is drawn before, for a tenth of a second.
-    pacer.tap = lambda lines, words, _, closed: pacer.tell(lines, words, clock.now(), closed)
-    served = await serve(exchange, port=0, ws_port=0)
+    market = synthetic(symbols, seed, start=now, churn_hours=int(churn))
+    served = await _served(market, clock)
+    beside = await _served(SpotMarket(market), clock) if spot else None
     where = Neighbour(served.rest_url, f"{served.ws_url}/market/stream", now, at)
+    if beside is not None:
+        where = msgspec.structs.replace(
+            where, spot_rest_url=beside.rest_url, spot_stream_url=f"{beside.ws_url}/stream"
+        )
     sys.stdout.write(msgspec.json.encode(where).decode() + "\n")
     sys.stdout.flush()
     try:
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     finally:
         await served.close()
+        if beside is not None:
+            await beside.close()
+
+
+async def _served(market: Market, clock: Clock) -> Served:
+    exchange = Exchange(market, clock, limits=False)
+    pacer = exchange.pacer
+    # Events are of the moment in which they are rendered: a minute is drawn before, for a tenth of a second.
+    pacer.tap = lambda lines, words, _, closed: pacer.tell(lines, words, clock.now(), closed)
+    return await serve(exchange, port=0, ws_port=0)
 
 
 if __name__ == "__main__":
-    asyncio.run(live(int(sys.argv[1]), int(sys.argv[2]), *map(float, sys.argv[3:])))
+    asyncio.run(live(int(sys.argv[1]), int(sys.argv[2]), *map(float, sys.argv[3:4]), *sys.argv[4:]))

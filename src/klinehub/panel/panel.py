@@ -1,7 +1,7 @@
 """The panel: the read side of one timeframe."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -16,6 +16,12 @@ from klinehub.panel.view import PLANES, WIDE
 
 if TYPE_CHECKING:
     from klinehub.panel.ring import Ring
+
+# Each volume among the planes, and what was paid for it.
+_VOLUMES: Final = tuple(
+    (PLANES.index(volume), PLANES.index(paid))
+    for volume, paid in (("volume", "quote_volume"), ("taker_base", "taker_quote"))
+)
 
 
 class Panel:
@@ -91,6 +97,18 @@ class Panel:
         complete_from(self._mem, self._t, out)
         return out
 
+    def _value(self, cube: F64, rows: I64) -> None:
+        """Have volumes mean what they do elsewhere, where they are counted in contracts of so many dollars.
+
+        The exchange tells the contracts and the coins that they are worth: the coins are the volume, and the
+        dollars what was paid.
+        """
+        if self._ring.contracts is None:
+            return
+        dollars = self._ring.contracts[rows].reshape(-1, *(1,) * (cube.ndim - 2))
+        for volume, paid in _VOLUMES:
+            cube[volume], cube[paid] = cube[paid].copy(), cube[volume] * dollars
+
     def cube(self, bar: int, length: int, rows: I64 | None = None, *, beside: Sequence[str] = ()) -> F64:
         """Copy the *length* bars that end at index *bar*: float64 [9, rows, length], NaN for none.
 
@@ -103,6 +121,7 @@ class Panel:
         if self._ring.beside is not None:
             for name in beside:
                 self._ring.beside.read(self._t, name, chosen, bar, out[WIDE.index(name)])
+        self._value(out, chosen)
         return out
 
     def open_cube(self, bar: int, length: int, rows: I64 | None = None, *, beside: Sequence[str] = ()) -> F64:
@@ -114,6 +133,7 @@ class Panel:
         if self._ring.beside is not None:
             for name in beside:
                 last[WIDE.index(name)] = self._ring.beside.open(self._t, name, chosen, bar)
+        self._value(last, chosen)
         return np.concatenate((before, last[:, :, None]), axis=2)
 
     def stale(self, symbol: str) -> Stale | None:

@@ -44,7 +44,8 @@ class Ring:
 
     *timeframes* are in ascending order; those in *native* are streamed by the exchange, the others
     are built from the next smaller one. *rows* is the most symbols it can hold, *bars* how many bars
-    of each it keeps, *beside* the fields that are kept beside the klines.
+    of each it keeps, *beside* the fields that are kept beside the klines. `contracts` are the dollars of a
+    contract by row where volumes are counted in these, None where they are not.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Ring:
         self.capacity = rows
         self.symbols: list[str] = []
         self.rows: dict[str, int] = {}
+        self.contracts: npt.NDArray[np.float64] | None = None
         self.number = {tf.name: t for t, tf in enumerate(self.timeframes)}
         needed = size(len(timeframes), rows, bars)
         memory = np.zeros(needed, np.uint8) if buffer is None else buffer[:needed]
@@ -79,8 +81,11 @@ class Ring:
         names = " ".join(tf.name for tf in self.timeframes)
         return f"<Ring {len(self.symbols)} symbols, {names}, {self.bars} bars>"
 
-    def add(self, symbol: str, scale: Scale) -> int:
-        """Give *symbol* a row and the decimals its numbers are printed with; known symbols keep theirs."""
+    def add(self, symbol: str, scale: Scale, contract: int = 0) -> int:
+        """Give *symbol* a row and the decimals its numbers are printed with; known symbols keep theirs.
+
+        *contract* is how many dollars one of its contracts is, where its volumes are told in contracts.
+        """
         if symbol in self.rows:
             return self.rows[symbol]
         if len(self.symbols) == self.capacity:
@@ -93,6 +98,10 @@ class Ring:
         self.symbols.append(symbol)
         self.rows[symbol] = row
         self.memory.decimals[row] = scale
+        if contract and self.contracts is None:
+            self.contracts = np.zeros(self.capacity)
+        if self.contracts is not None:
+            self.contracts[row] = contract
         return row
 
     def scale(self, row: int) -> Scale:

@@ -110,9 +110,9 @@ class SharedRing(Ring):
         for name, value in known.items():
             self._header[PLACE[name]] = value
 
-    def add(self, symbol: str, scale: Scale) -> int:
+    def add(self, symbol: str, scale: Scale, contract: int = 0) -> int:
         """Give *symbol* a row as `Ring.add` does; readers see it from then on."""
-        row, known = super().add(symbol, scale), int(self._header[PLACE["symbols"]])
+        row, known = super().add(symbol, scale, contract), int(self._header[PLACE["symbols"]])
         if row == known:
             _spell(self._table[row], symbol)
             publish(self._header, PLACE["symbols"], row + 1)

@@ -22,6 +22,7 @@ from klinehub.bench import (
     heal,
     ingest,
     kill,
+    markets,
     parity,
     power,
     read,
@@ -71,7 +72,7 @@ def measured() -> dict[str, Measurement]:
 
 def test_every_benchmark_has_a_meaning_a_file_and_a_test() -> None:
     # These start processes, and a browser; what they are made of is tested by itself.
-    assert set(TINY) | {"footprint", "serve", "page", "cluster", "sweep"} == set(MEANINGS)
+    assert set(TINY) | {"footprint", "serve", "page", "cluster", "markets", "sweep"} == set(MEANINGS)
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -206,6 +207,14 @@ def test_footprint_tells_memory_traffic_and_cpu_of_a_hub_of_its_own() -> None:
     assert taken.detail["missing_bars"] == 0
     assert taken.detail["small"]["symbols"] == 3
     assert {"received_mb_per_day", "cpu_share", "panel_bytes_per_bar"} <= set(taken.detail)
+
+
+def test_markets_tells_what_two_markets_take_together() -> None:
+    taken = markets.measure(1, symbols=16, bars=20, seconds=1.0)
+    told = taken.detail["markets"]
+    assert (taken.unit, taken.value) == ("%", taken.detail["cpu_percent"])
+    assert [told[name]["missing_bars"] for name in ("binance-usdm", "binance-spot")] == [0, 0]
+    assert taken.detail["symbols"] == sum(one["symbols"] for one in told.values()) > 16
 
 
 def test_an_unknown_name_is_refused_before_anything_runs() -> None:

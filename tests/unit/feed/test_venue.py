@@ -64,7 +64,7 @@ def test_the_market_in_coins_is_priced_in_dollars_and_shares_the_weight_of_the_o
     assert HubSettings(exchange="binance-spot").counted_by == "api.binance.com:443"
 
 
-@pytest.mark.parametrize("settings", [{"marks": True}, {"tickers": True}, {"choose": True}], ids=str)
+@pytest.mark.parametrize("settings", [{"marks": True}, {"tickers": True}], ids=str)
 def test_what_the_market_in_coins_does_not_tell_is_refused(settings: dict[str, object]) -> None:
     with pytest.raises(DefinitionError, match="binance-coinm"):
         HubSettings(exchange="binance-coinm", **settings)  # type: ignore[arg-type]
