@@ -118,8 +118,9 @@ def hub_name() -> str:
 class Hub(KnownHub):
     """A whole market's klines, warmed up and then live; use it as `async with Hub(...) as hub`.
 
-    *exchange* is "binance-usdm" or "binance-spot"; further keywords are the fields of `HubSettings`, for
-    example `symbols=["BTCUSDT"]`, `bars=300`, `rest_url=` and `stream_url=` for mirrors and test networks.
+    *exchange* is "binance-usdm", "binance-spot" or "binance-coinm"; further keywords are the fields of
+    `HubSettings`, for example `symbols=["BTCUSDT"]`, `bars=300`, `rest_url=` and `stream_url=` for mirrors
+    and test networks.
     Raises UnknownName for an exchange, timeframe, symbol or factor that does not exist.
     """
 

@@ -54,7 +54,7 @@ SETTINGS: Final = {
 _LISTED: Final = frozenset({"also", "timeframes", "symbols"})
 
 _MARKET: Final = (
-    click.option("--exchange", metavar="NAME", help="Which market; binance-usdm, or binance-spot."),
+    click.option("--exchange", metavar="NAME", help="Which market; binance-usdm, -spot or -coinm."),
     click.option(
         "--rest-url", metavar="URL", help="Another REST address: a mirror, a test network, a simulator."
     ),

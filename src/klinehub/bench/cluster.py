@@ -156,7 +156,7 @@ def _plain(exact: Exact) -> list[tuple[float, ...]]:
 async def _killed(server: Server, seed: int, kills: int, symbols: int) -> dict[str, Any]:
     """Kill one of two hubs again and again, and count what that did downstream."""
     dice = np.random.default_rng([seed, 31])
-    with Process("klinehub.bench.neighbour", str(symbols), str(seed), str(RATE), "", "0") as process:
+    with Process("klinehub.bench.neighbour", str(symbols), str(seed), str(RATE), "0") as process:
         where = msgspec.json.decode(process.line(), type=Neighbour)
         market = synthetic(symbols, seed, start=where.began, churn_hours=0)
         tasks = {name: Task(name, where, RATE, server.url, BARS) for name in NAMES}

@@ -33,11 +33,11 @@ class Neighbour(msgspec.Struct, frozen=True):
 
 
 async def live(
-    symbols: int, seed: int, rate: float = 1.0, spot: str = "", churn: str = str(CHURN_HOURS)
+    symbols: int, seed: int, rate: float = 1.0, churn: float = CHURN_HOURS, *, spot: bool = False
 ) -> None:
     """Serve a market, *rate* times as fast as real time, without weight limits until stdin ends.
 
-    With any *spot* its spot market is served too. A symbol comes or goes every *churn* hours, 0 is never.
+    With *spot* its spot market is served too. A symbol comes or goes every *churn* hours, 0 is never.
     """
     now, at = int(time.time() * 1000), time.monotonic()
     clock = Clock(now, rate, time.monotonic)
@@ -68,4 +68,5 @@ async def _served(market: Market, clock: Clock) -> Served:
 
 
 if __name__ == "__main__":
-    asyncio.run(live(int(sys.argv[1]), int(sys.argv[2]), *map(float, sys.argv[3:4]), *sys.argv[4:]))
+    numbers = [float(text) for text in sys.argv[3:] if text != "spot"]
+    asyncio.run(live(int(sys.argv[1]), int(sys.argv[2]), *numbers, spot="spot" in sys.argv[3:]))

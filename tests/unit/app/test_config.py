@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from klinehub.app.config import TABLES, load
+from klinehub.app.markets import settings_of
 from klinehub.domain.universe_rules import Rules
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.settings import HubSettings
@@ -141,3 +142,39 @@ def test_webhooks_are_tables_by_name_and_no_secret_is_in_what_is_refused(tmp_pat
         with pytest.raises(DefinitionError) as refused:
             load(path, {})
         assert "canary" not in str(refused.value)
+
+
+def test_further_markets_have_tables_and_share_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        '[exchange]\nalso = ["binance-spot", "binance-coinm"]\nrest_url = "http://here:1"\n'
+        '[market]\nsymbols = ["BTCUSDT"]\ntimeframes = ["1m"]\npanel_file = "/run/panel"\n'
+        "[markets.binance-spot]\nmin_turnover = 5.0\nbars = 80\n"
+        '[markets.binance-coinm]\nsymbols = ["BTCUSD_PERP"]\nrest_url = "http://there:1"\n'
+    )
+    config = load(path, {})
+    spot, coins = (settings_of(config, name) for name in config.also)
+
+    assert (spot.min_turnover, spot.bars, spot.symbols, spot.quote) == (5.0, 80, (), "USDT")
+    assert (spot.rest_url, spot.timeframes) == ("https://api.binance.com", ("1m",))
+    assert spot.panel_file == "/run/panel-binance-spot"
+    assert (coins.symbols, coins.rest_url, coins.quote) == (("BTCUSD_PERP",), "http://there:1", "USD")
+    assert load(path, {"KLINEHUB_EXCHANGE_ALSO": "binance-spot"}).also == ("binance-spot",)
+    assert load(path, {}, {"exchange.also": ["binance-coinm"]}).also == ("binance-coinm",)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[exchange]\nalso = ["binance-spto"]', "binance-spot"),
+        ('[exchange]\nalso = ["binance-usdm"]', "once"),
+        ('[exchange]\nalso = ["binance-spot", "binance-spot"]', "once"),
+        ("[markets.binance-spto]\nbars = 5", "binance-spot"),
+        ("[markets.binance-spot]\nbarz = 5", "barz"),
+    ],
+)
+def test_a_market_that_is_none_is_refused_at_once(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises((DefinitionError, UnknownName), match=said):
+        load(path, {})

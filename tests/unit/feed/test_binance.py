@@ -17,6 +17,7 @@ from klinehub.feed.binance import (
     UNSUBSCRIBE,
     Answer,
     Refusal,
+    contract_sizes,
     control_message,
     klines_weight,
     packed,
@@ -122,6 +123,18 @@ def test_a_listing_takes_what_it_needs_and_has_defaults_for_the_rest() -> None:
 def test_a_body_that_is_no_listing_is_refused(body: bytes) -> None:
     with pytest.raises(FeedError, match="rest_url"):
         parse_listings(body)
+
+
+def test_a_contract_in_coins_has_a_status_by_another_name_and_a_size_by_which_turnover_is_told() -> None:
+    entry = {"symbol": "BTCUSD_PERP", "pair": "BTCUSD", "contractType": "PERPETUAL", "contractSize": 100}
+    entry |= {"contractStatus": "TRADING", "baseAsset": "BTC", "quoteAsset": "USD", "marginAsset": "BTC"}
+    (listing,) = parse_listings(json.dumps({"symbols": [entry]}).encode())
+    body = b'[{"symbol":"BTCUSD_PERP","volume":"7","baseVolume":"0.01","closeTime":9}]'
+
+    assert (listing.trading, listing.contract_size, listing.unified) == (True, 100, "BTC/USD:BTC")
+    assert contract_sizes([listing]) == {"BTCUSD_PERP": 100}
+    assert parse_tickers(body, contract_sizes([listing]))["BTCUSD_PERP"].quote_volume == 700.0
+    assert math.isnan(parse_tickers(body, {"ETHUSD_PERP": 10})["BTCUSD_PERP"].quote_volume)
 
 
 def test_tickers_and_time_are_read() -> None:
