@@ -92,7 +92,7 @@ async def _watched(markets: Markets, seconds: float) -> dict[str, Any]:
     started, cpu = time.perf_counter(), time.process_time()
     await asyncio.sleep(seconds)
     took, cpu = time.perf_counter() - started, time.process_time() - cpu
-    each = {}
+    each: dict[str, dict[str, Any]] = {}
     for hub, (updates, closes) in zip(there, before, strict=True):
         told = hub.get_stats()
         each[hub.settings.exchange] = {
