@@ -266,8 +266,8 @@ class EvidenceSettings(Discreet, frozen=True, kw_only=True):
 class HubSettings(Discreet, frozen=True, kw_only=True):
     """What a hub keeps and how it asks for it; every field has a config key of the same name.
 
-    `exchange` is one of EXCHANGES; without `rest_url`, `stream_url`, `weight_limit` and `quote` its own are
-    used.
+    `exchange` is one of EXCHANGES, or ccxt:NAME; without `rest_url`, `stream_url`, `weight_limit` and `quote`
+    its own are used.
     `symbols` chooses just these; otherwise all trading perpetuals of `quote` with at least
     `min_turnover` in 24 hours, at most `most_symbols`. `bars` are kept closed per series, of which the
     warm-up brings `shallow`, and the rest follows while the hub is live. `store` is the folder in which
@@ -397,7 +397,7 @@ class HubSettings(Discreet, frozen=True, kw_only=True):
         _check_limits(self, LIMITS)
         if self.fallback_urls is None and self.stream_url == venue.stream_url:
             msgspec.structs.force_setattr(self, "fallback_urls", venue.routes)
-        if venue in {SPOT, COINM} and (self.marks or self.open_interest or self.spot):
+        if venue is not USDM and (self.marks or self.open_interest or self.spot):
             raise DefinitionError(
                 f"{venue.name} has no marks, no open interest and no spot beside it: leave these out."
             )

@@ -37,6 +37,7 @@ FLOORS: Final = {
     "evidence": 4,
     "alerts": 4,
     "hub": 4,
+    "bridge": 5,
     "compiled": 5,
     "relay": 5,
     "serve": 5,

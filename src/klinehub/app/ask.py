@@ -14,7 +14,7 @@ from klinehub.app import options, show
 from klinehub.app.calibrated import known
 from klinehub.app.config import Config
 from klinehub.app.exits import FAILED
-from klinehub.app.library import system_account, system_clock, system_network
+from klinehub.app.library import bridge_of, system_account, system_clock, system_network
 from klinehub.app.own import own_frames, own_screen
 from klinehub.app.run import open_hub, run
 from klinehub.dialect.render import twelve_fields
@@ -162,6 +162,7 @@ async def _scan_fresh(config: Config, screen: Screen) -> Scan:
         hub = open_hub(msgspec.structs.replace(config, hub=less), progress)
         async with hub:
             progress.close()
+            show.listed(hub.unproved, most=9)
             hub.scanning.hold_against(known(config))
             return hub.scan(screen)
 
@@ -193,20 +194,25 @@ async def klines(given: Mapping[str, Any]) -> None:
 @asynccontextmanager
 async def asking(config: Config, clock: Clock) -> AsyncIterator[tuple[RestClient, WeightGate]]:
     """Open REST for a command that needs no hub, within the budget that all hubs of the machine share."""
+    bridge = bridge_of(config.hub, clock, config.proxy)
+    hub = config.hub if bridge is None else bridge.settings
     gate = WeightGate(
         clock,
-        limit=config.hub.weight_limit,
-        share=config.hub.share,
+        limit=hub.weight_limit,
+        share=hub.share,
         account=system_account(config.hub.rest_url),
-        host=config.hub.counted_by,
+        host=hub.counted_by,
     )
-    network = system_network(config.proxy)
-    venue = venue_of(config.exchange)
-    rest = RestClient(config.hub.rest_url, network, gate, clock, timeout=config.hub.timeout, venue=venue)
+    network = bridge or system_network(config.proxy)
+    rest = RestClient(hub.rest_url, network, gate, clock, timeout=hub.timeout, venue=venue_of(hub.exchange))
     try:
+        if bridge is not None:
+            await bridge.open(())
         yield rest, gate
     finally:
         await rest.close()
+        if bridge is not None:
+            await bridge.close()
 
 
 async def _ask_klines(

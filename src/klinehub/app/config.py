@@ -14,6 +14,7 @@ from klinehub.domain.universe_rules import Rules
 from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed.archive import FILES_URL, LISTING_URL
 from klinehub.feed.venue import venue_of
+from klinehub.scan.score import reading
 from klinehub.settings import (
     AlertSettings,
     Discreet,
@@ -210,9 +211,16 @@ def load(
     apart = {name: parts[name] for name in _PARTS if name != "rules"}
     read = {**own, **apart, "hub": {**hub, "rules": parts["rules"]}}
     try:
-        return msgspec.convert(read, Config, strict=False)
+        found = msgspec.convert(read, Config, strict=False)
+        return msgspec.structs.replace(found, hub=possible(found.hub))
     except msgspec.ValidationError as exc:
         raise DefinitionError(f"A setting does not fit: {_placed(str(exc))}.") from exc
+
+
+def possible(settings: HubSettings) -> HubSettings:
+    """Give the settings without the parts of a score that read what the exchange does not tell."""
+    gone = dict.fromkeys((*settings.unavailable, *sorted(reading(venue_of(settings.exchange).lacks))))
+    return msgspec.structs.replace(settings, unavailable=tuple(gone))
 
 
 def _placed(text: str) -> str:

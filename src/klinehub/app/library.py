@@ -8,24 +8,29 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import msgspec
 
 from klinehub import compiled
 from klinehub.app.compat import MIN_SCORE, KnownHub
+from klinehub.app.config import possible
 from klinehub.app.options import data_home
 from klinehub.app.sharing import beat, machine_seconds, ring_in
 from klinehub.app.stored import HISTORY, HOT, history_at
+from klinehub.bridge.bridge import Bridge
+from klinehub.bridge.library import exchange_of
 from klinehub.domain.clock import Clock
 from klinehub.errors import DefinitionError, StoreError, UnknownName
 from klinehub.feed.account import Account
 from klinehub.feed.asking import Progress
 from klinehub.feed.base import Network
 from klinehub.feed.network import RealNetwork, endpoint, is_loopback, proxy_from_env
+from klinehub.feed.venue import CCXT, venue_of
 from klinehub.feed.warmup import Plan
 from klinehub.relay.relayed import NoExchange
-from klinehub.settings import DEFAULT_TIMEFRAMES, EXCHANGES, HubSettings
+from klinehub.settings import DEFAULT_TIMEFRAMES, HubSettings
 from klinehub.store.history import HistoryStore
 from klinehub.store.hot import HotStore
 from klinehub.store.parquet import arrow
@@ -46,6 +51,23 @@ def system_network(proxy: str | None = None) -> RealNetwork:
         return RealNetwork(proxy)
     found = proxy_from_env(os.environ)
     return RealNetwork(found.url, direct=found.direct)
+
+
+def bridge_of(settings: HubSettings, clock: Clock, proxy: str | None = None) -> Bridge | None:
+    """Give the bridge to an exchange that ccxt asks, None for one that needs none.
+
+    Its addresses are those of the settings where these say other ones than usual.
+    """
+    if not settings.exchange.startswith(CCXT):
+        return None
+    venue, name = venue_of(settings.exchange), settings.exchange.removeprefix(CCXT).partition(":")[0]
+    exchange = exchange_of(
+        name,
+        rest_url=settings.rest_url.replace(venue.rest_url, ""),
+        stream_url=settings.stream_url.replace(venue.stream_url, ""),
+        proxy=system_network(proxy).route(settings.rest_url),
+    )
+    return Bridge(exchange, settings, clock)
 
 
 def system_account(rest_url: str) -> Account | None:
@@ -138,8 +160,7 @@ class Hub(KnownHub):
         on_relay: Callable[[str], None] = lambda _: None,
         **settings: object,
     ) -> None:
-        if exchange not in EXCHANGES:
-            raise UnknownName("exchange", exchange, EXCHANGES)
+        venue_of(exchange)
         known = HubSettings.__struct_fields__
         for name in settings:
             if name not in known:
@@ -152,10 +173,12 @@ class Hub(KnownHub):
             wanted = msgspec.convert({**named, **{k: v for k, v in settings.items() if v != ""}}, HubSettings)
         except msgspec.ValidationError as exc:
             raise DefinitionError(f"A setting does not fit: {exc}.") from exc
+        clock, wanted = clock or system_clock(), possible(wanted)
+        self.bridge = None if wanted.subscribe else bridge_of(wanted, clock, proxy)
         super().__init__(
-            wanted,
-            clock=clock or system_clock(),
-            network=NoExchange() if wanted.subscribe else network or system_network(proxy),
+            wanted if self.bridge is None else self.bridge.settings,
+            clock=clock,
+            network=NoExchange() if wanted.subscribe else self.bridge or network or system_network(proxy),
             jitter=random.random,
             account=None if wanted.subscribe else system_account(wanted.rest_url),
             on_plan=on_plan,
@@ -167,7 +190,25 @@ class Hub(KnownHub):
     async def _start(self) -> None:
         """Have the kernels compiled beside this process before anything has to be on time."""
         await compiled.ensure(self._on_compile)
+        if self.bridge is not None:
+            await self.bridge.open(self.timeframes)
+            self._spawn(self.bridge.run())
         await super()._start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the hub, and then what it was fed by."""
+        try:
+            await super().__aexit__(kind, exc, trace)
+        finally:
+            if self.bridge is not None:
+                await self.bridge.close()
+
+    @property
+    def unproved(self) -> list[str]:
+        """What can not be proved of this exchange, in words; nothing for one that is not asked by ccxt."""
+        return [] if self.bridge is None else self.bridge.says(len(self.symbols))
 
     def _relay_says(self, fault: str) -> None:
         """Say once what keeps the hub from its relay, and that nothing does any more."""
@@ -178,6 +219,8 @@ class Hub(KnownHub):
     def _lay_out(self) -> None:
         """Let other programs see from the first moment that this hub lives."""
         super()._lay_out()
+        if self.bridge is not None:
+            self.ring.lacks = self.bridge.lacks
         self._spawn(beat(self.ring, self.now, self.clock.rate))
 
 

@@ -247,6 +247,7 @@ async def watch(
         show.say_store(hub.shelf.keeping)
     if hub.summary is not None and hub.summary.requests:
         show.say_summary(hub.summary)
+    show.listed(hub.unproved, most=9)
     chosen = hub.scanning.default.screens[0] if screen is None else screen
     scan = hub.scan(chosen)
     if as_json:

@@ -278,11 +278,18 @@ class _Here:
 
 
 def beside_of(panel: PanelView, leaves: Sequence[Expr]) -> tuple[str, ...]:
-    """List the fields beside the klines that leaves read; raises DefinitionError for one that is not kept."""
+    """List the fields beside the klines that leaves read.
+
+    Raises DefinitionError for one that is not kept, and for fields of klines that the exchange does not tell.
+    """
     for leaf in leaves:
         for name in leaf.reads:
+            who = "" if leaf.op == "field" else f", which {leaf!r} reads,"
+            if name in panel.lacks:
+                raise DefinitionError(
+                    f"{name}{who} is not available here: the exchange does not tell it. Leave it out."
+                )
             if name in BESIDE and name not in panel.beside:
-                who = "" if leaf.op == "field" else f", which {leaf!r} reads,"
                 raise DefinitionError(
                     f"{name}{who} is not kept: switch `{BESIDE[name]}` on, or give it to the History."
                 )

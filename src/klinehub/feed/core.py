@@ -32,7 +32,7 @@ from klinehub.feed.use import Use
 from klinehub.feed.venue import USDM, Venue
 from klinehub.feed.wire import BAD, REPORT_WORDS, UNUSUAL, WIDER, ingest
 from klinehub.panel.ledger import Gap
-from klinehub.panel.memory import I64, OPEN_TIME, PARENT, TRADES, U8
+from klinehub.panel.memory import I64, OPEN_TIME, PARENT, TRADES, U8, VOLUME
 from klinehub.panel.merge import CLOSED_NOW, CONFLICT, PROOF, proven
 from klinehub.panel.ring import Ring
 
@@ -77,12 +77,14 @@ class Core:
     ) -> None:
         self.ring = ring
         self.streamed = ring.streamed
-        self.grace = grace
+        self.grace = max(grace, int(venue.grace * max(1.0, pace / 10)))
+        # Where only REST proves closes there is nothing to wait for before it is asked.
+        self._asks_after = PROOF + PROOF_MARGIN if venue.grace else max(PROOF + PROOF_MARGIN, grace * 2 // 3)
         self.margin = 0
         self.counts = Counts()
         self.last_fault = ""
         self.roster = Roster(ring)
-        self.closing = Closing(ring, self.roster, grace)
+        self.closing = Closing(ring, self.roster, self.grace)
         self.repair = Repair(ring, self.roster, wanted, venue)
         self.doubts = Doubts(ring)
         self.liveness = Liveness(ring, self.roster, venue.patience, pace=pace)
@@ -91,6 +93,7 @@ class Core:
         self._listened = frozenset(tf.name for tf in ring.streamed)
         self._clock_fits = True
         self._by_klines = venue.patience.by_klines
+        self._counts_trades = "trades" not in venue.lacks
         self._reports = np.zeros((64, REPORT_WORDS), np.int64)
         self._told = np.zeros(1, np.int64)
         self._where = directory((), ring.timeframes, ring.streamed)
@@ -211,7 +214,7 @@ class Core:
         decisions = Decisions()
         if not self.closing.live:
             return decisions
-        settled = now - self.margin - max(PROOF + PROOF_MARGIN, self.grace * 2 // 3)
+        settled = now - self.margin - self._asks_after
         missing = self.repair.missing(settled)
         overdue = {gap.row for gap in missing if self._ended(gap) < now - self.grace}
         if not self._clock_fits:
@@ -307,14 +310,21 @@ class Core:
         return fetch.start is None or timeframe.index(fetch.start) + fetch.limit > timeframe.index(asked)
 
     def _untold(self, t: int, row: int, exact: Exact) -> int | None:
-        """Give the open time of the newest bar of which an answer has more trades than is known here."""
+        """Give the open time of the newest bar of which an answer has more trades than is known here.
+
+        Where no trades are told it is more volume.
+        """
         memory, bars = self.ring.memory, self.ring.bars
+        name, word, ours, theirs = "trades", TRADES, 1, 1
+        if not self._counts_trades:
+            name, word = "volume", VOLUME
+            ours, theirs = 10 ** self.ring.scale(row).base, 10**exact.scale.base
         for one in exact.rows[::-1]:
             opened, known = int(one["open_time"]), 0
             index = self.ring.timeframes[t].index(opened)
             if memory.cells[t, row, index % bars, OPEN_TIME] == opened and memory.state[t, row, index % bars]:
-                known = int(memory.cells[t, row, index % bars, TRADES])
-            if int(one["trades"]) > known:
+                known = int(memory.cells[t, row, index % bars, word])
+            if int(one[name]) * ours > known * theirs:
                 return opened
         return None
 

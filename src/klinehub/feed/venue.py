@@ -15,6 +15,8 @@ class Venue(NamedTuple):
     listings; None where there is none. *days* is the stream of all tickers, *marks* that of all mark prices.
     *quote* is the asset that most of it is priced in; *routes* are tried when the streams stay silent. One
     that counts *from_end* gives the last rows before the end of a range, others the first from its start.
+    *lacks* are the fields of klines that are not told. Where streams tell no closes REST alone proves them,
+    and *grace* is how long (ms of real time) a close may take then; 0 where they do.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Venue(NamedTuple):
     patience: Patience
     routes: tuple[str, ...] | None = None
     from_end: bool = False
+    lacks: frozenset[str] = frozenset()
+    grace: int = 0
 
     @property
     def most_rows(self) -> int:
@@ -120,10 +124,40 @@ COINM: Final = Venue(
     from_end=True,
 )
 VENUES: Final = {venue.name: venue for venue in (USDM, SPOT, COINM)}
+# The names of exchanges that ccxt asks, as ccxt:bybit and ccxt:bybit:spot.
+CCXT: Final = "ccxt:"
+_KINDS: Final = ("swap", "spot")
+# Streams tell prices when there is trade, some of them seconds later; REST tells of every bar anew.
+_CCXT_PATIENCE: Final = Patience(65_000, 75_000, 65_000, tells_within=15_000, by_klines=True)
+_CCXT_GRACE: Final = 15_000
+
+
+def _through_ccxt(name: str) -> Venue:
+    """Give what is the same for all exchanges behind ccxt; their weight is told when they are asked."""
+    exchange, _, kind = name.removeprefix(CCXT).partition(":")
+    if kind and kind not in _KINDS:
+        raise UnknownName("exchange", name, [f"{CCXT}{exchange}:{one}" for one in _KINDS])
+    return USDM._replace(
+        name=name,
+        rest_url=f"http://{exchange}.ccxt",
+        stream_url=f"ws://{exchange}.ccxt/stream",
+        klines_weights=((1_000, 1),),
+        tickers_weight=1,
+        prices=None,
+        prices_weight=0,
+        news=None,
+        days="!miniTicker@arr",
+        marks=None,
+        patience=_CCXT_PATIENCE,
+        lacks=frozenset({"quote_volume", "trades", "taker_base", "taker_quote"}),
+        grace=_CCXT_GRACE,
+    )
 
 
 def venue_of(name: str) -> Venue:
     """Give a venue by its name; raises UnknownName for one that is not there."""
+    if name.startswith(CCXT) and name.removeprefix(CCXT).partition(":")[0].isidentifier():
+        return _through_ccxt(name)
     if name not in VENUES:
         raise UnknownName("exchange", name, VENUES)
     return VENUES[name]

@@ -44,6 +44,11 @@ class Ahead:
         """Which fields are kept beside the klines."""
         return self._panel.beside
 
+    @property
+    def lacks(self) -> frozenset[str]:
+        """Which fields of klines the exchange does not tell."""
+        return self._panel.lacks
+
     def cube(self, bar: int, length: int, rows: I64 | None = None, *, beside: Sequence[str] = ()) -> F64:
         """Copy the *length* bars that end at index *bar*: float64 [9, rows, length], NaN for none."""
         read = self._panel.open_cube if bar == self.closed_bar else self._panel.cube

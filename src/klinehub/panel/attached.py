@@ -365,6 +365,11 @@ class AttachedPanel:
         return ()
 
     @property
+    def lacks(self) -> frozenset[str]:
+        """Which fields of klines the exchange does not tell: the file does not say."""
+        return frozenset()
+
+    @property
     def changes(self) -> I64:
         """How often each row [symbols] was changed other than by a bar at its end."""
         run = self._bound()

@@ -46,8 +46,9 @@ class History:
         self.planes = planes
         self.told = dict(beside or {})
         self.changes: I64 = np.zeros(len(symbols), np.int64)
-        # What another panel knew of these bars, where they were copied from one.
+        # What another panel knew of these bars, and which fields it lacks, where they were copied from one.
         self.known_from: I64 | None = None
+        self.lacks: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         """Show the timeframe, the symbols and the bars."""
@@ -127,6 +128,7 @@ class History:
         symbols = [panel.symbols[row] for row in chosen.tolist()]
         made = cls(panel.timeframe, symbols, bar - length + 1, cube[: len(PLANES)], told)
         made.known_from, made.changes = panel.complete_from[chosen], panel.changes[chosen]
+        made.lacks = panel.lacks
         return made
 
     def filled(self, other: "History", since: Mapping[str, int]) -> "History":

@@ -17,6 +17,7 @@ from klinehub.panel.memory import (
     I64,
     OPEN_TIME,
     TRADES,
+    VOLUME,
     Memory,
     bar_index,
     bar_open,
@@ -110,8 +111,12 @@ def merge_closed(mem: Memory, t: int, row: int, words: I64) -> int:
 
 @kernel
 def _behind(mem: Memory, t: int, row: int, slot: int, words: I64) -> bool:
-    """Whether an update knows fewer trades than the forming bar in its slot."""
-    return bool(mem.state[t, row, slot] == FORMING and words[TRADES] < mem.cells[t, row, slot, TRADES])
+    """Whether an update knows fewer trades than the forming bar, or less volume where none are told."""
+    cell = mem.cells[t, row, slot]
+    less = words[TRADES] < cell[TRADES]
+    if words[TRADES] == 0 and cell[TRADES] == 0:
+        less = words[VOLUME] < cell[VOLUME]
+    return bool(mem.state[t, row, slot] == FORMING and less)
 
 
 @kernel

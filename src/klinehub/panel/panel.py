@@ -91,6 +91,11 @@ class Panel:
         return () if self._ring.beside is None else self._ring.beside.fields
 
     @property
+    def lacks(self) -> frozenset[str]:
+        """Which fields of klines the exchange does not tell."""
+        return self._ring.lacks
+
+    @property
     def complete_from(self) -> I64:
         """From which absolute index on each row [symbols] is known: a bar that lacks since then is a hole."""
         out = np.empty(len(self._ring.symbols), np.int64)
@@ -118,6 +123,7 @@ class Panel:
         out = np.empty((len(WIDE) if beside else len(PLANES), chosen.size, length))
         copy_block(self._mem, self._t, chosen, bar, out)
         out[len(PLANES) :] = np.nan
+        self._blank(out)
         if self._ring.beside is not None:
             for name in beside:
                 self._ring.beside.read(self._t, name, chosen, bar, out[WIDE.index(name)])
@@ -130,11 +136,17 @@ class Panel:
         before = self.cube(bar - 1, length - 1, chosen, beside=beside)
         last = np.full((before.shape[0], chosen.size), np.nan)
         copy_open(self._mem, self._t, chosen, bar, last[: len(PLANES)])
+        self._blank(last)
         if self._ring.beside is not None:
             for name in beside:
                 last[WIDE.index(name)] = self._ring.beside.open(self._t, name, chosen, bar)
         self._value(last, chosen)
         return np.concatenate((before, last[:, :, None]), axis=2)
+
+    def _blank(self, planes: F64) -> None:
+        """Let nothing be taken for a number that the exchange does not tell."""
+        for name in self._ring.lacks:
+            planes[PLANES.index(name)] = np.nan
 
     def stale(self, symbol: str) -> Stale | None:
         """Give why *symbol* is not proven fresh and since when; None when it is fresh."""

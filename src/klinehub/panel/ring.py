@@ -73,6 +73,8 @@ class Ring:
         parents = self.memory.grid[:, PARENT]
         self.streamed = tuple(tf for tf, parent in zip(self.timeframes, parents, strict=True) if parent < 0)
         self.beside = Beside(self.memory, beside) if beside else None
+        # The fields of klines that the exchange does not tell, and that nothing can be computed from.
+        self.lacks: frozenset[str] = frozenset()
         self.bytes = needed + (self.beside.bytes if self.beside else 0)
         self._closed = np.full(len(timeframes), -1, np.int64)
 

@@ -53,6 +53,10 @@ class PanelView(Protocol):
     def beside(self) -> tuple[str, ...]:
         """Which fields are kept beside the klines, of those in BESIDE."""
 
+    @property
+    def lacks(self) -> frozenset[str]:
+        """Which fields of klines the exchange does not tell."""
+
     def cube(self, bar: int, length: int, rows: I64 | None = None, *, beside: Sequence[str] = ()) -> F64:
         """Give the *length* bars that end at *bar*, to be read only: float64 [9, rows, length], NaN for none.
 

@@ -96,6 +96,10 @@ class Live:
     def beside(self) -> tuple[str, ...]:
         return self._history.beside
 
+    @property
+    def lacks(self) -> frozenset[str]:
+        return self._history.lacks
+
     def cube(self, bar: int, length: int, rows: I64 | None = None, *, beside: Sequence[str] = ()) -> F64:
         kept = self._history.head(self.end).since(self.end - self.bars + 1)
         return kept.cube(bar, length, rows, beside=beside)

@@ -1,0 +1,142 @@
+"""An exchange that only ccxt knows: a class of its own on ccxt's base, with a market that is a formula.
+
+Every bar is a function of its symbol and index, so that a test knows what each had to be in the end.
+"""
+
+from typing import Any, Final
+
+from ccxt.async_support.base.exchange import Exchange
+from ccxt.base.decimal_to_precision import TICK_SIZE
+from ccxt.base.errors import ExchangeNotAvailable, RateLimitExceeded
+
+from klinehub.domain.clock import Clock
+from klinehub.domain.timeframe import timeframe
+
+START: Final = 1_795_252_512_345
+BASES: Final = ("BTC", "ETH", "PEPE")
+
+
+def truth(base: str, name: str, index: int) -> list[float]:
+    """Give the closed bar of an index as ccxt does."""
+    frame, seed = timeframe(name), sum(base.encode())
+    opened = 100.0 + (index * 7919 + seed) % 97 / 10
+    close = 100.0 + ((index + 1) * 7919 + seed) % 97 / 10
+    low, high = min(opened, close) - 0.1 * (index % 3), max(opened, close) + 0.1 * (index % 5)
+    volume = (index * 104_729 + seed) % 100_003 / 1000
+    return [frame.open_time(index), opened, round(high, 1), round(low, 1), close, volume]
+
+
+class StandIn(Exchange):
+    """Spot or swaps, as *kinds* says; *absent* are (base, index) of 1m bars that it does not have.
+
+    `failing` is what the next requests raise, `most` how many rows one answer holds at most. `asked` counts
+    what was asked for.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        kinds: tuple[str, ...] = ("swap",),
+        tells_time: bool = True,
+        absent: frozenset[tuple[str, int]] = frozenset(),
+        most: int = 300,
+    ) -> None:
+        self.market_clock = clock
+        self.kinds, self.tells_time = kinds, tells_time
+        self.absent, self.most = absent, most
+        self.failing: list[Exception] = []
+        self.asked: dict[str, int] = {}
+        super().__init__({"enableRateLimit": True})
+
+    def describe(self) -> Any:
+        return self.deep_extend(
+            super().describe(),
+            {
+                "id": "standin",
+                "rateLimit": 5,
+                "has": {
+                    "fetchOHLCV": True,
+                    "fetchTime": self.tells_time,
+                    "fetchTickers": True,
+                    "swap": "swap" in self.kinds,
+                    "spot": "spot" in self.kinds,
+                    "fetchCurrencies": False,
+                },
+                "timeframes": {"1m": "1m", "5m": "5m", "15m": "15m", "1h": "1h"},
+                "precisionMode": TICK_SIZE,
+                "features": {},
+            },
+        )
+
+    def note(self, what: str) -> None:
+        self.asked[what] = self.asked.get(what, 0) + 1
+        if self.failing:
+            raise self.failing.pop(0)
+
+    async def fetch_markets(self, params: Any = None) -> Any:
+        self.note("markets")
+        return [
+            self.safe_market_structure(
+                {
+                    "id": f"{base}-{kind}",
+                    "symbol": f"{base}/USDT:USDT" if kind == "swap" else f"{base}/USDT",
+                    "base": base,
+                    "quote": "USDT",
+                    "settle": "USDT" if kind == "swap" else None,
+                    "type": kind,
+                    "spot": kind == "spot",
+                    "swap": kind == "swap",
+                    "contract": kind == "swap",
+                    "linear": True if kind == "swap" else None,
+                    "active": True,
+                    "precision": {"price": 0.1, "amount": 0.001},
+                }
+            )
+            for kind in self.kinds
+            for base in BASES
+        ]
+
+    async def fetch_time(self, params: Any = None) -> int:
+        await self.throttle(1)
+        return self.market_clock.now()
+
+    async def fetch_tickers(self, symbols: Any = None, params: Any = None) -> Any:
+        await self.throttle(1)
+        self.note("tickers")
+        return {
+            market["symbol"]: {"symbol": market["symbol"], "last": 100.5, "baseVolume": 10.0 + n}
+            for n, market in enumerate(self.markets.values())
+        }
+
+    async def fetch_ohlcv(
+        self, symbol: str, timeframe: str = "1m", since: int | None = None, limit: int | None = None, params: Any = None
+    ) -> Any:
+        await self.throttle(1)
+        self.note("klines")
+        count = min(limit or self.most, self.most)
+        return self.rows(symbol.partition("/")[0], timeframe, since, count)
+
+    def rows(self, base: str, name: str, since: int | None, count: int) -> list[list[float]]:
+        """Give what the exchange has now: closed bars, and the open one with the part of its volume that is over."""
+        frame, now = timeframe(name), self.market_clock.now()
+        newest = frame.index(now)
+        first = newest - count + 1 if since is None else -(-(since - frame.offset) // frame.milliseconds)
+        found = []
+        for index in range(first, min(first + count, newest + 1)):
+            if name == "1m" and (base, index) in self.absent:
+                continue
+            row = truth(base, name, index)
+            if index == newest:
+                part = (now - frame.open_time(index)) / frame.milliseconds
+                row = [row[0], row[1], row[1], row[1], row[1], round(row[5] * part, 3)]
+            found.append(row)
+        return found
+
+
+def too_many() -> Exception:
+    return RateLimitExceeded("standin 429 slow down")
+
+
+def away() -> Exception:
+    return ExchangeNotAvailable("standin 503")
