@@ -46,6 +46,7 @@ KINDS: Final[Mapping[Verdict, type[KlinehubError]]] = {
 async def doctor(given: Mapping[str, Any]) -> int:
     """Examine the way to the exchange and tell; the exit code is that of the error it would end in."""
     config = options.settings(given)
+    options.spoken_to(config.exchange, "doctor")
     wanted = config.hub
     venue = venue_of(config.exchange)
     clock, account = system_clock(), SharedAccount(wanted.rest_url, most_weight(venue))

@@ -135,6 +135,7 @@ async def download(given: Mapping[str, Any]) -> int:
     """Plan, tell, ask, fetch and tell again; 1 where something that is there could not be had."""
     config = options.settings(given)
     wanted = _wanted(given, config)
+    options.spoken_to(wanted.market, "download")
     arrow()
     hub = of_market(config, wanted.market, given["rest_url"])
     folder = data_folder(hub)

@@ -54,7 +54,9 @@ SETTINGS: Final = {
 _LISTED: Final = frozenset({"also", "timeframes", "symbols"})
 
 _MARKET: Final = (
-    click.option("--exchange", metavar="NAME", help="Which market; binance-usdm, -spot or -coinm."),
+    click.option(
+        "--exchange", metavar="NAME", help="binance-usdm, -spot or -coinm, or ccxt:NAME for others."
+    ),
     click.option(
         "--rest-url", metavar="URL", help="Another REST address: a mirror, a test network, a simulator."
     ),
@@ -313,6 +315,15 @@ def choose_market(given: Mapping[str, object]) -> bool:
     shown = {"timeframe", "min_score", "top", "tz", "serve", "port", "ws_port"}
     names = ("config", *(name for name in SETTINGS if name not in shown))
     return any(given.get(name) is not None for name in names)
+
+
+def spoken_to(exchange: str, command: str) -> None:
+    """Refuse an exchange that ccxt asks for a command that speaks to exchanges itself."""
+    if exchange.startswith("ccxt:"):
+        raise DefinitionError(
+            f"`klinehub {command}` does not know {exchange}, which ccxt asks: `run`, `scan`, `watch`, `klines`, "
+            "`verify` and `universe` do."
+        )
 
 
 def when(text: str) -> int:

@@ -18,6 +18,8 @@ from klinehub.errors import DefinitionError
 
 # Rows of one request where ccxt does not say how many an exchange gives.
 USUAL_ROWS: Final = 200
+# Where bars are left out, an answer goes back so often at most until it is as long as was asked for.
+MOST_STEPS: Final = 8
 # So many rows every exchange gives at once.
 SURELY_WHOLE: Final = 100
 # The time is read so often in a row, and what was read is forgotten after so many ms of market time.
@@ -175,17 +177,16 @@ class Upstream:
 
     async def newest(self, unified: str, frame: Timeframe, limit: int, most: int) -> list[Bar]:
         """Give up to *limit* of the newest bars, the open one included, *most* of them a request."""
-        found = {bar.open_time: bar for bar in await self._some(unified, frame, None, min(limit, most))}
-        while found and len(found) < limit:
-            count = min(limit - len(found), most)
-            since = frame.open_time(frame.index(min(found)) - count)
-            older = [
-                bar for bar in await self._some(unified, frame, since, count) if bar.open_time < min(found)
-            ]
+        found = await self._some(unified, frame, None, min(limit, most))
+        for _ in range(MOST_STEPS):
+            if not found or len(found) >= limit:
+                break
+            oldest = frame.index(found[0].open_time)
+            older = await self.between(unified, frame, oldest - limit + len(found), oldest - 1, most)
             if not older:
                 break
-            found |= {bar.open_time: bar for bar in older}
-        return [found[time] for time in sorted(found)][-limit:]
+            found = older + found
+        return found[-limit:]
 
     async def between(self, unified: str, frame: Timeframe, first: int, last: int, most: int) -> list[Bar]:
         """Give the bars with absolute indices from *first* to *last*, *most* of them a request."""

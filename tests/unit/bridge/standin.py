@@ -110,7 +110,12 @@ class StandIn(Exchange):
         }
 
     async def fetch_ohlcv(
-        self, symbol: str, timeframe: str = "1m", since: int | None = None, limit: int | None = None, params: Any = None
+        self,
+        symbol: str,
+        timeframe: str = "1m",
+        since: int | None = None,
+        limit: int | None = None,
+        params: Any = None,
     ) -> Any:
         await self.throttle(1)
         self.note("klines")
@@ -118,7 +123,7 @@ class StandIn(Exchange):
         return self.rows(symbol.partition("/")[0], timeframe, since, count)
 
     def rows(self, base: str, name: str, since: int | None, count: int) -> list[list[float]]:
-        """Give what the exchange has now: closed bars, and the open one with the part of its volume that is over."""
+        """Give what the exchange has now: closed bars, and the open one as far as it is over."""
         frame, now = timeframe(name), self.market_clock.now()
         newest = frame.index(now)
         first = newest - count + 1 if since is None else -(-(since - frame.offset) // frame.milliseconds)
