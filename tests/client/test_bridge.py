@@ -16,9 +16,7 @@ from klinehub.app.library import Hub
 from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import timeframe
 from klinehub.errors import Banned, DefinitionError, Unreachable
-from klinehub.factors.language import condition
 from klinehub.feed.decisions import BarClosed
-from klinehub.scan.screen import Screen
 from klinehub.sim.exchange import Exchange, Served, serve
 from klinehub.sim.spot import SpotMarket
 from klinehub.sim.synthetic import synthetic
@@ -171,7 +169,7 @@ async def test_what_is_not_told_can_not_be_asked_for(clock: Clock, standing: lis
     ) as hub:
         assert "taker_delta" in hub.scan().result.unavailable
         with pytest.raises(DefinitionError, match="the exchange does not tell it"):
-            hub.scan(Screen(name="taker", where=condition("taker_delta > 0")))
+            hub.scanning.asked(where="taker_delta > 0")
 
 
 @pytest.mark.parametrize(("error", "kind"), [(too_many(), Banned), (away(), Unreachable)])

@@ -321,8 +321,8 @@ def spoken_to(exchange: str, command: str) -> None:
     """Refuse an exchange that ccxt asks for a command that speaks to exchanges itself."""
     if exchange.startswith("ccxt:"):
         raise DefinitionError(
-            f"`klinehub {command}` does not know {exchange}, which ccxt asks: `run`, `scan`, `watch`, `klines`, "
-            "`verify` and `universe` do."
+            f"`klinehub {command}` does not know {exchange}, which ccxt asks: `run`, `scan`, `watch`, "
+            "`klines`, `verify` and `universe` do."
         )
 
 

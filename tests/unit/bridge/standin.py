@@ -26,7 +26,7 @@ def truth(base: str, name: str, index: int) -> list[float]:
     return [frame.open_time(index), opened, round(high, 1), round(low, 1), close, volume]
 
 
-class StandIn(Exchange):
+class StandIn(Exchange):  # type: ignore[misc] # ccxt ships no types
     """Spot or swaps, as *kinds* says; *absent* are (base, index) of 1m bars that it does not have.
 
     `failing` is what the next requests raise, `most` how many rows one answer holds at most. `asked` counts
@@ -140,8 +140,10 @@ class StandIn(Exchange):
 
 
 def too_many() -> Exception:
-    return RateLimitExceeded("standin 429 slow down")
+    error: Exception = RateLimitExceeded("standin 429 slow down")
+    return error
 
 
 def away() -> Exception:
-    return ExchangeNotAvailable("standin 503")
+    error: Exception = ExchangeNotAvailable("standin 503")
+    return error
