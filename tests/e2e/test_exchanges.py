@@ -29,8 +29,7 @@ def test_the_page_s_commands_end_well(run: Run, at: list[str], command: str) -> 
 
 @pytest.mark.parametrize("command", [one for one in COMMANDS if one.startswith("run ")])
 def test_a_hub_of_the_page_serves_what_ccxt_brought(at: list[str], tmp_path: Path, command: str) -> None:
-    arguments = [*words(command, at), "--json", "--bars", "99"]
-    with started(*arguments, folder=tmp_path) as process:
+    with started(*words(command, at), "--json", folder=tmp_path) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         scan = json.loads(process.stdout.readline())

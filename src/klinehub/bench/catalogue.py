@@ -36,6 +36,7 @@ MEANINGS: Final = {
     "cluster": "ms from a close to another process's panel over NATS; closes lost as N hubs are killed",
     "evidence": "bars a second a core of a replay; IC beside alphalens, a portfolio beside vectorbt, a year",
     "sweep": "seconds of five studies of a year on two workers of a Ray of its own, beside two threads",
+    "bridge": "seconds after a minute's end until 100 symbols of an exchange behind ccxt are closed; warm-up",
     "store": "ms to keep a bar of 550 symbols on disk; restoring, restarting, reading a year, beside it",
 }
 # Those of which it can be said how often they try something.

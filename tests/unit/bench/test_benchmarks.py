@@ -14,6 +14,7 @@ from klinehub.bench import (
     alerts,
     batch,
     board,
+    bridge,
     catalogue,
     day,
     evidence,
@@ -61,6 +62,7 @@ TINY: dict[str, Callable[[], Measurement]] = {
     "power": lambda: power.measure(1, n=30, commits=40),
     "board": lambda: board.measure(1, symbols=5, bars=300, looks=1, closes=1, rounds=2),
     "evidence": lambda: evidence.measure(1, symbols=8, bars=600, rows=200, year=400),
+    "bridge": lambda: bridge.measure(1, symbols=4, closes=1, rate=20.0),
     "store": lambda: store.measure(1, symbols=4, appends=5, depths=(30,), days=2),
 }
 
