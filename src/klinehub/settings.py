@@ -22,7 +22,6 @@ USUAL_POLL: Final = 300.0
 _SHORTEST_SECRET: Final = 16
 # A weight limit that was not set: the exchange's own.
 _OWN: Final = -(2**62)
-EXCHANGES: Final = tuple(VENUES)
 # What is no market's own, but the same in every hub of one program.
 _SHARED: Final = (
     *("timeframes", "native", "shallow", "spare", "batch", "share", "audit", "forwarded", "streams"),
@@ -266,7 +265,7 @@ class EvidenceSettings(Discreet, frozen=True, kw_only=True):
 class HubSettings(Discreet, frozen=True, kw_only=True):
     """What a hub keeps and how it asks for it; every field has a config key of the same name.
 
-    `exchange` is one of EXCHANGES, or ccxt:NAME; without `rest_url`, `stream_url`, `weight_limit` and `quote`
+    `exchange` is a market of Binance, or ccxt:NAME; without `rest_url`, `stream_url`, `weight_limit` and `quote`
     its own are used.
     `symbols` chooses just these; otherwise all trading perpetuals of `quote` with at least
     `min_turnover` in 24 hours, at most `most_symbols`. `bars` are kept closed per series, of which the

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.unit.bridge.standin import BASES, StandIn, away, too_many, truth
+from tests.unit.bridge.standin import BASES, StandIn, Watching, away, too_many, truth, unknown
 
 from klinehub import compiled
 from klinehub.app import library
@@ -58,7 +58,7 @@ async def closes(hub: Hub, count: int) -> list[tuple[BarClosed, int]]:
 async def test_the_panel_is_what_the_exchange_had(served: Served) -> None:
     spot = served.exchange.market.spot
     name = "ccxt:binance:spot" if spot else "ccxt:binanceusdm"
-    there = {"rest_url": served.rest_url, "stream_url": served.ws_url}
+    there: dict[str, Any] = {"rest_url": served.rest_url, "stream_url": served.ws_url}
     async with Hub(name, timeframes=["1m", "5m"], bars=60, clock=served.exchange.clock, **there) as hub:
         found = await closes(hub, 3)
         stats, source, checked = hub.get_stats(), served.exchange.source, 0
@@ -79,7 +79,7 @@ async def test_the_panel_is_what_the_exchange_had(served: Served) -> None:
     # The proof: nothing is called closed sooner.
     assert all(after >= 2_000 for _, after in found)
     assert checked >= 2 * 60 * len(hub.symbols)
-    assert stats["updates"] > 0
+    assert hub.core.counts.updates > 0
     assert (stats["conflicts"], stats["corrections"], stats["set_aside"], stats["stale_symbols"]) == (0,) * 4
     listed = source.listings()
     assert {hub.pair(symbol) for symbol in hub.symbols} <= {one.unified for one in listed}
@@ -117,7 +117,6 @@ async def test_where_nobody_watches_open_bars_are_asked_for_in_turn(
         "ccxt:standin", timeframes=["1m", "5m"], bars=60, native=True, clock=clock, store="off"
     ) as hub:
         found = await closes(hub, 3)
-        stats = hub.get_stats()
 
         assert hub.symbols == tuple(f"{base}USDT" for base in ("PEPE", "ETH", "BTC"))
         assert known(hub, "1m") == 3 * 60
@@ -127,7 +126,7 @@ async def test_where_nobody_watches_open_bars_are_asked_for_in_turn(
         assert any("this machine's clock" in line for line in hub.unproved)
         assert any("in turn" in line for line in hub.unproved)
     assert all(event.complete for event, _ in found)
-    assert stats["updates"] > 0
+    assert hub.core.counts.updates > 0
 
 
 async def test_what_the_exchange_leaves_out_is_missing_and_not_made_up(
@@ -160,6 +159,47 @@ async def test_after_a_refusal_nobody_asks_until_it_is_over_and_then_bars_close(
         assert hub.bridge is not None
         assert hub.bridge.upstream.failures == 2
     assert found[-1][0].complete
+
+
+@pytest.mark.parametrize("many", [True, False])
+async def test_a_watch_that_breaks_is_no_calm(clock: Clock, standing: list[StandIn], many: bool) -> None:  # noqa: FBT001
+    exchange = Watching(clock, many=many)
+    standing.append(exchange)
+    async with Hub("ccxt:standin", timeframes=["1m"], bars=60, clock=clock, store="off") as hub:
+        await closes(hub, 1)
+        assert (hub.live.seats_up, hub.get_stats()["stale_symbols"]) == (1, 0)
+        updates = hub.core.counts.updates
+
+        exchange.broken = away()
+        while hub.live.seats_up:  # noqa: ASYNC110 - a state of the hub, that rings no bell
+            await asyncio.sleep(0.01)
+        stale = hub.stale("BTCUSDT")
+        assert stale is not None
+        # Bars go on by REST.
+        await closes(hub, 1)
+
+        exchange.broken = None
+        while not hub.live.seats_up:  # noqa: ASYNC110 - the same
+            await asyncio.sleep(0.01)
+        await closes(hub, 1)
+        assert known(hub, "1m") == 3 * 60
+        assert hub.bridge is not None
+        assert (hub.bridge.live.watched, hub.bridge.live.polled) == (3, 0)
+        assert hub.bridge.live.lost == (1 if many else 3)
+    assert updates > 0
+
+
+async def test_what_is_refused_to_be_watched_is_asked_for_in_turn(
+    clock: Clock, standing: list[StandIn]
+) -> None:
+    exchange = Watching(clock)
+    exchange.broken = unknown()
+    standing.append(exchange)
+    async with Hub("ccxt:standin", timeframes=["1m"], bars=60, clock=clock, store="off") as hub:
+        await closes(hub, 2)
+        assert hub.bridge is not None
+        assert (hub.bridge.live.watched, hub.bridge.live.polled, hub.live.seats_up) == (0, 3, 1)
+        assert hub.core.counts.updates > 0
 
 
 async def test_what_is_not_told_can_not_be_asked_for(clock: Clock, standing: list[StandIn]) -> None:

@@ -28,7 +28,7 @@ from klinehub.dialect.params import Rejected
 from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import Timeframe
 from klinehub.errors import FeedError
-from klinehub.feed.network import RealNetwork, http_session
+from klinehub.feed.network import CONNECTIONS, RealNetwork, http_session
 from klinehub.feed.venue import CCXT, venue_of
 from klinehub.settings import HubSettings
 
@@ -82,7 +82,7 @@ class Bridge:
         ]
         if not live.watches:
             told.append("ccxt watches no klines here: open bars are asked for in turn")
-        if not self.source.clock.told:
+        if not upstream.clock.told:
             told.append("the exchange tells no time: this machine's clock says what has ended")
         return told
 
@@ -146,7 +146,7 @@ class Bridge:
 
     def session(self, url: str, *, timeout: float) -> aiohttp.ClientSession:  # noqa: ARG002 - there is one address
         """Give a new HTTP session that leads to the bridge; the caller closes it."""
-        return http_session(aiohttp.TCPConnector(limit=0, resolver=_Here(self._rest_port)), timeout)
+        return http_session(aiohttp.TCPConnector(limit=CONNECTIONS, resolver=_Here(self._rest_port)), timeout)
 
     async def open_socket(self, url: str, listener_factory: Callable[[], WSListener]) -> WSTransport:
         """Open a WebSocket to the bridge."""

@@ -68,12 +68,16 @@ class Trouble:
     def __init__(self) -> None:
         errors = import_module("ccxt.base.errors")
         self.any: type[Exception] = errors.BaseError
-        self.network: type[Exception] = errors.NetworkError
+        self._refused: type[Exception] = errors.ExchangeError
         self._too_many = (errors.RateLimitExceeded, errors.DDoSProtection)
         self._place = (errors.RestrictedLocation, errors.PermissionDenied)
         self._login: type[Exception] = errors.AuthenticationError
         self._symbol: type[Exception] = errors.BadSymbol
-        self._again = (errors.OperationFailed, errors.OnMaintenance)
+        self._again: type[Exception] = errors.OperationFailed
+
+    def lasts(self, error: Exception) -> bool:
+        """Whether what was asked for will be refused again, unlike what a lost connection raises."""
+        return isinstance(error, self._refused)
 
     def refusal(self, error: Exception, name: str, away: int) -> Rejected:
         """Give the answer that a request gets for what ccxt raised; *away* are seconds after a refusal."""
@@ -86,7 +90,9 @@ class Trouble:
             return Rejected(-2015, f"{said}; klinehub asks without keys", 401)
         if isinstance(error, self._symbol):
             return invalid_symbol()
-        return Rejected(-1001, said, 503) if isinstance(error, self._again) else Rejected(-1000, said)
+        if isinstance(error, self._again) or not isinstance(error, self.any):
+            return Rejected(-1001, said, 503)
+        return Rejected(-1000, said)
 
     def failure(self, error: Exception, name: str, until: int) -> FeedError:
         """Give the same as an error of ours, for who asks at the start; a ban ends at *until* (ms)."""

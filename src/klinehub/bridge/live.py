@@ -133,18 +133,17 @@ class Live:
         while True:
             try:
                 told = await self._told_by(names)
-            except self._upstream.trouble.network as error:
+            except Exception as error:  # noqa: BLE001 - ccxt raises whatever comes of what exchanges send
+                if self._upstream.trouble.lasts(error):
+                    self._upstream.note(error)
+                    self._poll_instead(pairs)
+                    self.watched -= len(pairs)
+                    self._mend(number)
+                    return
                 await self._break(number, error)
-                await asyncio.sleep(min(AGAIN[0] * 2**failures, AGAIN[1]))
+                await asyncio.sleep(min(AGAIN[0] * 2 ** min(failures, 9), AGAIN[1]))
                 failures += 1
                 continue
-            except self._upstream.trouble.any as error:
-                # What is refused as such will be refused again.
-                self._upstream.note(error)
-                self._poll_instead(pairs)
-                self.watched -= len(pairs)
-                self._mend(number)
-                return
             failures = 0
             self._mend(number)
             for unified, series in told.items():

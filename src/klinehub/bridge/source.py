@@ -9,6 +9,7 @@ from klinehub.bridge.digits import Digits, plain
 from klinehub.bridge.listing import SPOT_KIND, SWAP_KIND, has_swaps, listed
 from klinehub.bridge.upstream import Bar, Upstream
 from klinehub.dialect.params import Rejected
+from klinehub.domain.clock import Clock
 from klinehub.domain.kline import ROW, Exact
 from klinehub.domain.listing import Listing
 from klinehub.domain.texts import DayTexts, MarkTexts, MiniTexts, Traded
@@ -25,7 +26,7 @@ class CcxtSource:
 
     def __init__(self, upstream: Upstream, kind: str, quote: str) -> None:
         self.upstream = upstream
-        self.clock = upstream.clock
+        self.clock: Clock = upstream.clock
         self.kind = kind
         self._quote = quote
         self._listed: dict[str, tuple[str, Listing]] = {}

@@ -112,13 +112,14 @@ class Upstream:
         self._used, self.spent = self._used + counted, self.spent + counted
 
     async def ask(self, method: str, *arguments: object) -> Any:  # noqa: ANN401 - whatever ccxt answers
-        """Call a method of the exchange; raises Rejected for what ccxt raises."""
+        """Call a method of the exchange; raises Rejected for whatever that raises."""
         if self._waiting >= MOST_WAITING:
             raise Rejected(_TOO_BUSY, f"{MOST_WAITING} requests wait for ccxt's throttle already", 503)
         self._waiting += 1
         try:
             answer = await getattr(self.exchange, method)(*arguments)
-        except self.trouble.any as error:
+        except Exception as error:
+            # ccxt reads what exchanges send, and raises whatever comes of that, its own errors or not.
             self.note(error)
             raise self.trouble.refusal(error, self.name, self._away()) from error
         finally:

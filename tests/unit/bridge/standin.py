@@ -3,11 +3,12 @@
 Every bar is a function of its symbol and index, so that a test knows what each had to be in the end.
 """
 
+import asyncio
 from typing import Any, Final
 
 from ccxt.async_support.base.exchange import Exchange
 from ccxt.base.decimal_to_precision import TICK_SIZE
-from ccxt.base.errors import ExchangeNotAvailable, RateLimitExceeded
+from ccxt.base.errors import ExchangeNotAvailable, NotSupported, RateLimitExceeded
 
 from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import timeframe
@@ -139,6 +140,28 @@ class StandIn(Exchange):  # type: ignore[misc] # ccxt ships no types
         return found
 
 
+class Watching(StandIn):
+    """The same with a watch: of many series, or of one; `broken` is what it raises."""
+
+    def __init__(self, clock: Clock, *, many: bool = True) -> None:
+        self.many = many
+        self.broken: Exception | None = None
+        super().__init__(clock)
+
+    def describe(self) -> Any:
+        has = {"watchOHLCVForSymbols": self.many, "watchOHLCV": True}
+        return self.deep_extend(super().describe(), {"has": has})
+
+    async def watch_ohlcv_for_symbols(self, pairs: list[list[str]]) -> dict[str, Any]:
+        return {symbol: {name: await self.watch_ohlcv(symbol, name)} for symbol, name in pairs}
+
+    async def watch_ohlcv(self, symbol: str, name: str) -> list[list[float]]:
+        await asyncio.sleep(0.02)
+        if self.broken is not None:
+            raise self.broken
+        return self.rows(symbol.partition("/")[0], name, None, 1)
+
+
 def too_many() -> Exception:
     error: Exception = RateLimitExceeded("standin 429 slow down")
     return error
@@ -146,4 +169,9 @@ def too_many() -> Exception:
 
 def away() -> Exception:
     error: Exception = ExchangeNotAvailable("standin 503")
+    return error
+
+
+def unknown() -> Exception:
+    error: Exception = NotSupported("standin watches nothing")
     return error

@@ -208,6 +208,26 @@ def test_a_late_number_of_a_history_counts_at_the_next_scan() -> None:
     assert one.at(FIRST + 2)["x"][0].tolist() == pytest.approx([NAN, 0.01, NAN], nan_ok=True)
 
 
+def test_what_the_exchange_does_not_tell_is_refused() -> None:
+    panel = History(BASE, ["A"], FIRST, np.ones((9, 1, 5)))
+    panel.lacks = frozenset({"taker_base"})
+    Engine({"x": field("volume")}, {"15m": panel}, "15m")
+
+    with pytest.raises(DefinitionError, match=r"taker_base is not available here"):
+        Engine({"x": field("taker_base")}, {"15m": panel}, "15m")
+    with pytest.raises(
+        DefinitionError, match=r"taker_quote, which taker_delta\(20\) reads, is not available"
+    ):
+        Engine({"x": stock_factor("taker_delta")()}, {"15m": with_lacks(panel, "taker_quote")}, "15m")
+
+
+def with_lacks(panel: History, name: str) -> History:
+    """Give a copy of a panel that lacks a field."""
+    made = History.copied(panel, panel.closed_bar, panel.bars)
+    made.lacks = frozenset({name})
+    return made
+
+
 def test_what_is_not_kept_is_refused_with_the_setting_that_keeps_it() -> None:
     panels = {"15m": History(BASE, ["A"], FIRST, np.ones((9, 1, 5)))}
 

@@ -26,6 +26,25 @@ def test_a_venue_is_found_by_its_name() -> None:
         venue_of("binance-spots")
 
 
+def test_an_exchange_behind_ccxt_tells_no_closes_and_no_trades() -> None:
+    bybit, spot = venue_of("ccxt:bybit"), venue_of("ccxt:okx:spot")
+
+    assert (bybit.name, bybit.rest_url, spot.rest_url) == (
+        "ccxt:bybit",
+        "http://bybit.ccxt",
+        "http://okx.ccxt",
+    )
+    assert bybit.lacks == {"quote_volume", "trades", "taker_base", "taker_quote"}
+    assert (bybit.grace, USDM.grace, SPOT.lacks) == (15_000, 0, frozenset())
+    assert (bybit.prices, bybit.news, bybit.marks, bybit.patience.by_klines) == (None, None, None, True)
+    with pytest.raises(UnknownName, match="Did you mean 'ccxt:okx:spot'"):
+        venue_of("ccxt:okx:sport")
+    with pytest.raises(UnknownName):
+        venue_of("ccxt:")
+    with pytest.raises(DefinitionError, match="ccxt:okx has no marks"):
+        HubSettings(exchange="ccxt:okx", marks=True)
+
+
 def test_settings_take_addresses_and_limit_from_the_exchange() -> None:
     spot, usdm = HubSettings(exchange="binance-spot"), HubSettings()
 

@@ -301,3 +301,24 @@ def test_verifying_marks_equal_bars_and_names_the_others(ring: Ring, bars: list[
         (bars[3].open_time, VERIFIED),
         (bars[4].open_time, FORMING),
     ]
+
+
+def test_where_no_trades_are_told_an_answer_with_less_volume_is_behind(ring: Ring, bars: list[Bar]) -> None:
+    whole = bars[0]._replace(trades=0)
+    part = whole._replace(volume=whole.volume - 1)
+    updated(ring, whole, whole.open_time + 1)
+    end = MINUTE.close_time(FIRST)
+    proof, surely = end + PROOF, end + 1 + LAG
+
+    assert updated(ring, part, whole.open_time + 2) == OLD
+    ring.load(0, 1, exact([part]), proof)
+    assert kept(ring) == [(whole.open_time, FORMING)]
+    ring.load(0, 1, exact([whole]), proof)
+    assert kept(ring) == [(whole.open_time, CLOSED)]
+
+    other = Ring([MINUTE], rows=2, bars=BARS)
+    other.add("BTCUSDT", SCALE)
+    other.add("ETHUSDT", SCALE)
+    updated(other, whole, whole.open_time + 1)
+    other.load(0, 1, exact([part]), surely)
+    assert kept(other) == [(whole.open_time, CLOSED)]

@@ -246,3 +246,14 @@ def test_what_is_whole_has_no_gap_even_over_the_ring_s_edge(
     close(ring, *bars)
 
     assert gaps(panel, BARS, START + 49) == []
+
+
+def test_what_the_exchange_does_not_tell_is_no_number(ring: Ring, panel: Panel, bars: list[Bar]) -> None:
+    close(ring, *bars[:2])
+    update(ring, bars[2])
+    ring.lacks = frozenset({"quote_volume", "trades"})
+    told = [name not in ring.lacks for name in PLANES]
+
+    for cube in (panel.cube(START + 1, 1), panel.open_cube(START + 2, 1)):
+        assert np.isfinite(cube[:, 1, -1]).tolist() == told
+    assert panel.lacks == ring.lacks
