@@ -31,6 +31,8 @@ class CcxtSource:
         self._quote = quote
         self._listed: dict[str, tuple[str, Listing]] = {}
         self._names: dict[str, str] = {}
+        # Who is gone may still be followed for a while.
+        self._known: dict[str, tuple[str, Listing]] = {}
         self._read_at = self._told_at = 0
         self._digits: dict[str, Digits] = {}
         self._days: dict[str, DayTexts] = {}
@@ -56,6 +58,7 @@ class CcxtSource:
         exchange.options["fetchMarkets"] = _narrowed(exchange.options.get("fetchMarkets"), words[self.kind])
         markets = await self.upstream.ask("load_markets", True)  # noqa: FBT003 - ccxt's own order
         self._listed = listed(markets, self.kind, exchange.precisionMode)
+        self._known |= self._listed
         self._names = {unified: name for name, (unified, _) in self._listed.items()}
         self._read_at = self.clock.now()
 
@@ -67,13 +70,13 @@ class CcxtSource:
         return True
 
     def unified(self, symbol: str) -> str:
-        """Give ccxt's name of a symbol that is listed."""
-        return self._listed[symbol][0]
+        """Give ccxt's name of a symbol that is, or was, listed."""
+        return self._known[symbol][0]
 
     def digits(self, symbol: str) -> Digits:
         """Give what is known of a symbol's decimals."""
         if symbol not in self._digits:
-            one = self._listed[symbol][1]
+            one = self._known[symbol][1]
             self._digits[symbol] = Digits(one.tick_size, one.step_size)
         return self._digits[symbol]
 

@@ -30,8 +30,8 @@ def truth(base: str, name: str, index: int) -> list[float]:
 class StandIn(Exchange):  # type: ignore[misc] # ccxt ships no types
     """Spot or swaps, as *kinds* says; *absent* are (base, index) of 1m bars that it does not have.
 
-    `failing` is what the next requests raise, `most` how many rows one answer holds at most. `asked` counts
-    what was asked for.
+    `gone` are not listed any more, `failing` is what the next requests raise, `most` how many rows one answer
+    holds at most. `asked` counts what was asked for.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class StandIn(Exchange):  # type: ignore[misc] # ccxt ships no types
         self.kinds, self.tells_time = kinds, tells_time
         self.absent, self.most = absent, most
         self.failing: list[Exception] = []
+        self.gone: frozenset[str] = frozenset()
         self.asked: dict[str, int] = {}
         super().__init__({"enableRateLimit": True})
 
@@ -96,6 +97,7 @@ class StandIn(Exchange):  # type: ignore[misc] # ccxt ships no types
             )
             for kind in self.kinds
             for base in BASES
+            if base not in self.gone
         ]
 
     async def fetch_time(self, params: Any = None) -> int:

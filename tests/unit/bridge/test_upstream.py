@@ -7,6 +7,7 @@ import pytest
 from tests.unit.bridge.standin import START, StandIn, away, too_many, truth
 
 from klinehub.bridge.library import exchange_of, moved
+from klinehub.bridge.source import CcxtSource
 from klinehub.bridge.upstream import Bar, ProvedClock, Upstream, bar_of
 from klinehub.dialect.params import Rejected
 from klinehub.dialect.tally import Refused
@@ -182,3 +183,28 @@ def test_addresses_keep_their_paths_at_another_host() -> None:
         "none": None,
     }
     assert moved(urls, "", "") == urls
+
+
+async def test_who_is_gone_from_the_listing_may_still_be_followed(exchange: StandIn) -> None:
+    source = CcxtSource(Upstream(exchange, exchange.market_clock), "", "USDT")
+    await source.open()
+    exchange.gone = frozenset({"ETH"})
+    assert not await source.renew()
+    source._read_at = 0
+
+    assert await source.renew()
+    assert [one.symbol for one in source.listings()] == ["BTCUSDT", "PEPEUSDT"]
+    assert (source.listing("ETHUSDT"), source.unified("ETHUSDT")) == (None, "ETH/USDT:USDT")
+    assert source.digits("ETHUSDT").scale == (1, 3, 0)
+
+
+async def test_a_turnover_that_is_not_told_is_the_volume_at_the_last_price(exchange: StandIn) -> None:
+    source = CcxtSource(Upstream(exchange, exchange.market_clock), "swap", "USDT")
+    await source.open()
+    await source.read_tickers()
+    await source.read_tickers()
+    day = source.ticker("ETHUSDT")
+
+    assert day is not None
+    assert (day.last, day.volume, day.quote_volume) == ("100.5", "11", "1105.5")
+    assert exchange.asked["tickers"] == 1
