@@ -1,5 +1,6 @@
 """ccxt, the library that knows the exchanges: one of them made ready, and its errors in our words."""
 
+import re
 from importlib import import_module
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -13,6 +14,7 @@ from klinehub.feed.venue import CCXT
 # What an exchange does not say with a refusal for too many requests: seconds to stay away.
 AWAY: Final = 10
 _LONGEST_SAID: Final = 300
+_LOGIN: Final = re.compile(r"//[^/@\s]*@")
 _SOCKET_SCHEMES: Final = frozenset({"ws", "wss"})
 
 
@@ -45,7 +47,9 @@ def _through(proxy: str | None) -> dict[str, str]:
     if proxy is None:
         return {}
     if proxy.startswith("socks"):
-        return {"socksProxy": proxy, "wsSocksProxy": proxy}
+        # Names are resolved by the proxy, so that none leaks.
+        named = proxy.replace("socks5://", "socks5h://")
+        return {"socksProxy": named, "wsSocksProxy": named}
     return {"httpsProxy": proxy, "wssProxy": proxy}
 
 
@@ -107,6 +111,6 @@ class Trouble:
 
 
 def says(error: Exception, name: str) -> str:
-    """Say what ccxt raised, in one line."""
-    text = printable(str(error).removeprefix(name).strip())[:_LONGEST_SAID]
+    """Say what ccxt raised, in one line and without the password of an address."""
+    text = printable(_LOGIN.sub("//***@", str(error)).removeprefix(name).strip())[:_LONGEST_SAID]
     return f"ccxt:{name} raised {type(error).__name__}{f' ({text})' if text else ''}"

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.unit.bridge.standin import START, StandIn, away, too_many, truth
 
-from klinehub.bridge.library import exchange_of, moved
+from klinehub.bridge.library import exchange_of, moved, says
 from klinehub.bridge.source import CcxtSource
 from klinehub.bridge.upstream import Bar, ProvedClock, Upstream, bar_of
 from klinehub.dialect.params import Rejected
@@ -208,3 +208,25 @@ async def test_a_turnover_that_is_not_told_is_the_volume_at_the_last_price(excha
     assert day is not None
     assert (day.last, day.volume, day.quote_volume) == ("100.5", "11", "1105.5")
     assert exchange.asked["tickers"] == 1
+
+
+@pytest.mark.parametrize(
+    ("proxy", "told"),
+    [
+        (None, {}),
+        ("http://u:p@h:1", {"httpsProxy": "http://u:p@h:1", "wssProxy": "http://u:p@h:1"}),
+        ("socks5://h:1", {"socksProxy": "socks5h://h:1", "wsSocksProxy": "socks5h://h:1"}),
+    ],
+)
+async def test_ccxt_takes_the_proxy_for_everything(proxy: str | None, told: dict[str, str]) -> None:
+    exchange = exchange_of("bybit", proxy=proxy)
+
+    assert {name: getattr(exchange, name) for name in told} == told
+    assert {getattr(exchange, name) for name in ("httpProxy", "wsProxy")} == {None}
+    assert exchange.enableRateLimit is True
+
+
+def test_no_password_is_repeated() -> None:
+    error = ValueError("bybit GET http://user:secret@proxy:1/x\nfailed")
+
+    assert says(error, "bybit") == "ccxt:bybit raised ValueError (GET http://***@proxy:1/x?failed)"
