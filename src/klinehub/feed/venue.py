@@ -48,6 +48,11 @@ class Venue(NamedTuple):
         """The most rows of one klines request."""
         return self.klines_weights[-1][0]
 
+    @property
+    def speaks(self) -> str:
+        """The name of the market whose paths these are: other programs ask for them by those."""
+        return next(one.name for one in VENUES.values() if one.klines == self.klines)
+
     def klines_weight(self, limit: int) -> int:
         """Give the documented weight of a klines request for *limit* rows."""
         return binance.klines_weight(limit, self.klines_weights)

@@ -148,7 +148,7 @@ class Broker:
         """Give the market that a request is for; raises `Declined` for one that is not followed here."""
         if self._closed:
             raise _stopping()
-        upstream = next((one for one in self._upstreams() if one.rest.venue.name == asked.venue), None)
+        upstream = next((one for one in self._upstreams() if one.rest.venue.speaks == asked.venue), None)
         if upstream is None:
             unknown = invalid_path(asked.call.path, asked.call.method)
             raise Declined("path", unknown.status, unknown.code, unknown.message)

@@ -36,6 +36,7 @@ def test_an_exchange_behind_ccxt_tells_no_closes_and_no_trades() -> None:
     )
     assert bybit.lacks == {"quote_volume", "trades", "taker_base", "taker_quote"}
     assert (bybit.grace, USDM.grace, SPOT.lacks) == (15_000, 0, frozenset())
+    assert (bybit.speaks, USDM.speaks, SPOT.speaks) == (USDM.name, USDM.name, SPOT.name)
     assert (bybit.prices, bybit.news, bybit.marks, bybit.patience.by_klines) == (None, None, None, True)
     with pytest.raises(UnknownName, match="Did you mean 'ccxt:okx:spot'"):
         venue_of("ccxt:okx:sport")
