@@ -17,6 +17,7 @@ from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import timeframe
 from klinehub.errors import Banned, DefinitionError, Unreachable
 from klinehub.feed.decisions import BarClosed
+from klinehub.serve.board.hello import _scored
 from klinehub.sim.exchange import Exchange, Served, serve
 from klinehub.sim.spot import SpotMarket
 from klinehub.sim.synthetic import synthetic
@@ -208,6 +209,9 @@ async def test_what_is_not_told_can_not_be_asked_for(clock: Clock, standing: lis
         "ccxt:standin", timeframes=["1m"], bars=60, clock=clock, store="off", streams=False
     ) as hub:
         assert "taker_delta" in hub.scan().result.unavailable
+        first = _scored(hub).columns
+        assert {"trend", "rsi"} <= set(first)
+        assert "volume_surge" not in first
         with pytest.raises(DefinitionError, match="the exchange does not tell it"):
             hub.scanning.asked(where="taker_delta > 0")
 

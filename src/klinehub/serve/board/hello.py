@@ -6,6 +6,8 @@ from typing import Final, NamedTuple
 
 from klinehub.domain.listing import NO_DELIVERY, Listing
 from klinehub.domain.timeframe import in_order
+from klinehub.factors.expr import terms
+from klinehub.factors.stock import stock_factor
 from klinehub.hub import Hub
 from klinehub.scan.presets import PRESETS, texts
 from klinehub.scan.scanner import DEFAULT
@@ -86,8 +88,14 @@ def _scored(hub: Hub) -> Preset:
     main = hub.scanning.default.timeframe
     frames = [frame.name for frame in in_order(tuple(frame.name for frame in hub.timeframes))]
     larger = frames[frames.index(main) + 1 : frames.index(main) + 2]
-    columns = [*FIRST_LOOK, *(f"{name}_{frame}" for frame in larger for name in LARGER_LOOK)]
+    first = [name for name in FIRST_LOOK if not _read(name) & hub.ring.lacks]
+    columns = [*first, *(f"{name}_{frame}" for frame in larger for name in LARGER_LOOK)]
     return Preset(DEFAULT, "score", "", columns, None)
+
+
+def _read(name: str) -> set[str]:
+    """Name the fields that a factor reads."""
+    return {read for term in terms(stock_factor(name)()) for read in term.reads}
 
 
 def _own(screen: Screen) -> Preset:
