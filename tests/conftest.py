@@ -8,8 +8,8 @@ from typing import Final
 
 import hypothesis
 import pytest
-from tests.nats import REQUIRED as NATS_REQUIRED
 from tests import objects
+from tests.nats import REQUIRED as NATS_REQUIRED
 from tests.postgres import REQUIRED, NoPostgres, Server
 
 from klinehub.bench.nats import NoNats, program

@@ -12,7 +12,7 @@ from klinehub.errors import DefinitionError, UnknownName
 from klinehub.feed import binance
 from klinehub.feed.market_data import INTEREST_FIELD, MARK_FIELDS
 from klinehub.feed.network import endpoint, redact
-from klinehub.feed.venue import COINM, SPOT, USDM, VENUES, venue_of
+from klinehub.feed.venue import COINM, SPOT, USDM, venue_of
 from klinehub.panel.pairs import PAIR_FIELDS
 
 DEFAULT_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h")
@@ -265,8 +265,8 @@ class EvidenceSettings(Discreet, frozen=True, kw_only=True):
 class HubSettings(Discreet, frozen=True, kw_only=True):
     """What a hub keeps and how it asks for it; every field has a config key of the same name.
 
-    `exchange` is a market of Binance, or ccxt:NAME; without `rest_url`, `stream_url`, `weight_limit` and `quote`
-    its own are used.
+    `exchange` is a market of Binance, or ccxt:NAME; without `rest_url`, `stream_url`, `weight_limit` and
+    `quote` its own are used.
     `symbols` chooses just these; otherwise all trading perpetuals of `quote` with at least
     `min_turnover` in 24 hours, at most `most_symbols`. `bars` are kept closed per series, of which the
     warm-up brings `shallow`, and the rest follows while the hub is live. `store` is the folder in which
