@@ -1,7 +1,7 @@
 """A message server on virtual time: as much of one as hubs on a relay use, and what can go wrong with it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from unittest.mock import patch
@@ -148,7 +148,7 @@ class FakeLink:
         self._broker.said.append((self, subject, data))
         self._broker.tell()
 
-    async def listen(self, subject: str) -> AsyncIterator[bytes]:
+    async def listen(self, subject: str) -> AsyncGenerator[bytes, None]:
         begin = subject.rstrip("*")
         at = len(self._broker.said)
         while True:
@@ -159,7 +159,9 @@ class FakeLink:
                     yield data
             await self._broker.news.wait()
 
-    async def read(self, subject: str, start: int = 1, *, bodies: bool = True) -> AsyncIterator[Kept | None]:
+    async def read(
+        self, subject: str, start: int = 1, *, bodies: bool = True
+    ) -> AsyncGenerator[Kept | None, None]:
         begin, at, ended = subject.rstrip(">"), max(0, start - 1), False
         while True:
             while at < len(self._broker.kept):

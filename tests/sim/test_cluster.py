@@ -39,7 +39,7 @@ class Desk:
 
     async def begin(self, name: str, *, skew: int = 0, **settings: Any) -> ClusteredHub:
         """Start a hub whose machine's clock is *skew* ms ahead, and wait until it is live."""
-        addresses = {
+        addresses: dict[str, Any] = {
             "rest_url": self.served.rest_url,
             "stream_url": f"{self.served.ws_url}/market/stream",
             "hub_name": name,
@@ -76,7 +76,7 @@ class Desk:
 
     def follow(self, name: str) -> None:
         """Count what closes at a hub from now on."""
-        hub, told = self.hubs[name], self.hubs[name]._subscribers.tell
+        hub = self.hubs[name]
         self.since = self.clock.now()
         before = hub._on_news
 
@@ -90,7 +90,6 @@ class Desk:
                 self.closes[one.symbol, one.timeframe, one.bar] += 1
 
         hub._on_news = count
-        assert told
 
     def expected(self, name: str) -> set[tuple[str, str, int]]:
         """List what has to have closed at a hub since it was followed, but for the last ten seconds."""
@@ -158,7 +157,7 @@ def test_a_hub_that_is_fed_has_the_market_of_the_one_that_publishes_and_asks_nob
         one = await made.begin("one", publish="nats://desk")
         fed = await made.begin("fed", subscribe="nats://desk", skew=-7_000)
         made.follow("fed")
-        await asyncio.sleep(16 * 60)
+        await asyncio.sleep(11 * 60)
 
         assert fed.symbols == tuple(sorted(fed.symbols, key=one.symbols.index))
         made.assert_closed_once("fed")
@@ -183,7 +182,7 @@ def test_two_hubs_share_a_market_out_and_each_has_it_whole() -> None:
         assert two.gate.spent < SYMBOLS * 4 + 45
         await made.begin("fed", subscribe="nats://desk")
         made.follow("fed")
-        await asyncio.sleep(12 * 60)
+        await asyncio.sleep(7 * 60)
 
         assert set(one._mine) | set(two._mine) == set(one.symbols)
         assert not set(one._mine) & set(two._mine)
@@ -323,7 +322,7 @@ async def trouble(made: Desk, dice: np.random.Generator, names: list[str]) -> No
             made.broker.delay = float(dice.choice([0.001, 0.3, 1.5]))
 
 
-@pytest.mark.parametrize("seed", range(1, 9))
+@pytest.mark.parametrize("seed", range(1, 6))
 def test_whatever_goes_nothing_is_missing_or_doubled_downstream(seed: int) -> None:
     async def act(made: Desk) -> None:
         dice = np.random.default_rng(seed)

@@ -22,6 +22,7 @@ from klinehub.relay.cutting import Flags
 from klinehub.relay.intake import Intake
 from klinehub.relay.link import Link
 from klinehub.relay.members import Membership, shard
+from klinehub.relay.messages import Listed
 from klinehub.relay.relayed import TIMER, RelayedHub
 
 # Real seconds that a start waits for a server before it begins alone.
@@ -137,6 +138,13 @@ class ClusteredHub(RelayedHub):
         passed = Decisions(revised=revised, corrected=decisions.corrected)
         intake.closing.announce(self.now(), passed, patience_ends=False)
         self._pass_on(passed)
+
+    def _on_listing(self, listed: Listed) -> None:
+        """Go by what is read oneself: two who tell of a listing at other moments contradict each other."""
+        if self.settings.cluster:
+            self._take_firsts(listed)
+        else:
+            super()._on_listing(listed)
 
     def _relisted(self, listings: Sequence[Listing], fits: Callable[[Listing], bool]) -> None:
         super()._relisted(listings, fits)

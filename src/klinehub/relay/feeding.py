@@ -62,6 +62,7 @@ class Feeding:
         while (data := await link.newest(link.subjects.listing)) is None:
             self._on_wait(f"No hub has told of {link.subjects.market} there yet: start one with --publish.")
             await asyncio.sleep(AGAIN)
+        self._on_wait("")
         try:
             return decode(data, Listed)
         except DataError as exc:

@@ -7,7 +7,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -110,11 +110,15 @@ class Link:
     async def leases(self, seconds: float) -> "Leases":
         """Have the bucket whose entries end where they are not renewed for so many real seconds."""
         from nats.js.api import KeyValueConfig  # noqa: PLC0415 - an extra
+        from nats.js.errors import BadRequestError  # noqa: PLC0415
 
+        config = KeyValueConfig(bucket=self.subjects.bucket, ttl=seconds, history=1)
         with self._said():
-            bucket = await self._js.create_key_value(
-                KeyValueConfig(bucket=self.subjects.bucket, ttl=seconds, history=1)
-            )
+            try:
+                bucket = await self._js.create_key_value(config)
+            except BadRequestError:
+                # Another one has made it at the same moment.
+                bucket = await self._js.key_value(self.subjects.bucket)
         return Leases(bucket, self._where)
 
     async def say(self, subject: str, data: bytes) -> None:
@@ -122,7 +126,7 @@ class Link:
         with self._said():
             await self._client.publish(subject, data)
 
-    async def listen(self, subject: str) -> AsyncIterator[bytes]:
+    async def listen(self, subject: str) -> AsyncGenerator[bytes, None]:
         """Give what is told from now on and not kept; who is too slow misses some of it."""
         with self._said():
             heard = await self._client.subscribe(subject, pending_msgs_limit=256)
@@ -135,7 +139,9 @@ class Link:
                     continue
             yield message.data
 
-    async def read(self, subject: str, start: int = 1, *, bodies: bool = True) -> AsyncIterator[Kept | None]:
+    async def read(
+        self, subject: str, start: int = 1, *, bodies: bool = True
+    ) -> AsyncGenerator[Kept | None, None]:
         """Give what the stream keeps of a subject from number *start* on, and then what comes.
 
         None says that nothing more is kept. Without *bodies* only ids are told.
@@ -337,7 +343,7 @@ def _first(several: BaseExceptionGroup[RelayError]) -> RelayError:
     return _first(one) if isinstance(one, BaseExceptionGroup) else one
 
 
-def _apart(url: str) -> tuple[str, dict[str, str]]:
+def _apart(url: str) -> tuple[str, dict[str, Any]]:
     """Part an address from the name and the password in it; a name alone is a token."""
     try:
         parts = urlsplit(url)

@@ -68,7 +68,11 @@ class Pulse(msgspec.Struct, frozen=True):
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """What a market lists and a hub follows of it, in which timeframes and how deep."""
+    """What a market lists and a hub follows of it, in which timeframes and how deep.
+
+    `firsts` are by timeframe and symbol the first bars (absolute index) that there are at all, of those of
+    which that is known.
+    """
 
     market: str
     quote: str
@@ -76,6 +80,7 @@ class Listed(msgspec.Struct, frozen=True):
     bars: int
     symbols: tuple[str, ...]
     listings: tuple[Listing, ...]
+    firsts: dict[str, dict[str, int]] = {}
 
 
 Message = Bars | Pulse | Listed

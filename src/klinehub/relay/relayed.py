@@ -107,7 +107,22 @@ class RelayedHub(Hub):
         names = tuple(tf.name for tf in self.timeframes)
         settings = self.settings
         listings = tuple(self.listings[name] for name in sorted(self.listings))
-        return Listed(settings.exchange, settings.quote, names, settings.bars, self.symbols, listings)
+        firsts = {name: self._firsts(t) for t, name in enumerate(names)}
+        return Listed(settings.exchange, settings.quote, names, settings.bars, self.symbols, listings, firsts)
+
+    def _firsts(self, t: int) -> dict[str, int]:
+        """Give by symbol the first bar that there is of a timeframe, where that is known."""
+        first, symbols = self.ring.memory.first[t], self.ring.symbols
+        return {symbols[row]: int(first[row]) for row in np.flatnonzero(first >= 0).tolist()}
+
+    def _take_firsts(self, listed: Listed) -> None:
+        """Take over since when there are bars at all: older ones are not missed."""
+        ring, own = self.ring, self._own()
+        for name, firsts in listed.firsts.items():
+            for symbol, bar in firsts.items():
+                row = ring.rows.get(symbol, -1)
+                if name in ring.number and row >= 0 and not own[row]:
+                    ring.memory.first[ring.number[name], row] = bar
 
     async def _linked(self, url: str, work: Callable[[Link], Coroutine[object, object, None]]) -> None:
         """Do *work* over a link, and again over the next one when it breaks, until cancelled."""
@@ -138,6 +153,7 @@ class RelayedHub(Hub):
         self._lay_out()
         self.intake = Intake(self.core, self._patient(self.core.roster), self._own, pace=self.clock.rate)
         self._restore()
+        self._take_firsts(listed)
         feeding.ready.set()
         compiling = asyncio.get_running_loop().run_in_executor(None, self.scanning.warm_up)
         await self._caught_up(feeding, self.intake)
@@ -224,6 +240,7 @@ class RelayedHub(Hub):
     def _on_listing(self, listed: Listed) -> None:
         """Follow what is new, and freeze what trades no more."""
         self._relisted(listed.listings, only(self.settings.symbols or listed.symbols))
+        self._take_firsts(listed)
 
     def _follow(self, added: tuple[str, ...]) -> None:
         if not self.settings.subscribe:

@@ -10,7 +10,7 @@
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -226,11 +226,10 @@ class Teller:
 async def _ids(link: Link) -> set[str]:
     """Read the ids of all bars that the stream keeps."""
     found: set[str] = set()
-    reading = link.read(link.subjects.klines, bodies=False)
-    async for kept in reading:
-        if kept is None:
-            break
-        if kept.id:
-            found.add(kept.id)
-    await reading.aclose()  # type: ignore[attr-defined] # a generator
+    async with aclosing(link.read(link.subjects.klines, bodies=False)) as reading:
+        async for kept in reading:
+            if kept is None:
+                break
+            if kept.id:
+                found.add(kept.id)
     return found

@@ -98,7 +98,7 @@ class Opened:
     def __init__(self, panel: Live, bar: int) -> None:
         self.timeframe, self.symbols, self.bars = panel.timeframe, panel.symbols, panel.bars
         self.closed_bar, self.beside, self.changes = bar, panel.beside, panel.changes
-        self.complete_from, self._panel = panel.complete_from, panel
+        self.complete_from, self._panel, self.lacks = panel.complete_from, panel, panel.lacks
 
     def cube(self, bar: int, length: int, rows: Any = None, *, beside: Sequence[str] = ()) -> Any:
         if bar != self.closed_bar:

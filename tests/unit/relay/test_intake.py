@@ -98,7 +98,7 @@ def changed(core: Core, symbol: str, bar: int) -> Fix:
     new.rows["volume"] += 7
     core.ring.correct(0, row, new)
     words = core.ring.memory.cells[0, row, bar % core.ring.bars]
-    return Fix(symbol, tuple(words.tolist()), tuple(core.ring.scale(row)), "REST told it so twice", 123)
+    return Fix(symbol, tuple(words.tolist()), (*core.ring.scale(row),), "REST told it so twice", 123)
 
 
 def test_a_fix_changes_a_closed_bar_and_the_larger_one_with_a_record_and_once() -> None:
