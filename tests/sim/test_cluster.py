@@ -342,3 +342,24 @@ def test_whatever_goes_nothing_is_missing_or_doubled_downstream(seed: int) -> No
         made.assert_closed_once("fed")
 
     play(act, seed=seed)
+
+
+def test_symbols_that_are_taken_over_get_sockets_of_their_own_where_the_others_are_full() -> None:
+    async def act(made: Desk) -> None:
+        one = await made.begin("one", cluster="nats://desk", streams_per_socket=4)
+        two = await made.begin("two", cluster="nats://desk", streams_per_socket=4)
+        await asyncio.sleep(60)
+        before = len(one.live.seats)
+        for _ in range(2):
+            await made.kill("two")
+            await asyncio.sleep(60)
+            assert {len(seat.names) <= 4 for seat in one.live.seats} == {True}
+            assert one.all_stale(one.symbols) == {}
+            two = await made.begin("two", cluster="nats://desk", streams_per_socket=4)
+            await asyncio.sleep(30)
+
+        assert len(two._mine) + len(one._mine) == SYMBOLS
+        # What was opened for the first time is used the second time.
+        assert len(one.live.seats) <= before + 2
+
+    play(act)

@@ -71,6 +71,9 @@ class Live:
         self.core = core
         self.timing = timing
         self.seats: list[Seat] = []
+        self._spawn: Spawn
+        self._routes: Sequence[str] = ()
+        self._per_seat = 0
         self.repaired = 0
         self.last_loss = ""
         # When a lost connection came back last, exchange time in ms.
@@ -102,25 +105,29 @@ class Live:
 
     def start(self, spawn: Spawn, routes: Sequence[str], symbols: Sequence[str], *, per_seat: int) -> None:
         """Open the streams of *symbols*, at most *per_seat* names on one socket, and the listing's."""
-        for some in chunked(symbols, len(self.core.streamed), per_seat):
-            number = len(self.seats)
-            news = self._rest.venue.news if number == 0 else None
-            names = [*self._names(some), *([] if news is None else [news])]
-            seat = Seat(
-                number,
-                self._network,
-                routes,
-                names,
-                on_batch=self._on_frames,
-                on_change=self._on_seat,
-                jitter=self._jitter,
-                doorman=self._doorman,
-            )
-            self.seats.append(seat)
-            self._assign(seat, some)
-            spawn(seat.run())
+        self._spawn, self._routes, self._per_seat = spawn, routes, per_seat
+        for some in chunked(symbols, len(self.core.streamed), per_seat) or [()]:
+            self._open(some)
         for work in self._beside(routes):
             spawn(work)
+
+    def _open(self, symbols: Sequence[str]) -> None:
+        """Give *symbols* a socket of their own; the first one tells of the listing too."""
+        number = len(self.seats)
+        news = self._rest.venue.news if number == 0 else None
+        seat = Seat(
+            number,
+            self._network,
+            self._routes,
+            [*self._names(symbols), *([] if news is None else [news])],
+            on_batch=self._on_frames,
+            on_change=self._on_seat,
+            jitter=self._jitter,
+            doorman=self._doorman,
+        )
+        self.seats.append(seat)
+        self._assign(seat, symbols)
+        self._spawn(seat.run())
 
     def _beside(self, routes: Sequence[str]) -> list[Coroutine[object, object, None]]:
         """List what listens to the streams of the whole market: tickers and marks, on one seat for both."""
@@ -212,9 +219,12 @@ class Live:
         return proven(timeframe(name), exact, self.timing.proof(answer))
 
     def follow(self, symbols: Iterable[str], fetches: Iterable[Fetch]) -> None:
-        """Subscribe symbols that have come, on the emptiest seat, and ask for their history."""
+        """Subscribe symbols that have come, on the emptiest seat or a new one, and ask for their history."""
         for symbol in symbols:
             seat = min(self.seats, key=lambda one: len(one.names))
+            if len(seat.names) + len(self.core.streamed) > self._per_seat:
+                self._open([symbol])
+                continue
             self._assign(seat, [symbol])
             seat.add(self._names([symbol]))
         self._enqueue(fetches)
