@@ -82,6 +82,7 @@ async def live(task: Task) -> None:
         sys.stdout.flush()
         await loop.run_in_executor(None, sys.stdin.readline)
         reading.cancel()
+        await asyncio.wait([reading])
     sys.stdout.write(msgspec.json.encode(panel.closed).decode() + "\n")
 
 

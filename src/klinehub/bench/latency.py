@@ -99,6 +99,7 @@ async def _told(url: str, tape: Tape, seed: int, closes: int, name: str, others:
             at = await _closed(market, teller, closes)
             told = await asyncio.to_thread(fed.asked)
         telling.cancel()
+        await asyncio.wait([telling])
     there = msgspec.json.decode(told, type=dict[int, float])
     missing = [bar for bar in at if bar not in there]
     took = [(there[bar] - began) * 1e3 for bar, began in at.items() if bar in there]

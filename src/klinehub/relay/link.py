@@ -23,6 +23,7 @@ HEARTBEAT: Final = 2.0
 # Messages and bytes that wait here to be read; the server holds more back.
 MOST_PENDING: Final = 4_096
 MOST_BYTES: Final = 64 * 1024 * 1024
+MOST_SAID: Final = 256
 # A message told twice within this time is kept once.
 DUPLICATES: Final = 120.0
 _STATUS: Final = "Status"
@@ -128,16 +129,9 @@ class Link:
 
     async def listen(self, subject: str) -> AsyncGenerator[bytes, None]:
         """Give what is told from now on and not kept; who is too slow misses some of it."""
-        with self._said():
-            heard = await self._client.subscribe(subject, pending_msgs_limit=256)
-        while True:
-            with self._said():
-                try:
-                    message = await heard.next_msg(timeout=HEARTBEAT)
-                except TimeoutError:
-                    self._alive()
-                    continue
-            yield message.data
+        async with self._heard(subject, MOST_SAID) as heard:
+            while True:
+                yield (await heard.get()).data
 
     async def read(
         self, subject: str, start: int = 1, *, bodies: bool = True
@@ -146,35 +140,15 @@ class Link:
 
         None says that nothing more is kept. Without *bodies* only ids are told.
         """
-        from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy  # noqa: PLC0415 - an extra
-
         inbox = self._client.new_inbox()
-        with self._said():
-            heard = await self._client.subscribe(
-                inbox, pending_msgs_limit=MOST_PENDING, pending_bytes_limit=MOST_BYTES
-            )
-            made = await self._js.add_consumer(
-                self.subjects.stream,
-                ConsumerConfig(
-                    deliver_subject=inbox,
-                    deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-                    opt_start_seq=max(1, start),
-                    filter_subject=subject,
-                    ack_policy=AckPolicy.NONE,
-                    idle_heartbeat=HEARTBEAT,
-                    flow_control=True,
-                    headers_only=not bodies,
-                    mem_storage=True,
-                    max_deliver=1,
-                ),
-            )
-        try:
-            if not made.num_pending:
+        async with self._heard(inbox, MOST_PENDING) as heard:
+            if not await self._consumer(inbox, subject, start, bodies=bodies):
                 yield None
             count = 0
             while True:
                 with self._said():
-                    message = await heard.next_msg(timeout=3 * HEARTBEAT)
+                    async with asyncio.timeout(3 * HEARTBEAT):
+                        message = await heard.get()
                 headers = message.headers or {}
                 if _STATUS in headers:
                     await self._answer(message, headers, count)
@@ -184,9 +158,39 @@ class Link:
                 yield kept
                 if not kept.behind:
                     yield None
+
+    async def _consumer(self, inbox: str, subject: str, start: int, *, bodies: bool) -> int:
+        """Have the stream sent to *inbox*; gives how many messages are to come."""
+        from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy  # noqa: PLC0415 - an extra
+
+        config = ConsumerConfig(
+            deliver_subject=inbox,
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=max(1, start),
+            filter_subject=subject,
+            ack_policy=AckPolicy.NONE,
+            idle_heartbeat=HEARTBEAT,
+            flow_control=True,
+            headers_only=not bodies,
+            mem_storage=True,
+            max_deliver=1,
+        )
+        with self._said():
+            return int((await self._js.add_consumer(self.subjects.stream, config)).num_pending or 0)
+
+    @asynccontextmanager
+    async def _heard(self, subject: str, most: int) -> "AsyncIterator[asyncio.Queue[Any]]":
+        """Listen to a subject while the block runs; a link that breaks ends it."""
+        heard: asyncio.Queue[Any] = asyncio.Queue(most)
+        with self._said():
+            listening = await self._client.subscribe(
+                subject, cb=heard.put, pending_msgs_limit=most, pending_bytes_limit=MOST_BYTES
+            )
+        try:
+            yield heard
         finally:
             with suppress(Exception):
-                await heard.unsubscribe()
+                await listening.unsubscribe()
 
     async def _answer(self, message: Any, headers: dict[str, str], count: int) -> None:  # noqa: ANN401
         """Answer a heartbeat or a question whether there is room; what was told by then has to be here."""
@@ -198,10 +202,6 @@ class Link:
                 await self._client.publish(message.reply)
             elif _STALLED in headers:
                 await self._client.publish(headers[_STALLED])
-
-    def _alive(self) -> None:
-        if not self._client.is_connected:
-            raise RelayError(f"The connection to {self._where} broke.")
 
     @property
     def _where(self) -> str:
@@ -303,25 +303,25 @@ async def connected(url: str, subjects: Subjects, name: str) -> AsyncIterator[Li
         met[:] = [exc]
 
     bare, who = _apart(url)
-    with _Said(redact(url)):
-        try:
-            await client.connect(
-                bare,
-                **who,
-                name=f"klinehub {name}",
-                # Without the client's own reconnecting one that refuses would still be tried sixty times.
-                allow_reconnect=False,
-                max_reconnect_attempts=1,
-                reconnect_time_wait=0,
-                connect_timeout=CONNECT_WITHIN,  # type: ignore[arg-type] # takes parts of seconds
-                disconnected_cb=on_close,
-                closed_cb=on_close,
-                error_cb=on_error,
-                ping_interval=5,
-            )
-        except NoServersError as exc:
-            raise (met or [exc])[0] from exc
     try:
+        with _Said(redact(url)):
+            try:
+                await client.connect(
+                    bare,
+                    **who,
+                    name=f"klinehub {name}",
+                    # Without the client's own reconnecting one that refuses would still be tried sixty times.
+                    allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
+                    connect_timeout=CONNECT_WITHIN,  # type: ignore[arg-type] # takes parts of seconds
+                    disconnected_cb=on_close,
+                    closed_cb=on_close,
+                    error_cb=on_error,
+                    ping_interval=5,
+                )
+            except NoServersError as exc:
+                raise (met or [exc])[0] from exc
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(_broken(broken, redact(url)))
             yield Link(client, url, subjects)

@@ -9,8 +9,8 @@
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -118,37 +118,49 @@ class Teller:
             group.create_task(self._pulses(link))
             while True:
                 self._due.clear()
-                await self._tell(link)
+                await self._tell_closes(link)
+                await self._tell_rest(link)
                 if not (self._closes or self._found or self._slots(1)):
                     with suppress(TimeoutError):
                         async with asyncio.timeout(EVERY):
                             await self._due.wait()
 
-    async def _tell(self, link: Link) -> None:
-        """Tell closes, then what is listed, then what was found, then some of the rest."""
+    async def _tell_closes(self, link: Link) -> None:
+        """Tell what has closed before anything else, and wait until it is kept."""
+        if not self._closes:
+            return
         closes, self._closes = list(self._closes), deque(maxlen=MOST_CLOSES)
         bars = [(self._ring.number[one.event.timeframe], one.event.bar) for one in closes]
-        try:
+        async with self._in_flight(bars):
             sent = [await self._tell_bar(link, *bar, one) for bar, one in zip(bars, closes, strict=True)]
             self.lags.extend(self._clock.monotonic() - one.at for one in closes)
-            listing = encode(self._listed())
-            if listing != self._listing:
-                sent.append(await link.keep(link.subjects.listing, listing))
-            found = list(self._found)
-            sent += [await link.keep(subject, data) for subject, data in found]
-            for slot in self._slots(MOST_SLOTS):
-                bars.append(slot)
-                sent.append(await self._tell_bar(link, *slot))
-            self._kept = max(self._kept, await link.acknowledged([one for one in sent if one is not None]))
-        except BaseException:
-            # Nobody knows whether these were kept: the next link tells them again.
-            for t, bar in bars:
-                self._saved[t, bar % self._ring.bars] = _NEVER
-            raise
+            await self._acknowledged(link, sent)
         self.kept_lags.extend(self._clock.monotonic() - one.at for one in closes)
+
+    async def _tell_rest(self, link: Link) -> None:
+        """Tell what is listed, what was found, and some of what was written since it was told."""
+        found, slots = list(self._found), self._slots(MOST_SLOTS)
+        async with self._in_flight(slots):
+            listing = encode(self._listed())
+            sent = [] if listing == self._listing else [await link.keep(link.subjects.listing, listing)]
+            sent += [await link.keep(subject, data) for subject, data in found]
+            await self._acknowledged(link, [*sent, *[await self._tell_bar(link, *slot) for slot in slots]])
         self._listing = listing
         for _ in found:
             self._found.popleft()
+
+    @asynccontextmanager
+    async def _in_flight(self, bars: Sequence[tuple[int, int]]) -> AsyncIterator[None]:
+        """Have bars told again by the next link where nobody knows whether they were kept."""
+        try:
+            yield
+        except BaseException:
+            for t, bar in bars:
+                self._saved[t, bar % self._ring.bars] = _NEVER
+            raise
+
+    async def _acknowledged(self, link: Link, sent: "Iterable[asyncio.Future[Any] | None]") -> None:
+        self._kept = max(self._kept, await link.acknowledged([one for one in sent if one is not None]))
 
     async def _tell_bar(
         self, link: Link, t: int, bar: int, close: _Close | None = None
