@@ -280,6 +280,31 @@ def test_a_server_that_was_away_is_told_all_that_it_missed(state: str) -> None:
     play(act)
 
 
+def test_what_was_on_its_way_when_the_link_broke_is_told_by_the_next_one() -> None:
+    async def act(made: Desk) -> None:
+        one = await made.begin("one", publish="nats://desk")
+        await made.begin("fed", subscribe="nats://desk")
+        made.follow("fed")
+        for _ in range(3):
+            now = made.clock.now()
+            made.broker.delay = 3.0
+            await asyncio.sleep(((now // MINUTE + 1) * MINUTE + 1_500 - now) / 1000)
+            kept = len(made.broker.kept)
+            for link in [link for link in made.broker.links if link.name == "one"]:
+                link.cut()
+            await asyncio.sleep(1.0)
+            # The close was sent, and never arrived.
+            assert len(made.broker.kept) == kept
+            made.broker.delay = 0.005
+        await asyncio.sleep(40)
+
+        assert not one.relay_fault
+        made.assert_true("fed")
+        made.assert_closed_once("fed")
+
+    play(act)
+
+
 def test_a_hub_starts_and_goes_on_alone_without_a_server_and_joins_when_it_comes() -> None:
     async def act(made: Desk) -> None:
         made.broker.away()

@@ -115,13 +115,13 @@ class ClusteredHub(RelayedHub):
         mine = frozenset(self._mine)
         frozen = self.core.roster.frozen
         gained = tuple(symbol for symbol in self._mine if symbol not in before and symbol not in frozen)
-        if gained:
-            self.core.watch(gained)
-            self.live.follow(gained, [])
         lost = [symbol for symbol in before - mine if self.core.roster.follows(symbol)]
         for symbol in lost:
             self.core.roster.leave(symbol)
-        if lost:
+        self.core.watch(gained)
+        # Before there are streams they will be opened for what is followed then.
+        if self.live.seats:
+            self.live.follow(gained, [])
             self.live.emit(Decisions(left=lost))
 
     def _take(self, decisions: Decisions) -> None:

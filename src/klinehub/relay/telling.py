@@ -9,7 +9,7 @@
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple
 
@@ -40,6 +40,15 @@ class _Close(NamedTuple):
 
     event: BarClosed
     at: float
+
+
+class _Sent(NamedTuple):
+    """A bar that is on its way: of which nobody has said yet that it is kept."""
+
+    t: int
+    bar: int
+    identity: str
+    fixes: tuple[Fix, ...]
 
 
 class Teller:
@@ -77,6 +86,7 @@ class Teller:
         self._fixes: defaultdict[tuple[int, int], list[Fix]] = defaultdict(list)
         self._found: deque[tuple[str, bytes]] = deque(maxlen=MOST_FOUND)
         self._known: set[str] = set()
+        self._sent: list[_Sent] = []
         self._kept = 0
         self._listing = b""
         self._due = asyncio.Event()
@@ -131,7 +141,7 @@ class Teller:
             return
         closes, self._closes = list(self._closes), deque(maxlen=MOST_CLOSES)
         bars = [(self._ring.number[one.event.timeframe], one.event.bar) for one in closes]
-        async with self._in_flight(bars):
+        async with self._in_flight():
             sent = [await self._tell_bar(link, *bar, one) for bar, one in zip(bars, closes, strict=True)]
             self.lags.extend(self._clock.monotonic() - one.at for one in closes)
             await self._acknowledged(link, sent)
@@ -140,7 +150,7 @@ class Teller:
     async def _tell_rest(self, link: Link) -> None:
         """Tell what is listed, what was found, and some of what was written since it was told."""
         found, slots = list(self._found), self._slots(MOST_SLOTS)
-        async with self._in_flight(slots):
+        async with self._in_flight():
             listing = encode(self._listed())
             sent = [] if listing == self._listing else [await link.keep(link.subjects.listing, listing)]
             sent += [await link.keep(subject, data) for subject, data in found]
@@ -150,13 +160,16 @@ class Teller:
             self._found.popleft()
 
     @asynccontextmanager
-    async def _in_flight(self, bars: Sequence[tuple[int, int]]) -> AsyncIterator[None]:
+    async def _in_flight(self) -> AsyncIterator[None]:
         """Have bars told again by the next link where nobody knows whether they were kept."""
+        self._sent.clear()
         try:
             yield
         except BaseException:
-            for t, bar in bars:
+            for t, bar, identity, fixes in self._sent:
                 self._saved[t, bar % self._ring.bars] = _NEVER
+                self._known.discard(identity)
+                self._fixes[t, bar][:0] = fixes
             raise
 
     async def _acknowledged(self, link: Link, sent: "Iterable[asyncio.Future[Any] | None]") -> None:
@@ -176,6 +189,7 @@ class Teller:
         missing = () if close is None else self._mine(close.event.missing, own)
         if identity in self._known or not (cut.symbols or missing):
             return None
+        self._sent.append(_Sent(t, bar, identity, fixes))
         head = (self._name, frame.name, bar, frame.open_time(bar), self._now())
         subject = link.subjects.bars(frame.name, late=close is None)
         sent = await link.keep(subject, encode(Bars(*head, *cut, missing, fixes)), identity)
