@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.conftest import KLINEHUB, Run, environment, started
 
+from klinehub.bench import cluster
 from klinehub.bench.nats import Server
 
 pytestmark = pytest.mark.timeout(180)
@@ -75,6 +76,18 @@ def test_a_hub_that_is_fed_answers_as_the_one_that_publishes(
     assert len(rows[0]) == 100
     # A bar may have closed between the two questions.
     assert [row for row in rows[0] if row in rows[1]][-98:] == rows[0][-98:] or rows[0][2:] == rows[1][1:-1]
+
+
+def test_the_benchmark_of_clusters_keeps_its_contract(nats_program: str) -> None:
+    assert nats_program
+    found = cluster.measure(1, n=1, symbols=20, closes=10, shared=6, settled=150_000).detail
+
+    for name in ("publish_ms", "subscriber_ms"):
+        assert 0 < found[name]["p50"] <= found[name]["p99"]
+    assert (found["kills"], found["missing"], found["doubled"]) == (1, 0, 0)
+    assert (found["wrong_series"], found["lost"], found["crowd"]["lost"]) == (0, 0, 0)
+    assert found["closed"] > 0
+    assert found["takeover_s"]["max"] > 0
 
 
 def test_two_ways_at_once_are_refused(run: Run, at: list[str]) -> None:

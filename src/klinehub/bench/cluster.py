@@ -56,13 +56,14 @@ def measure(
     symbols: int = SYMBOLS,
     closes: int = CLOSES,
     shared: int = SHARED,
+    settled: int = SETTLED,
 ) -> Measurement:
     """Give the ms at p99 from a hub's close to another process's panel, and what *n* kills lost."""
     server = Server()
     try:
         server.start()
         told = latencies(server.url, seed, symbols=symbols, closes=closes)
-        killed = asyncio.run(_killed(server, seed, n, shared))
+        killed = asyncio.run(_killed(server, seed, n, shared, settled))
     finally:
         server.remove()
     found = {**told, **killed, "symbols": symbols, "closes": closes, "shared_symbols": shared, "speed": RATE}
@@ -124,10 +125,10 @@ class Downstream:
             self.closed.update((symbol, one.timeframe, one.bar) for symbol in names)
         self.closed.update((one.symbol, one.timeframe, one.bar) for one in decisions.revised)
 
-    def judged(self) -> dict[str, int]:
+    def judged(self, settled: int) -> dict[str, int]:
         """Count bars that closed never, more than once, or otherwise than the market says."""
         missing = doubled = wrong = 0
-        until = self._hub.now() - SETTLED
+        until = self._hub.now() - settled
         for frame in self._hub.timeframes:
             first, last = frame.index(self._since), frame.index(until) - 1
             oldest = max(first, frame.index(self._hub.now()) - BARS + 1)
@@ -153,7 +154,7 @@ def _plain(exact: Exact) -> list[tuple[float, ...]]:
     ]
 
 
-async def _killed(server: Server, seed: int, kills: int, symbols: int) -> dict[str, Any]:
+async def _killed(server: Server, seed: int, kills: int, symbols: int, settled: int) -> dict[str, Any]:
     """Kill one of two hubs again and again, and count what that did downstream."""
     dice = np.random.default_rng([seed, 31])
     with Process("klinehub.bench.neighbour", str(symbols), str(seed), str(RATE), "0") as process:
@@ -164,8 +165,8 @@ async def _killed(server: Server, seed: int, kills: int, symbols: int) -> dict[s
         try:
             async with _fed(where, server.url, market) as down:
                 took = [await _kill(fellows, server, dice, number) for number in range(kills)]
-                await asyncio.sleep(SETTLED / 1000 / RATE + 5)
-                judged = down.judged()
+                await asyncio.sleep(settled / 1000 / RATE + 5)
+                judged = down.judged(settled)
         finally:
             for fellow in fellows.values():
                 fellow.kill()
