@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -51,12 +52,25 @@ def test_every_figure_is_told_and_has_its_help_and_no_label_has_symbols() -> Non
             base = name.removesuffix("_total") if figure.kind == "counter" else name
             assert f"# HELP {name} {figure.about}" in text or f"# HELP {base}" in text
             assert f"# TYPE {name} {figure.kind}" in text or f"# TYPE {base} {figure.kind}" in text
-            if figure.labels[:1] != ("target",):
+            # Without targets and without a relay there is nothing to say of them.
+            if figure.labels[:1] not in {("target",), ("what",)}:
                 assert re.search(rf"^{name}(_count|_bucket)?[ {{]", text, re.MULTILINE), name
         assert "BTCUSDT" not in text
         assert len(text.splitlines()) < 600
 
     lend(test, screens=[CHEAP])
+
+
+def test_a_relay_is_told_with_what_it_counts_and_whether_it_is_there() -> None:
+    figure = next(one for one in FIGURES if one.name == "relay")
+    stats = {"symbols": 4, "relay_told": 7, "relay_hubs": 2, "relay_fault": ""}
+    source: Any = SimpleNamespace(hub=SimpleNamespace(get_stats=lambda: stats))
+
+    assert dict(figure.read(source)) == {("told",): 7, ("hubs",): 2, ("up",): True}
+    stats["relay_fault"] = "Nothing answers there."
+    assert dict(figure.read(source))["up",] is False
+    stats.clear()
+    assert not dict(figure.read(source))
 
 
 def test_the_figures_are_those_of_the_hub() -> None:

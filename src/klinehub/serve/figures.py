@@ -120,6 +120,16 @@ def _queues(source: Source) -> Values:
         yield (f"target_{target.name}",), target.waiting
 
 
+def _relay(source: Source) -> Values:
+    """Give what of a relay can be counted; nothing for a hub that is on none."""
+    stats = source.hub.get_stats()
+    for what in ("told", "pending", "bars", "hubs", "own", "set_aside"):
+        if f"relay_{what}" in stats:
+            yield (what,), float(stats[f"relay_{what}"])
+    if "relay_fault" in stats:
+        yield ("up",), not stats["relay_fault"]
+
+
 def _forwarded(source: Source) -> Values:
     told = source.broker.stats()
     yield ("forwarded",), told.forwarded
@@ -330,6 +340,14 @@ FIGURES: Final = (
         "1 while a target takes what it is sent, 0 when it fails or is off.",
         ("target",),
         _targets,
+    ),
+    Figure(
+        "relay",
+        "gauge",
+        "How the relay stands: bars told, yet to be told and taken in, hubs heard, symbols of its own, "
+        "messages set aside, and whether there is no fault (`up`).",
+        ("what",),
+        _relay,
     ),
     Figure("panel_bytes", "gauge", "Memory that bars are kept in.", (), lambda s: s.hub.ring.bytes),
     Figure("resident_bytes", "gauge", "Memory of the process.", (), lambda _: resident_bytes()),
