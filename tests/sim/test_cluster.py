@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -24,6 +24,7 @@ from klinehub.sim.synthetic import synthetic
 
 pytestmark = pytest.mark.timeout(180)
 SYMBOLS = 6
+FAULTS = ("kill", "server", "lost", "cut", "reset", "slow")
 
 
 class Desk:
@@ -325,10 +326,12 @@ def test_a_hub_starts_and_goes_on_alone_without_a_server_and_joins_when_it_comes
     play(act)
 
 
-async def trouble(made: Desk, dice: np.random.Generator, names: list[str]) -> None:
+async def trouble(
+    made: Desk, dice: np.random.Generator, names: list[str], kinds: Sequence[str] = FAULTS
+) -> None:
     """Let one thing go wrong, and mend it."""
     name = str(dice.choice(names))
-    match str(dice.choice(["kill", "server", "lost", "cut", "reset", "slow"])):
+    match str(dice.choice(kinds)):
         case "kill":
             await made.kill(name)
             await asyncio.sleep(float(dice.uniform(0, 30)))
