@@ -8,7 +8,7 @@ BIN := .venv/bin
 # More for pytest, for example: make test ARGS="-k readme"
 ARGS ?=
 
-.PHONY: demo test lint bench soak mutants fuzz differential api audit lint-deploy client-freqtrade screenshots lock clean
+.PHONY: demo test lint bench soak mutants fuzz differential api audit lint-deploy client-freqtrade peers screenshots lock clean
 
 demo: .venv/.installed
 	$(BIN)/klinehub demo
@@ -69,6 +69,15 @@ client-freqtrade: .venv/.installed .venv-freqtrade/.installed
 	.venv-freqtrade/bin/python -m pip install -r tests/freqtrade/requirements.txt
 	@touch $@
 
+# klinehub and others on the same work, in turns; writes the tables of docs/performance.md. See benchmarks/peers/README.md.
+peers: .venv-peers/.installed
+	.venv-peers/bin/python -m benchmarks.peers $(or $(ARGS),--page docs/performance.md)
+
+.venv-peers/.installed: benchmarks/peers/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install -r benchmarks/peers/requirements.txt -e .
+	@touch $@
+
 # A stamp, so that the environment is only made anew when what it is made from has changed.
 .venv/.installed: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "klinehub needs Python 3.11 or newer: install it, or say where it is: make PYTHON=..."; exit 1; }
@@ -98,5 +107,5 @@ differential: .venv/.installed
 	DIFFERENTIAL=$(or $(REQUESTS),10000) $(BIN)/pytest -q tests/sim/test_differential.py
 
 clean:
-	rm -rf .venv .venv-freqtrade .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-freqtrade .venv-peers .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

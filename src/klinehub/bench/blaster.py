@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import numpy as np
@@ -23,6 +24,8 @@ import numpy.typing as npt
 
 WEBSOCKET: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 CHUNK: Final = 1 << 16
+# Set in the first byte of a ping, which some send before they ask for anything.
+CONTROL: Final = 0x08
 BURST_SECONDS: Final = 0.001
 PATIENCE: Final = 20.0
 
@@ -36,7 +39,7 @@ class Lane(msgspec.Struct, frozen=True):
 
 
 class Orders(msgspec.Struct, frozen=True):
-    """What to send and to whom; a client is known by the first stream that it asks for.
+    """What to send and to whom; a client is known by one of the streams that it asks for.
 
     `order` is a file of [frames, 2] int64: the number of each frame's client and where it ends in its file.
     """
@@ -64,8 +67,8 @@ def _read(connection: socket.socket, size: int) -> bytes:
     return data
 
 
-def greet(connection: socket.socket) -> None:
-    """Answer a WebSocket handshake."""
+def greet(connection: socket.socket) -> list[str]:
+    """Answer a WebSocket handshake, and give the streams that are named in its address."""
     request = b""
     while not request.endswith(b"\r\n\r\n"):
         request += _read(connection, 1)
@@ -76,19 +79,29 @@ def greet(connection: socket.socket) -> None:
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
     )
+    asked = parse_qs(urlsplit(request.split(b" ", 2)[1].decode()).query)
+    return [name for text in asked.get("streams", []) for name in text.split("/")]
 
 
-def acknowledge(connection: socket.socket) -> str:
-    """Read one SUBSCRIBE, answer as the exchange does, and give the first stream it names."""
-    size = _read(connection, 2)[1] & 127
+def _message(connection: socket.socket) -> tuple[int, bytes]:
+    """Read one frame of a client: its kind, and its content."""
+    kind, size = _read(connection, 2)
+    size &= 127
     if size >= 126:
         size = int.from_bytes(_read(connection, 2 if size == 126 else 8), "big")
     mask, body = _read(connection, 4), _read(connection, size)
-    plain = bytes(byte ^ mask[at % 4] for at, byte in enumerate(body))
+    return kind, bytes(byte ^ mask[at % 4] for at, byte in enumerate(body))
+
+
+def acknowledge(connection: socket.socket) -> list[str]:
+    """Read one SUBSCRIBE, answer as the exchange does, and give the streams it names."""
+    kind, plain = _message(connection)
+    while kind & CONTROL:
+        kind, plain = _message(connection)
     asked = msgspec.json.decode(plain)
     answer = b'{"result":null,"id":%d}' % asked["id"]
     connection.sendall(bytes((0x81, len(answer))) + answer)
-    return str(asked["params"][0])
+    return [str(name) for name in asked["params"]]
 
 
 def welcome(listener: socket.socket, orders: Orders, context: ssl.SSLContext | None) -> list[Peer]:
@@ -101,9 +114,11 @@ def welcome(listener: socket.socket, orders: Orders, context: ssl.SSLContext | N
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if context is not None:
             connection = context.wrap_socket(connection, server_side=True)
-        greet(connection)
-        lane = orders.lanes[acknowledge(connection)]
-        for _more in range(lane.subscriptions - 1):
+        asked, subscriptions = greet(connection), 0
+        while not (mine := orders.lanes.keys() & asked):
+            asked, subscriptions = acknowledge(connection), subscriptions + 1
+        lane = orders.lanes[mine.pop()]
+        for _more in range(lane.subscriptions - subscriptions):
             acknowledge(connection)
         ends = order[order[:, 0] == lane.number, 1]
         return lane.number, Peer(connection, memoryview(Path(lane.file).read_bytes()), ends)

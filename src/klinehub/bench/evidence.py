@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import redirect_stdout
 from typing import Any, Final
 
@@ -52,7 +52,7 @@ def measure(
         "goals": GOALS,
         "sweep_bars_per_s_core": sweep,
         "four_bars_per_s_core": _sweep(four, ("5m", "15m", "1h", "4h"), "15m"),
-        **_compared(seed, symbols, rows),
+        **compared(seed, symbols, rows),
         **_year(seed, symbols, year),
         "symbols": symbols,
         "time": "CPU of one thread for the sweeps and for IC; real seconds on all cores for the year",
@@ -90,15 +90,19 @@ def _sweep(base: History, frames: tuple[str, ...], main: str) -> float:
     return found.values.size / (time.process_time() - began)
 
 
-def _compared(seed: int, symbols: int, bars: int) -> dict[str, Any]:
-    """Measure IC, quantiles and a portfolio of the same scores here and by others."""
+def compared(
+    seed: int, symbols: int, bars: int, peers: Collection[str] = ("alphalens", "vectorbt")
+) -> dict[str, Any]:
+    """Measure IC, quantiles and a portfolio of the same scores here and by *peers*."""
     panel = market(seed, symbols, bars, "1h")
     opens = plane(panel, "open", panel.first, bars)
     scores = np.random.default_rng(seed + 1).normal(size=opens.shape)
     _own(scores, opens)
     seconds, own = _timed(lambda: _own(scores, opens))
     found: dict[str, Any] = {"ic_seconds": seconds, "rows": opens.size, "horizons": len(HORIZONS)}
-    return {**found, **_alphalens(scores, opens, own, seconds), **_vectorbt(scores, opens)}
+    if "alphalens" in peers:
+        found |= _alphalens(scores, opens, own, seconds)
+    return found | _portfolio(scores, opens) | (_vectorbt(scores, opens) if "vectorbt" in peers else {})
 
 
 def _own(scores: F64, opens: F64) -> dict[int, Cross]:
@@ -147,17 +151,23 @@ def _alphalens(scores: F64, opens: F64, own: dict[int, Cross], seconds: float) -
     }
 
 
+def _portfolio(scores: F64, opens: F64) -> dict[str, Any]:
+    """Book the portfolio of the scores here."""
+    quantile = quantiles_of(scores, np.isfinite(opens), QUANTILES)
+    returns = next_returns(prices_of(opens, opens, grace=1))
+    own, _ = _timed(lambda: booked(weights_of(quantile, QUANTILES, HOLD), returns, Costs()))
+    return {"portfolio_seconds": own}
+
+
 def _vectorbt(scores: F64, opens: F64) -> dict[str, Any]:
     """Have vectorbt book the same target weights; None where it is not installed."""
     costs = Costs()
     quantile = quantiles_of(scores, np.isfinite(opens), QUANTILES)
-    returns = next_returns(prices_of(opens, opens, grace=1))
-    own, _ = _timed(lambda: booked(weights_of(quantile, QUANTILES, HOLD), returns, costs))
     try:
         import pandas as pd  # noqa: PLC0415 - only who compares has these
         import vectorbt as vbt  # noqa: PLC0415
     except ImportError:
-        return {"portfolio_seconds": own, "vectorbt_seconds": None}
+        return {"vectorbt_seconds": None}
     weights = pd.DataFrame(weights_of(quantile, QUANTILES, HOLD)[:-1])
     prices = pd.DataFrame(opens[1:])
 
@@ -175,7 +185,7 @@ def _vectorbt(scores: F64, opens: F64) -> dict[str, Any]:
 
     work()
     theirs, _ = _timed(work)
-    return {"portfolio_seconds": own, "vectorbt_seconds": theirs}
+    return {"vectorbt_seconds": theirs}
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any]:

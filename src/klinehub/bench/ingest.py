@@ -92,14 +92,14 @@ def measure(
         calm = lay_out(slow, folder / "calm", SETTINGS.streams_per_socket)
         calm_one = lay_out(slow, folder / "one", len(slow.streams) + 1)
         calm_many = lay_out(many, folder / "many", SETTINGS.streams_per_socket)
-        runs = _repeat(three, "saturate", rounds)
+        runs = repeated(three, "saturate", rounds)
         detail: dict[str, Any] = {
             "goals": GOALS,
             **_shown(runs, three),
-            "saturated_native": _shown(_repeat(eleven, "saturate", max(1, rounds - 3)), eleven),
-            "paced": _shown(_repeat(calm, f"pace {rate}", 1), calm),
-            "paced_one_socket": _shown(_repeat(calm_one, f"pace {rate}", 1), calm_one),
-            "paced_native": _shown(_repeat(calm_many, f"pace {rate}", 1), calm_many),
+            "saturated_native": _shown(repeated(eleven, "saturate", max(1, rounds - 3)), eleven),
+            "paced": _shown(repeated(calm, f"pace {rate}", 1), calm),
+            "paced_one_socket": _shown(repeated(calm_one, f"pace {rate}", 1), calm_one),
+            "paced_native": _shown(repeated(calm_many, f"pace {rate}", 1), calm_many),
         }
         detail |= _over_tls(made, three, calm, rounds, rate)
         detail |= compare(runs[-1].core, base)
@@ -111,11 +111,11 @@ def _over_tls(made: Path | str, three: Play, calm: Play, rounds: int, rate: floa
     """Measure over TLS: records of 16 KiB, one record a frame, and paced; say why where it cannot be done."""
     if isinstance(made, str):
         return {"tls": None, "tls_reason": made}
-    runs = _repeat(three, "saturate", rounds, made)
+    runs = repeated(three, "saturate", rounds, made)
     return {
         "tls": _shown(runs, three),
-        "tls_record_per_message": _shown(_repeat(three, "each", max(1, rounds - 3), made), three),
-        "tls_paced": _shown(_repeat(calm, f"pace {rate}", 1, made), calm),
+        "tls_record_per_message": _shown(repeated(three, "each", max(1, rounds - 3), made), three),
+        "tls_paced": _shown(repeated(calm, f"pace {rate}", 1, made), calm),
     }
 
 
@@ -160,7 +160,7 @@ def lay_out(script: Script, folder: Path, per_socket: int) -> Play:
     return Play(script, len(timeframes) > 1, per_socket, orders, len(chunks))
 
 
-def _repeat(play: Play, command: str, rounds: int, made: Path | None = None) -> list[Run]:
+def repeated(play: Play, command: str, rounds: int, made: Path | None = None) -> list[Run]:
     """Run over a script several times, after one run that is not counted; a single run stands alone."""
     import uvloop  # noqa: PLC0415 - the loop that the command line uses, absent on some systems
 
