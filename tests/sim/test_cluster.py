@@ -156,7 +156,9 @@ def play(act: Callable[[Desk], Awaitable[None]], *, seed: int = 1, start: int = 
 def test_a_hub_that_is_fed_has_the_market_of_the_one_that_publishes_and_asks_nobody() -> None:
     async def act(made: Desk) -> None:
         one = await made.begin("one", publish="nats://desk")
+        began = made.loop.time()
         fed = await made.begin("fed", subscribe="nats://desk", skew=-7_000)
+        assert made.loop.time() - began < 10
         made.follow("fed")
         await asyncio.sleep(11 * 60)
 

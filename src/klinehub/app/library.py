@@ -1,5 +1,6 @@
 """The library's front door: a hub with the system's clock and network."""
 
+import itertools
 import os
 import random
 import socket
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -132,9 +133,13 @@ def _history(settings: HubSettings, market: Path | None = None) -> HistoryStore 
     return None if market is None or find_spec("pyarrow") is None else HistoryStore(market / HISTORY)
 
 
+_NUMBERS: Final = itertools.count()
+
+
 def hub_name() -> str:
-    """Name a hub among others by its machine and process."""
-    return f"{socket.gethostname()}-{os.getpid()}"
+    """Name a hub among others by its machine and process, and a further one of a process by its number."""
+    number = next(_NUMBERS)
+    return f"{socket.gethostname()}-{os.getpid()}{f'-{number}' if number else ''}"
 
 
 class Hub(KnownHub):

@@ -7,7 +7,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -301,6 +301,9 @@ async def connected(url: str, subjects: Subjects, name: str) -> AsyncIterator[Li
 
     async def on_error(exc: Exception) -> None:
         met[:] = [exc]
+        if "permissions violation" in str(exc).lower():
+            # Who asks would wait for an answer that never comes.
+            broken.set()
 
     bare, who = _apart(url)
     try:
@@ -323,7 +326,7 @@ async def connected(url: str, subjects: Subjects, name: str) -> AsyncIterator[Li
             except NoServersError as exc:
                 raise (met or [exc])[0] from exc
         async with asyncio.TaskGroup() as group:
-            watch = group.create_task(_broken(broken, redact(url)))
+            watch = group.create_task(_broken(broken, redact(url), met))
             yield Link(client, url, subjects)
             watch.cancel()
     except BaseExceptionGroup as several:
@@ -359,6 +362,9 @@ def _apart(url: str) -> tuple[str, dict[str, Any]]:
     return where, {"user": unquote(parts.username), "password": unquote(parts.password)}
 
 
-async def _broken(event: asyncio.Event, where: str) -> None:
+async def _broken(event: asyncio.Event, where: str, met: Sequence[Exception]) -> None:
     await event.wait()
+    for exc in met:
+        if "permissions violation" in str(exc).lower():
+            raise RelayError(f"{where} does not let this user do what is needed: {exc}.")
     raise RelayError(f"The connection to {where} broke.")

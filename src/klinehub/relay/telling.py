@@ -107,8 +107,8 @@ class Teller:
 
     @property
     def pending(self) -> int:
-        """How many slots are not told as they are."""
-        return int((self._saved != self._ring.memory.writes).sum())
+        """How many bars are not told as they are."""
+        return len(self._slots(self._saved.size))
 
     def covered(self, t: int, bar: int) -> None:
         """Say that another hub has told all that this one has of a bar."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 
 import pytest
 from tests.unit.relay.clocks import real_clock
@@ -134,6 +135,19 @@ async def test_wrong_credentials_are_said_and_not_shown(guarded: Server, who: st
         async with connected(f"nats://{who}127.0.0.1:{guarded.port}", SUBJECTS, "one"):
             pass
     assert "wrong" not in str(told.value)
+
+
+async def test_what_a_user_may_not_do_is_said_with_the_subject(nats_program: str, tmp_path: Path) -> None:
+    assert nats_program
+    rights = 'authorization { users: [ { user: a, password: b, permissions: { publish: ["_INBOX.>"] } } ] }'
+    (tmp_path / "nats.conf").write_text(rights, "utf-8")
+    server = Server("-c", str(tmp_path / "nats.conf"))
+    try:
+        server.start()
+        with pytest.raises(RelayError, match=r"does not let this user do what is needed: .*JS\.API\.STREAM"):
+            await write(f"nats://a:b@127.0.0.1:{server.port}", "a")
+    finally:
+        server.remove()
 
 
 async def test_the_right_ones_open_the_door(guarded: Server) -> None:
