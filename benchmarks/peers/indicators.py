@@ -122,7 +122,7 @@ def pandas_ta() -> Work:
     """Compute the ten with pandas-ta-classic's own Python, symbol by symbol."""
     pd, ta = import_module("pandas"), import_module("pandas_ta_classic")
 
-    def symbol(bars: F64) -> list[F64]:
+    def symbol(bars: F64) -> list[Any]:
         high, low, close = (pd.Series(bars[at]) for at in (1, 2, 3))
         ema50, atr = ta.ema(close, 50, talib=False), ta.atr(high, low, close, 14, talib=False)
         bands = ta.bbands(close, 20, 2, talib=False)
