@@ -144,7 +144,7 @@ async def test_what_a_user_may_not_do_is_said_with_the_subject(nats_program: str
     server = Server("-c", str(tmp_path / "nats.conf"))
     try:
         server.start()
-        with pytest.raises(RelayError, match="does not let this user do what is needed: .*violation"):
+        with pytest.raises(RelayError, match=r"does not let this user do what is needed: .*violation"):
             await write(f"nats://a:b@127.0.0.1:{server.port}", "a")
     finally:
         server.remove()
