@@ -225,8 +225,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "a lost bar is never given up",
         "feed/closing.py",
-        "if lacking.size and not (patience_ends and now >= end + self._grace):",
-        "if lacking.size:",
+        "is_over = patience_ends and now >= end + self._grace",
+        "is_over = False",
         ("stall", "mute_all", "lost_close"),
     ),
     Mutant(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from klinehub.domain.clock import Clock
+from klinehub.domain.listing import Listing
 from klinehub.domain.resident import resident_bytes
 from klinehub.errors import DefinitionError, UnknownName, Unreachable
 from klinehub.feed.decisions import BarClosed, Decisions
@@ -27,6 +28,9 @@ def laid_out() -> Hub:
     """A hub of one symbol that has not asked the exchange for anything."""
     hub = a_hub()
     hub.symbols = ("BTCUSDT",)
+    hub.listings = {
+        "BTCUSDT": Listing("BTCUSDT", "BTCUSDT", "PERPETUAL", "TRADING", "BTC", "USDT", 0, 2, 3),
+    }
     hub._lay_out()
     hub._restore()
     return hub

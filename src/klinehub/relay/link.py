@@ -338,6 +338,10 @@ async def connected(url: str, subjects: Subjects, name: str) -> AsyncIterator[Li
         with suppress(Exception):
             async with asyncio.timeout(1.0):
                 await client.close()
+        # A server that stands still takes no leave, and the client keeps its socket then.
+        transport = getattr(client, "_transport", None)
+        if transport is not None:
+            transport.close()
 
 
 def _first(several: BaseExceptionGroup[RelayError]) -> RelayError:

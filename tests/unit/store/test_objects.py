@@ -251,7 +251,8 @@ async def test_days_wait_for_a_server_that_is_away_and_the_loop_does_not(
     work = Sealing(Stores(hot, history(s3)), lambda _: DAY)
     tasks = [asyncio.create_task(turn()), asyncio.create_task(work.run(lambda: START + 4 * DAY + SETTLED))]
     await failed.wait()
-    assert turns > 20
+    # The loop went on while the server was waited for; how far depends on who else uses the processor.
+    assert turns > 2
     assert "is not reached" in work.fault
     assert (work.sealed, same(hot.read(HOUR, None, 0, FOREVER)["BTCUSDT"], BARS["BTCUSDT"])) == (0, True)
     if how == "freeze":
