@@ -73,7 +73,7 @@ def test_verify_finds_no_difference(run: Run, at: list[str]) -> None:
         (("klines", "BTCUSD", "5m"), "Did you mean 'BTCUSDT'?"),
         (("klines", "BTCUSDT", "5x"), "Did you mean '5m'?"),
         (("scan", "--once", "--timeframe", "7m"), "Unknown timeframe '7m'"),
-        (("scan", "--once", "--every", "5"), "leave it out"),
+        (("scan", "--once", "--every", "5"), "leave --every out"),
         (("scan", "--once", "--timeframes", "1m,1x"), "Unknown timeframe '1x'"),
         (("run", "--exchange", "binance-usdn"), "Did you mean 'binance-usdm'?"),
         (("scan", "--once", "--tz", "Mars/Base"), "Europe/Berlin"),

@@ -97,10 +97,10 @@ async def scan(given: Mapping[str, Any]) -> None:
         raise DefinitionError("--once and --watch exclude each other: give one of them.")
     if given["file"] and (given["where"] or given["screen"] or given["market"]):
         raise DefinitionError("--file brings a screen of its own: leave --where, --screen and --market out.")
-    if given["every"] and (given["once"] or given["market"]):
-        raise DefinitionError(
-            "--every scans open bars of a hub of its own: leave it out, or the other option."
-        )
+    if given["every"] and given["once"]:
+        raise DefinitionError("--once scans what has closed: leave --every out, or --once.")
+    if given["every"] and given["market"]:
+        raise DefinitionError("--market asks the running hub, --every runs one of its own: leave one out.")
     screen = own_screen(given["file"]) if given["file"] else None
     if screen is None and not given["every"] and await running(given):
         await _ask_scan(given, config)
