@@ -174,10 +174,13 @@ class Hub(KnownHub):
         if isinstance(timeframes, str):
             raise DefinitionError(f"timeframes is {timeframes!r}: give a list, for example [{timeframes!r}].")
         try:
-            named = {"exchange": exchange, "timeframes": tuple(timeframes), "hub_name": hub_name()}
-            wanted = msgspec.convert({**named, **{k: v for k, v in settings.items() if v != ""}}, HubSettings)
+            wanted = msgspec.convert(
+                {**settings, "exchange": exchange, "timeframes": tuple(timeframes)}, HubSettings
+            )
         except msgspec.ValidationError as exc:
             raise DefinitionError(f"A setting does not fit: {exc}.") from exc
+        if not wanted.hub_name:
+            wanted = msgspec.structs.replace(wanted, hub_name=hub_name())
         clock, wanted = clock or system_clock(), possible(wanted)
         self.bridge = None if wanted.subscribe else bridge_of(wanted, clock, proxy)
         super().__init__(
