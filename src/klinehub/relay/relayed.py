@@ -67,6 +67,8 @@ class RelayedHub(Hub):
     intake: Intake | None = None
     relay_fault = ""
     _offsets: tuple[int, ...] = ()
+    _listing: Listed | None = None
+    _listing_of: tuple[object, ...] = ()
 
     @property
     def subjects(self) -> Subjects:
@@ -104,6 +106,13 @@ class RelayedHub(Hub):
         super()._take(decisions)
 
     def _told_listing(self) -> Listed:
+        """Give what is listed and followed, the same object until something of it changes."""
+        state = self.listings, self.symbols, self.ring.memory.first.tobytes()
+        if self._listing is None or state != self._listing_of:
+            self._listing, self._listing_of = self._listing_now(), state
+        return self._listing
+
+    def _listing_now(self) -> Listed:
         names = tuple(tf.name for tf in self.timeframes)
         settings = self.settings
         listings = tuple(self.listings[name] for name in sorted(self.listings))

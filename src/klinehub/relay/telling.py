@@ -88,7 +88,7 @@ class Teller:
         self._known: set[str] = set()
         self._sent: list[_Sent] = []
         self._kept = 0
-        self._listing = b""
+        self._listing: Listed | None = None
         self._due = asyncio.Event()
 
     def note(self, decisions: Decisions) -> None:
@@ -123,7 +123,7 @@ class Teller:
             self._saved[:] = _NEVER  # the stream was made anew
         if last < self._kept or not self._kept:
             self._known = await _ids(link)
-        self._kept, self._listing = last, b""
+        self._kept, self._listing = last, None
         async with asyncio.TaskGroup() as group:
             group.create_task(self._pulses(link))
             while True:
@@ -151,8 +151,9 @@ class Teller:
         """Tell what is listed, what was found, and some of what was written since it was told."""
         found, slots = list(self._found), self._slots(MOST_SLOTS)
         async with self._in_flight():
-            listing = encode(self._listed())
-            sent = [] if listing == self._listing else [await link.keep(link.subjects.listing, listing)]
+            listing, sent = self._listed(), []
+            if listing != self._listing:
+                sent.append(await link.keep(link.subjects.listing, encode(listing)))
             sent += [await link.keep(subject, data) for subject, data in found]
             await self._acknowledged(link, [*sent, *[await self._tell_bar(link, *slot) for slot in slots]])
         self._listing = listing
