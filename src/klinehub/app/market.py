@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
@@ -130,7 +130,7 @@ async def sim(given: Mapping[str, Any]) -> None:
     async with AsyncExitStack() as stack:
         served = await serve(exchange, host=given["host"], port=given["port"], ws_port=stream_port)
         stack.push_async_callback(served.close)
-        wanted = {"spot": SpotMarket, "coinm": CoinMarket}
+        wanted: dict[str, Callable[[Market], Market]] = {"spot": SpotMarket, "coinm": CoinMarket}
         markets = {name: kind(market) for name, kind in wanted.items() if given[name]}
         # Each has its ports, whether or not the one before is there; the archive's come between them.
         ports = {"spot": _after(stream_port, 1), "coinm": _after(stream_port, 4)}

@@ -18,8 +18,9 @@ from klinehub.domain.kline import Scale
 from klinehub.domain.listing import NO_DELIVERY, Listing
 from klinehub.domain.timeframe import MINUTE
 from klinehub.sim.dice import key, uniform
+from klinehub.sim.drawn import HOUR_MINUTES, DrawnMarket, ever
 from klinehub.sim.hours import F64
-from klinehub.sim.market import MINUTE_FRAME, SLOTS, Change, Instrument, Market
+from klinehub.sim.market import SLOTS, Instrument, Market
 from klinehub.sim.truth import (
     CLOSE,
     HIGH,
@@ -44,10 +45,8 @@ _PERPETUALS: Final = 20
 _QUARTERLIES: Final = 2
 _SIZE: Final = 10
 _BITCOIN_SIZE: Final = 100
-_HOUR_MINUTES: Final = 60
 # Of fewer trades nobody could tell four prices.
 _TELLING: Final = 4
-_ALWAYS: Final = 4_102_444_800_000
 # Columns of what a contract's minutes are drawn with: contracts per futures quote unit, trades per futures
 # trade, the price over the futures', and the coin's mantissa of a contract at a price of one tick.
 _CONTRACTS, _COUNT, _PREMIUM, _COINS = range(4)
@@ -97,7 +96,7 @@ def draw_coin_minutes(futures: I64, shape: F64, end: int, out: I64) -> None:
             out[i, OPEN_TIME] = futures[i, OPEN_TIME]
             flatten(out[i], last)
         else:
-            least = 1 if gap or minute % _HOUR_MINUTES == 0 else 0
+            least = 1 if gap or minute % HOUR_MINUTES == 0 else 0
             _coin_bar(futures[i], last, least, shape, out[i])
         last = out[i, CLOSE]
 
@@ -119,57 +118,33 @@ def draw_coin_slots(slots: I64, before: int, shape: F64, whole: I64, out: I64) -
             bar[word] = min(max(bar[word], held), whole[word])
 
 
-class CoinMarket(Market):
+class CoinMarket(DrawnMarket[Contract]):
     """The contracts on the largest coins of *futures* that are margined in the coin itself."""
 
-    grain = MINUTE_FRAME
     coins = True
 
     def __init__(self, futures: Market) -> None:
-        self.futures = futures
-        self.default_timeframes = futures.default_timeframes
-        self.contracts = _contracts(futures)
-        super().__init__([one.instrument for one in self.contracts])
+        super().__init__(futures, _contracts(futures))
 
-    def listings(self, now: int) -> tuple[Listing, ...]:
-        """Give the contracts that are listed at *now* (ms UTC); they come and go with the futures."""
-        listed = {one.symbol: one for one in self.futures.listings(now)}
-        found = ((one, listed.get(self.futures.instruments[one.future].symbol)) for one in self.contracts)
-        return tuple(_now(one, future) for one, future in found if future is not None)
+    def listed(self, one: Contract, future: Listing) -> Listing:
+        """Give a contract's listing as it is while the futures on its coin are as they are."""
+        own = one.listing
+        ends = future.delivery_time if own.contract_type == "PERPETUAL" else own.delivery_time
+        return msgspec.structs.replace(own, status=future.status, delivery_time=ends)
 
-    def changes(self, after: int, until: int) -> list[Change]:
-        """Give the listings and delistings in the time (after, until], oldest first."""
-        beside: dict[str, list[Contract]] = {}
-        for one in self.contracts:
-            beside.setdefault(self.futures.instruments[one.future].symbol, []).append(one)
-        return [
-            Change(change.time, _now(one, change.listing))
-            for change in self.futures.changes(after, until)
-            for one in beside.get(change.listing.symbol, ())
-        ]
-
-    def coarse(self, i: int, first: int, last: int) -> I64:
-        """Give the minutes with absolute indices first to last of contract *i*, from its listing on."""
-        contract = self.contracts[i]
-        one = contract.instrument
-        first = max(first, one.onboard // MINUTE)
-        if last < first:
-            return np.empty((0, WORDS), np.int64)
-        begin = first // _HOUR_MINUTES * _HOUR_MINUTES
-        futures = self.futures.minutes(contract.future, begin * MINUTE, (last + 1) * MINUTE)
-        out = np.empty_like(futures)
-        draw_coin_minutes(futures, contract.shape, 2**62 if one.end is None else one.end, out)
-        return out[np.searchsorted(out[:, OPEN_TIME], first * MINUTE) :]
+    def draw(self, i: int, futures: I64, end: int, out: I64) -> None:
+        """Write a contract's minute for each of the futures'."""
+        draw_coin_minutes(futures, self.drawn[i].shape, end, out)
 
     def slots(self, i: int, minute: int) -> I64 | None:
         """Give the forming minute at the end of each quarter second; None where it has no bar."""
         bars = self.minutes(i, minute - MINUTE, minute + MINUTE)
-        slots = self.futures.slots(self.contracts[i].future, minute)
+        slots = self.futures.slots(self.drawn[i].future, minute)
         if slots is None or not len(bars) or bars[-1, OPEN_TIME] != minute:
             return None
         before = int(bars[0, CLOSE] if len(bars) > 1 else bars[-1, OPEN])
         out = np.empty((SLOTS, WORDS), np.int64)
-        draw_coin_slots(slots, before, self.contracts[i].shape, bars[-1], out)
+        draw_coin_slots(slots, before, self.drawn[i].shape, bars[-1], out)
         return out
 
     def recent(self, i: int, start: int, now: int) -> I64:
@@ -191,8 +166,7 @@ class CoinMarket(Market):
 
 def _contracts(futures: Market) -> list[Contract]:
     """List the perpetuals of the largest coins, then the quarterlies of the very largest."""
-    listed = {one.symbol: one for one in futures.listings(_ALWAYS)}
-    found = [(i, listed[one.symbol]) for i, one in enumerate(futures.instruments) if one.symbol in listed]
+    found = ever(futures)
     coins = [
         (i, one)
         for i, one in found
@@ -236,10 +210,3 @@ def _contract(futures: Market, i: int, future: Listing, quarter: Listing | None)
         contract_size=size,
     )
     return Contract(i, instrument, listing, shape)
-
-
-def _now(contract: Contract, future: Listing) -> Listing:
-    """Give a contract's listing as it is while the futures on its coin are as they are."""
-    own = contract.listing
-    ends = future.delivery_time if own.contract_type == "PERPETUAL" else own.delivery_time
-    return msgspec.structs.replace(own, status=future.status, delivery_time=ends)

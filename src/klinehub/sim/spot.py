@@ -19,8 +19,9 @@ from klinehub.domain.kline import Scale
 from klinehub.domain.listing import SPOT, Listing
 from klinehub.domain.timeframe import MINUTE
 from klinehub.sim.dice import bell, key, uniform
+from klinehub.sim.drawn import HOUR_MINUTES, DrawnMarket, ever
 from klinehub.sim.hours import F64, money
-from klinehub.sim.market import MINUTE_FRAME, Change, Instrument, Market
+from klinehub.sim.market import Instrument, Market
 from klinehub.sim.truth import (
     CLOSE,
     HIGH,
@@ -31,7 +32,6 @@ from klinehub.sim.truth import (
     QUOTE,
     TRADES,
     VOLUME,
-    WORDS,
     clear,
     flatten,
 )
@@ -39,7 +39,6 @@ from klinehub.sim.truth import (
 # Spot prints prices and quote volumes with so many decimals, and base volumes too but of the cheapest coins.
 DECIMALS: Final = 8
 _CHEAP_DECIMALS: Final = 2
-_HOUR_MINUTES: Final = 60
 _KNOT: Final = 15
 _LEAD: Final = 3
 _LEADING: Final = 30
@@ -47,7 +46,6 @@ _LEADS: Final = 0.2
 # Every coin of this many has a pair, of the others seven in ten.
 _SURE: Final = 13
 _PAIRED: Final = 0.7
-_ALWAYS: Final = 4_102_444_800_000
 MULTIPLIERS: Final = (("1000000", 1_000_000), ("1M", 1_000_000), ("1000", 1_000))
 # Columns of what a pair's minutes are drawn with: spot ticks per futures tick, futures quote unit, the worth
 # of a spot tick times a step, share of turnover, share of trades, mean basis.
@@ -113,7 +111,7 @@ def draw_minutes(futures: I64, seed: int, shape: F64, end: int, out: I64) -> Non
         from_ = futures[_source(futures, i, seed, minute)]
         if future[OPEN_TIME] < end:
             bar[TRADES] = int(from_[TRADES] * shape[_COUNT] + uniform(own, 5))
-        if gap or minute % _HOUR_MINUTES == 0:
+        if gap or minute % HOUR_MINUTES == 0:
             bar[TRADES] = max(bar[TRADES], 1)
         before, after = _basis(seed, shape[_BASIS], minute), _basis(seed, shape[_BASIS], minute + 1)
         price = _ticks(future[CLOSE], shape[_RATIO], after)
@@ -127,62 +125,37 @@ def draw_minutes(futures: I64, seed: int, shape: F64, end: int, out: I64) -> Non
         last = bar[CLOSE]
 
 
-class SpotMarket(Market):
+class SpotMarket(DrawnMarket[Pair]):
     """The spot pairs of *futures*; `pairs` tells of each by its symbol which contract it belongs to."""
 
-    grain = MINUTE_FRAME
     spot = True
+    ahead = _LEAD
 
     def __init__(self, futures: Market) -> None:
-        self.futures = futures
-        self.default_timeframes = futures.default_timeframes
-        self.unavailable = futures.unavailable
         found = [_pair(futures, i, one) for i, one in _contracts(futures)]
-        self.pairs = {pair.instrument.symbol: pair for pair in found if pair is not None}
-        self._by_contract = {futures.instruments[pair.future].symbol: pair for pair in self.pairs.values()}
-        super().__init__([pair.instrument for pair in self.pairs.values()])
-        self._shapes = [_shape(futures.instruments[pair.future], pair) for pair in self.pairs.values()]
+        super().__init__(futures, [pair for pair in found if pair is not None])
+        self.unavailable = futures.unavailable
+        self.pairs = {pair.instrument.symbol: pair for pair in self.drawn}
+        self._shapes = [_shape(futures.instruments[pair.future], pair) for pair in self.drawn]
 
-    def listings(self, now: int) -> tuple[Listing, ...]:
-        """Give the pairs that are listed at *now* (ms UTC); they come and go with their contracts."""
-        found = ((self._by_contract.get(one.symbol), one) for one in self.futures.listings(now))
-        return tuple(_now(pair, one) for pair, one in found if pair is not None and _known(one))
+    def listed(self, one: Pair, future: Listing) -> Listing | None:
+        """Give a pair's listing as it is while its contract is as it is; there is none before that trades."""
+        if future.trading:
+            return one.listing
+        known = future.status != "PENDING_TRADING"
+        return msgspec.structs.replace(one.listing, status="BREAK") if known else None
 
-    def changes(self, after: int, until: int) -> list[Change]:
-        """Give the listings and delistings in the time (after, until], oldest first."""
-        found = (
-            (change, self._by_contract.get(change.listing.symbol))
-            for change in self.futures.changes(after, until)
-        )
-        return [
-            Change(change.time, _now(pair, change.listing))
-            for change, pair in found
-            if pair is not None and _known(change.listing)
-        ]
-
-    def coarse(self, i: int, first: int, last: int) -> I64:
-        """Give the minutes with absolute indices first to last of pair *i*, from its listing on."""
-        one, pair = self.instruments[i], self.pairs[self.instruments[i].symbol]
-        first = max(first, one.onboard // MINUTE)
-        if last < first:
-            return np.empty((0, WORDS), np.int64)
-        begin = first // _HOUR_MINUTES * _HOUR_MINUTES
-        futures = self.futures.minutes(pair.future, begin * MINUTE, (last + 1 + _LEAD) * MINUTE)
-        times = futures[:, OPEN_TIME]
-        out = np.empty((int(np.searchsorted(times, last * MINUTE, side="right")), WORDS), np.int64)
-        end = 2**62 if one.end is None else one.end
-        draw_minutes(futures, one.seed, self._shapes[i], end, out)
-        return out[np.searchsorted(times, first * MINUTE) :]
+    def draw(self, i: int, futures: I64, end: int, out: I64) -> None:
+        """Write a pair's minute for each of the first of the futures'."""
+        draw_minutes(futures, self.instruments[i].seed, self._shapes[i], end, out)
 
 
 def _contracts(futures: Market) -> list[tuple[int, Listing]]:
     """Give the contracts that may have a pair: perpetuals on coins, whenever they are listed."""
-    listed = {one.symbol: one for one in futures.listings(_ALWAYS)}
-    found = ((i, listed.get(one.symbol)) for i, one in enumerate(futures.instruments))
     return [
         (i, one)
-        for i, one in found
-        if one is not None and one.contract_type == "PERPETUAL" and one.underlying_type == "COIN"
+        for i, one in ever(futures)
+        if one.contract_type == "PERPETUAL" and one.underlying_type == "COIN"
     ]
 
 
@@ -246,15 +219,3 @@ def _shape(future: Instrument, pair: Pair) -> F64:
         2e-4 * bell(spot.seed, 4),
     )
     return shape
-
-
-def _known(contract: Listing) -> bool:
-    """Whether a contract's pair is listed: not before it trades."""
-    return contract.status != "PENDING_TRADING"
-
-
-def _now(pair: Pair, contract: Listing) -> Listing:
-    """Give a pair's listing as it is while its contract is as it is."""
-    if contract.trading:
-        return pair.listing
-    return msgspec.structs.replace(pair.listing, status="BREAK")

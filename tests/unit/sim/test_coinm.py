@@ -37,7 +37,7 @@ def test_it_lists_perpetuals_of_the_largest_coins_and_quarterlies_of_two(market:
 
 
 def test_each_minute_is_a_bar_that_can_be(market: CoinMarket) -> None:
-    for i, one in enumerate(market.contracts):
+    for i, one in enumerate(market.drawn):
         bars = market.minutes(i, START - LAST * MINUTE, START)
         assert len(bars) == LAST
         assert (bars[:, HIGH] >= bars[:, [OPEN, CLOSE]].max(axis=1)).all()
