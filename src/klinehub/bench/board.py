@@ -20,9 +20,9 @@ import msgspec
 import numpy as np
 
 from klinehub.bench.catalogue import Measurement, rounded
+from klinehub.bench.settled import deepened
 from klinehub.bench.stage import SYMBOLS, Stage, with_hub
 from klinehub.domain.timeframe import MINUTE
-from klinehub.feed.warmup import deepening
 from klinehub.hub import Hub
 from klinehub.panel.view import PLANES
 from klinehub.serve.board.cells import spark, table
@@ -60,7 +60,7 @@ def measure(
 
     async def work(stage: Stage) -> dict[str, Any]:
         hub = stage.hub
-        await _deepened(hub)
+        await deepened(hub)
         async with _served(hub) as served:
             parts, sizes = await _parts(served.signals, rounds)
             first = await _first(served, looks)
@@ -81,14 +81,6 @@ def measure(
     settings = HubSettings(bars=bars, shallow=min(bars, HubSettings().shallow), tickers=True)
     detail = with_hub(work, settings, symbols=symbols, seed=seed)
     return Measurement(detail["first_table_ms"]["p50"], "ms", detail)
-
-
-async def _deepened(hub: Hub) -> None:
-    """Wait until all that is kept is there, and nothing of it is on its way any more."""
-    panels = [hub.panel(frame.name) for frame in hub.timeframes]
-    # Nobody is told when it has come.
-    while deepening(panels, hub.settings.bars, hub.now(), hub.symbols):  # noqa: ASYNC110
-        await asyncio.sleep(1)
 
 
 class Page:

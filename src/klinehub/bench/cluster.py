@@ -8,10 +8,6 @@
 """
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -26,14 +22,13 @@ from klinehub.bench.fellow import Standing, Task
 from klinehub.bench.latency import latencies
 from klinehub.bench.nats import Server
 from klinehub.bench.neighbour import Neighbour
-from klinehub.bench.process import Process
-from klinehub.domain.kline import Exact
-from klinehub.errors import FeedError
+from klinehub.bench.process import Process, in_loop
 from klinehub.feed.decisions import Decisions
 from klinehub.relay.clustered import ClusteredHub
 from klinehub.relay.relayed import NoExchange
 from klinehub.settings import HubSettings
 from klinehub.sim.market import Market
+from klinehub.sim.oracle import plainly
 from klinehub.sim.synthetic import synthetic
 
 SYMBOLS: Final = 550
@@ -63,7 +58,7 @@ def measure(
     try:
         server.start()
         told = latencies(server.url, seed, symbols=symbols, closes=closes)
-        killed = asyncio.run(_killed(server, seed, n, shared, settled))
+        killed = in_loop(_killed(server, seed, n, shared, settled))
     finally:
         server.remove()
     found = {**told, **killed, "symbols": symbols, "closes": closes, "shared_symbols": shared, "speed": RATE}
@@ -75,39 +70,20 @@ class Fellow:
 
     def __init__(self, task: Task) -> None:
         self._task = task
-        self._begin()
-        self.standing = self._read()
-
-    def _begin(self) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "klinehub.bench.fellow", msgspec.json.encode(self._task).decode()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-
-    def _read(self) -> Standing:
-        line = self._process.stdout.readline() if self._process.stdout is not None else b""
-        if not line:
-            raise FeedError(f"Hub {self._task.name} has ended; its words are above.")
-        return msgspec.json.decode(line, type=Standing)
+        self.start()
 
     def asked(self, what: str = "") -> Standing:
         """Say how it stands."""
-        if self._process.stdin is not None:
-            self._process.stdin.write(f"{what}\n".encode())
-            self._process.stdin.flush()
-        self.standing = self._read()
-        return self.standing
+        return msgspec.json.decode(self._process.asked(what), type=Standing)
 
     def kill(self) -> None:
         """End it at once."""
-        os.kill(self._process.pid, signal.SIGKILL)
-        self._process.communicate()
+        self._process.kill()
 
-    def again(self) -> None:
-        """Start it again, and wait until it is live."""
-        self._begin()
-        self.standing = self._read()
+    def start(self) -> None:
+        """Start it, for the first time or again, and wait until it is live."""
+        self._process = Process("klinehub.bench.fellow")
+        self.asked(msgspec.json.encode(self._task).decode())
 
 
 class Downstream:
@@ -139,19 +115,8 @@ class Downstream:
                 kept = self._hub.panel(frame.name).exact(symbol, start=oldest, end=last)
                 index = self._market.index[symbol]
                 truth = self._market.klines(index, frame, oldest, last, self._hub.now())
-                wrong += _plain(kept) != _plain(truth)
+                wrong += plainly(kept) != plainly(truth)
         return {"closed": self.closed.total(), "missing": missing, "doubled": doubled, "wrong_series": wrong}
-
-
-def _plain(exact: Exact) -> list[tuple[float, ...]]:
-    """Give rows with volumes that do not depend on how many decimals are kept."""
-    powers = {"volume": exact.scale.base, "taker_base": exact.scale.base}
-    powers |= {"quote_volume": exact.scale.quote, "taker_quote": exact.scale.quote}
-    names = exact.rows.dtype.names or ()
-    return [
-        tuple(int(row[name]) * 10 ** (18 - powers[name]) if name in powers else row[name] for name in names)
-        for row in exact.rows
-    ]
 
 
 async def _killed(server: Server, seed: int, kills: int, symbols: int, settled: int) -> dict[str, Any]:
@@ -208,5 +173,5 @@ async def _kill(fellows: dict[str, Fellow], server: Server, dice: np.random.Gene
         server.kill()
         await asyncio.sleep(float(dice.uniform(0.5, 4.0)))
         server.start()
-    await asyncio.to_thread(fellows[gone].again)
+    await asyncio.to_thread(fellows[gone].start)
     return took

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from klinehub.bench.catalogue import rounded
 from klinehub.bench.crowd import Crowd
 from klinehub.bench.neighbour import Neighbour
+from klinehub.bench.process import in_loop
 from klinehub.compiled import ensure
 from klinehub.domain.resident import resident_bytes
 from klinehub.domain.timeframe import MINUTE
@@ -54,14 +55,9 @@ def measure(
     seconds: float = 25.0,
 ) -> dict[str, Any]:
     """Give how fast a hub's clients and its ring have what the exchange told, under all their load."""
-    import uvloop  # noqa: PLC0415 - the loop that the command line uses, absent on some systems
-
-    with (
-        tempfile.TemporaryDirectory(prefix="klinehub-bench-") as folder,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
+    with tempfile.TemporaryDirectory(prefix="klinehub-bench-") as folder:
         fan = _Fan(seed, symbols, clients, streams, round(clients * stalled), Path(folder) / "crowd.npz")
-        return runner.run(fan.measure(seconds))
+        return in_loop(fan.measure(seconds))
 
 
 class _Fan:
@@ -174,9 +170,7 @@ class _Fan:
 
 
 def _settings(where: Neighbour) -> HubSettings:
-    return HubSettings(
-        rest_url=where.rest_url, stream_url=where.stream_url, bars=BARS, native=True, share=None, store="off"
-    )
+    return where.settings(bars=BARS, native=True, store="off")
 
 
 async def _loop_waits(seconds: float) -> F64:

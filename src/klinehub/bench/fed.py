@@ -7,6 +7,7 @@ import time
 import msgspec
 import numpy as np
 
+from klinehub.bench.process import obey, say
 from klinehub.bench.tape import FRAMES, Tape
 from klinehub.errors import RelayError
 from klinehub.feed.closing import Closing
@@ -61,8 +62,8 @@ class Reader:
             self.closed.setdefault(told.bar, time.monotonic())
 
 
-async def live(task: Task) -> None:
-    """Listen until stdin says so, then tell what has closed."""
+async def live(task: Task) -> dict[int, float]:
+    """Listen until stdin says so, then give what has closed when."""
     panel = Panel(task) if task.panel else Reader()
     feeding = Feeding(
         f"fed-{id(task)}",
@@ -78,12 +79,11 @@ async def live(task: Task) -> None:
     async with connected(task.url, task.subjects, "fed") as link:
         reading = asyncio.create_task(feeding.run(link))
         await feeding.caught_up.wait()
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
+        say("ready")
         await loop.run_in_executor(None, sys.stdin.readline)
         reading.cancel()
         await asyncio.wait([reading])
-    sys.stdout.write(msgspec.json.encode(panel.closed).decode() + "\n")
+    return panel.closed
 
 
 def _nothing(_: Pulse | Listed) -> None:
@@ -95,4 +95,4 @@ def _complain(why: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(live(msgspec.json.decode(sys.argv[1], type=Task)))
+    obey(live, Task)

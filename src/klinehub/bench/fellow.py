@@ -6,6 +6,7 @@ import sys
 import msgspec
 
 from klinehub.bench.neighbour import Neighbour
+from klinehub.bench.process import obey, say
 from klinehub.compiled import ensure
 from klinehub.feed.network import RealNetwork
 from klinehub.relay.clustered import ClusteredHub
@@ -24,15 +25,7 @@ class Task(msgspec.Struct, frozen=True):
     @property
     def settings(self) -> HubSettings:
         """The settings of the hub."""
-        where = self.exchange
-        return HubSettings(
-            rest_url=where.rest_url,
-            stream_url=where.stream_url,
-            share=None,
-            bars=self.bars,
-            cluster=self.url,
-            hub_name=self.name,
-        )
+        return self.exchange.settings(bars=self.bars, cluster=self.url, hub_name=self.name)
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -60,12 +53,8 @@ async def live(task: Task) -> None:
 def _say(hub: ClusteredHub) -> None:
     stats = hub.relay_stats()
     standing = Standing(len(hub.symbols), int(stats["relay_own"]), len(hub.all_stale(hub.symbols)))
-    sys.stdout.write(msgspec.json.encode(standing).decode() + "\n")
-    sys.stdout.flush()
+    say(standing)
 
 
 if __name__ == "__main__":
-    import uvloop
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(live(msgspec.json.decode(sys.argv[1], type=Task)))
+    obey(live, Task)

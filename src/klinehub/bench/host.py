@@ -10,9 +10,10 @@ from typing import Final
 import msgspec
 
 from klinehub.bench.neighbour import Neighbour
+from klinehub.bench.process import obey, say
+from klinehub.bench.settled import deepened
 from klinehub.compiled import ensure
 from klinehub.feed.network import RealNetwork
-from klinehub.feed.warmup import deepening
 from klinehub.hub import Hub
 from klinehub.serve.parts import lent
 from klinehub.serve.signals import Signals
@@ -21,7 +22,6 @@ from klinehub.settings import HubSettings, ServeSettings
 
 # No caller of a benchmark is turned away for asking much.
 UNLIMITED: Final = 10_000_000
-LOOK: Final = 0.5
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -35,14 +35,7 @@ class Task(msgspec.Struct, frozen=True):
     @property
     def settings(self) -> HubSettings:
         """The settings of the hub."""
-        where = self.exchange
-        return HubSettings(
-            rest_url=where.rest_url,
-            stream_url=where.stream_url,
-            share=None,
-            bars=self.bars,
-            tickers=self.tickers,
-        )
+        return self.exchange.settings(bars=self.bars, tickers=self.tickers)
 
 
 class Hosted(msgspec.Struct, frozen=True):
@@ -65,12 +58,12 @@ async def live(task: Task) -> None:
         _told(hub) as signals,
         lent(hub, serving, site, signals),
     ):
-        await _deepened(hub)
+        await deepened(hub)
         frames = tuple(frame.name for frame in hub.timeframes)
-        _say(Hosted(site.rest_url, site.ws_url, hub.symbols, frames))
+        say(Hosted(site.rest_url, site.ws_url, hub.symbols, frames))
         loop = asyncio.get_running_loop()
         while await loop.run_in_executor(None, sys.stdin.readline):
-            _say(time.process_time())
+            say(time.process_time())
 
 
 @asynccontextmanager
@@ -81,27 +74,5 @@ async def _told(hub: Hub) -> AsyncIterator[Signals]:
         yield signals
 
 
-async def _deepened(hub: Hub) -> None:
-    """Wait until the whole history is there: nothing more would be asked for then."""
-    panels = [hub.panel(frame.name) for frame in hub.timeframes]
-    # Nobody is told when it has come.
-    while deepening(panels, hub.settings.bars, hub.now(), hub.symbols):  # noqa: ASYNC110
-        await asyncio.sleep(LOOK)
-
-
-def _say(value: object) -> None:
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
-    sys.stdout.flush()
-
-
-def main() -> None:
-    """Read the task from stdin and serve."""
-    import uvloop  # noqa: PLC0415 - the loop that the command line uses, absent on some systems
-
-    task = msgspec.json.decode(sys.stdin.readline(), type=Task)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(live(task))
-
-
 if __name__ == "__main__":
-    main()
+    obey(live, Task)

@@ -23,6 +23,7 @@ import numpy as np
 from klinehub.bench.blaster import Lane, Orders
 from klinehub.bench.catalogue import Measurement, rounded
 from klinehub.bench.certificate import certificate
+from klinehub.bench.process import in_loop
 from klinehub.bench.script import FRAMES, Script, write
 from klinehub.bench.stage import NOON, middle
 from klinehub.dialect.wire import frame
@@ -162,10 +163,7 @@ def lay_out(script: Script, folder: Path, per_socket: int) -> Play:
 
 def repeated(play: Play, command: str, rounds: int, made: Path | None = None) -> list[Run]:
     """Run over a script several times, after one run that is not counted; a single run stands alone."""
-    import uvloop  # noqa: PLC0415 - the loop that the command line uses, absent on some systems
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runs = [runner.run(_run(play, command, made)) for _ in range(rounds + (rounds > 1))]
+    runs = [in_loop(_run(play, command, made)) for _ in range(rounds + (rounds > 1))]
     return runs[-rounds:]
 
 

@@ -7,10 +7,6 @@
 """
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,7 +17,7 @@ import numpy as np
 
 from klinehub.bench.catalogue import rounded
 from klinehub.bench.fed import Task
-from klinehub.bench.process import Process
+from klinehub.bench.process import Process, in_loop
 from klinehub.bench.tape import FRAMES, Tape
 from klinehub.domain.clock import Clock
 from klinehub.domain.timeframe import MINUTE
@@ -72,8 +68,8 @@ class Market:
 def latencies(url: str, seed: int, *, symbols: int, closes: int) -> dict[str, Any]:
     """Give what closes took, alone and with others who listen; raises RelayError without a server."""
     tape = Tape(symbols, seed)
-    alone = asyncio.run(_told(url, tape, seed, closes, "alone", 0))
-    crowd = asyncio.run(_told(url, tape, seed, closes, "crowd", LISTENERS))
+    alone = in_loop(_told(url, tape, seed, closes, "alone", 0))
+    crowd = in_loop(_told(url, tape, seed, closes, "crowd", LISTENERS))
     return {**alone, "crowd": {**crowd, "listeners": LISTENERS + 2, "stalled": 1}}
 
 
@@ -95,7 +91,9 @@ async def _told(url: str, tape: Tape, seed: int, closes: int, name: str, others:
             for _ in range(others):
                 stack.enter_context(_fed(light))
             if others:
-                stack.enter_context(_stalled(light))
+                stalled = stack.enter_context(_fed(light))
+                stalled.pause()
+                stack.callback(stalled.kill)
             at = await _closed(market, teller, closes)
             told = await asyncio.to_thread(fed.asked)
         telling.cancel()
@@ -126,27 +124,9 @@ async def _closed(market: Market, teller: Teller, closes: int) -> dict[int, floa
 @contextmanager
 def _fed(task: Task) -> Iterator[Process]:
     """Have somebody who is fed, once that one has all that was kept."""
-    with Process("klinehub.bench.fed", msgspec.json.encode(task).decode()) as process:
-        process.line()
+    with Process("klinehub.bench.fed") as process:
+        process.asked(msgspec.json.encode(task).decode())
         yield process
-
-
-@contextmanager
-def _stalled(task: Task) -> Iterator[None]:
-    """Have somebody who has begun to read and then stands still."""
-    process = subprocess.Popen(  # noqa: S603 - our own module
-        [sys.executable, "-m", "klinehub.bench.fed", msgspec.json.encode(task).decode()],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    try:
-        if process.stdout is not None:
-            process.stdout.readline()
-        os.kill(process.pid, signal.SIGSTOP)
-        yield
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def _spread(values: list[float]) -> dict[str, float]:

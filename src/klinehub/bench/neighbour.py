@@ -3,10 +3,13 @@
 import asyncio
 import sys
 import time
+from typing import Any
 
 import msgspec
 
+from klinehub.bench.process import say
 from klinehub.domain.clock import Clock
+from klinehub.settings import HubSettings
 from klinehub.sim.exchange import Exchange, Served, serve
 from klinehub.sim.market import Market
 from klinehub.sim.spot import SpotMarket
@@ -25,6 +28,10 @@ class Neighbour(msgspec.Struct, frozen=True):
     at: float = 0.0
     spot_rest_url: str = ""
     spot_stream_url: str = ""
+
+    def settings(self, **more: Any) -> HubSettings:  # noqa: ANN401 - of HubSettings
+        """Give the settings of a hub that follows it, by a budget of its own."""
+        return HubSettings(rest_url=self.rest_url, stream_url=self.stream_url, share=None, **more)
 
     def clock(self, rate: float) -> Clock:
         """Give its time in another process of this machine."""
@@ -49,8 +56,7 @@ async def live(
         where = msgspec.structs.replace(
             where, spot_rest_url=beside.rest_url, spot_stream_url=f"{beside.ws_url}/stream"
         )
-    sys.stdout.write(msgspec.json.encode(where).decode() + "\n")
-    sys.stdout.flush()
+    say(where)
     try:
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     finally:

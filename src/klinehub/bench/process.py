@@ -1,13 +1,19 @@
 """The processes that benchmarks start: klinehub's own modules, spoken to by lines."""
 
+import asyncio
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import Self
+from typing import Any, Self, TypeVar
+
+import msgspec
 
 from klinehub.errors import FeedError
+
+T = TypeVar("T")
 
 
 class Process:
@@ -56,6 +62,15 @@ class Process:
         self.tell(line)
         return self.line()
 
+    def pause(self) -> None:
+        """Have it stand still from now on."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.communicate()
+
     def last_words(self, line: str, *, within: float) -> str:
         """Tell it a last line and give all that it still says; it is ended after so many seconds."""
         try:
@@ -73,3 +88,25 @@ def _bind(pid: int) -> None:
     """Keep a process on one core, where the system can do that."""
     with suppress(AttributeError, OSError):
         os.sched_setaffinity(pid, {min(os.sched_getaffinity(pid))})
+
+
+def say(value: object) -> None:
+    """Write a line to whoever started this process."""
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    sys.stdout.flush()
+
+
+def obey(work: Callable[[T], Coroutine[Any, Any, object]], kind: type[T]) -> None:
+    """Be such a process: read the task from stdin, do it, and say what comes of it, if anything does."""
+    task = msgspec.json.decode(sys.stdin.readline(), type=kind)
+    found = in_loop(work(task))
+    if found is not None:
+        say(found)
+
+
+def in_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Run something in the loop that the command line uses."""
+    import uvloop  # noqa: PLC0415 - absent on some systems
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)

@@ -1,13 +1,13 @@
 """The hub of `store` in a process of its own: it comes up with what its store has, and tells how it went."""
 
 import asyncio
-import sys
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
+from klinehub.bench.process import obey, say
 from klinehub.compiled import ensure
 from klinehub.domain.clock import Clock
 from klinehub.feed.network import RealNetwork
@@ -35,12 +35,6 @@ class Task(msgspec.Struct, frozen=True):
     share: float | None = None
 
 
-def told(**words: Any) -> None:  # noqa: ANN401 - whatever JSON can say
-    """Print a line at once."""
-    sys.stdout.write(msgspec.json.encode(words).decode() + "\n")
-    sys.stdout.flush()
-
-
 async def live(task: Task) -> None:
     """Start, read, and wait until everything is fresh and kept."""
     settings = HubSettings(
@@ -57,24 +51,15 @@ async def live(task: Task) -> None:
     ) as hub:
         frame = hub.timeframes[0].name
         bars = len(hub.klines(hub.symbols[0], frame, task.bars))
-        told(served=bars, symbols=len(hub.symbols), restored=hub.get_stats()["restored_bars"])
+        say({"served": bars, "symbols": len(hub.symbols), "restored": hub.get_stats()["restored_bars"]})
         begun = time.monotonic()
         while hub.get_stats()["stale_symbols"] or hub.core.missing(hub.now()):
             if time.monotonic() - begun > LONGEST:
                 break
             await asyncio.sleep(LOOK_EVERY)
         stats = hub.get_stats()
-        told(stale=stats["stale_symbols"], weight=hub.gate.spent, requests=hub.gate.calls)
-
-
-def main() -> None:
-    """Read the task from stdin and do it."""
-    import uvloop  # noqa: PLC0415 - the loop that the command line uses, absent on some systems
-
-    task = msgspec.json.decode(sys.stdin.readline(), type=Task)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(live(task))
+        say({"stale": stats["stale_symbols"], "weight": hub.gate.spent, "requests": hub.gate.calls})
 
 
 if __name__ == "__main__":
-    main()
+    obey(live, Task)

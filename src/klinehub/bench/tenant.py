@@ -2,7 +2,6 @@
 
 import asyncio
 import resource
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Final
 import msgspec
 from picows import WSFrame, WSListener, WSTransport
 
+from klinehub.bench.process import obey
 from klinehub.compiled import ensure
 from klinehub.domain.clock import Clock
 from klinehub.domain.resident import resident_bytes
@@ -116,15 +116,5 @@ def use(hub: Hub) -> None:
     hub.get_stats()
 
 
-def main() -> None:
-    """Read the task from stdin and print the figures."""
-    import uvloop  # noqa: PLC0415 - the loop that the command line uses, absent on some systems
-
-    task = msgspec.json.decode(sys.stdin.readline(), type=Task)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        found = runner.run(live(task))
-    sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    obey(live, Task)

@@ -1,7 +1,6 @@
 """The hubs of `markets`: two markets followed and lent by one process, which then tells what it took."""
 
 import asyncio
-import sys
 import time
 from contextlib import AsyncExitStack
 from typing import Any, Final
@@ -9,6 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from klinehub.bench.neighbour import Neighbour
+from klinehub.bench.process import obey
+from klinehub.bench.settled import LOOK, deepened
 from klinehub.bench.tenant import MEGA, peak_bytes
 from klinehub.compiled import ensure
 from klinehub.domain.clock import Clock
@@ -16,7 +17,6 @@ from klinehub.domain.resident import resident_bytes
 from klinehub.errors import FeedError
 from klinehub.feed.network import RealNetwork
 from klinehub.feed.venue import SPOT
-from klinehub.feed.warmup import deepening
 from klinehub.hub import Hub
 from klinehub.serve.markets import Further, Markets
 from klinehub.serve.parts import lent
@@ -24,7 +24,6 @@ from klinehub.serve.signals import Signals
 from klinehub.serve.site import Site
 from klinehub.settings import HubSettings, ServeSettings
 
-LOOK: Final = 0.5
 LONGEST: Final = 240.0
 
 
@@ -65,24 +64,13 @@ async def _settled(markets: Markets) -> None:
     """Wait until both are live with their whole history; raises FeedError where that takes too long."""
     try:
         async with asyncio.timeout(LONGEST):
-            # Nobody is told when history has come.
-            while not _is_settled(markets):  # noqa: ASYNC110
+            # Nobody is told when a further one is live.
+            while len(markets.there) <= len(markets.further):  # noqa: ASYNC110
                 await asyncio.sleep(LOOK)
+            for hub in markets.there:
+                await deepened(hub)
     except TimeoutError:
         raise FeedError(f"Not live within {LONGEST:.0f} s: {markets.stats()}") from None
-
-
-def _is_settled(markets: Markets) -> bool:
-    there = markets.there
-    return len(there) > len(markets.further) and not any(
-        deepening(
-            [hub.panel(frame.name) for frame in hub.timeframes],
-            hub.settings.bars,
-            hub.now(),
-            hub.live.trading,
-        )
-        for hub in there
-    )
 
 
 async def _watched(markets: Markets, seconds: float) -> dict[str, Any]:
@@ -113,15 +101,5 @@ async def _watched(markets: Markets, seconds: float) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Read the task from stdin and print the figures."""
-    import uvloop  # noqa: PLC0415 - the loop that the command line uses, absent on some systems
-
-    task = msgspec.json.decode(sys.stdin.readline(), type=Task)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        found = runner.run(live(task))
-    sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    obey(live, Task)
