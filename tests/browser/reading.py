@@ -74,6 +74,14 @@ def listed(page: Page) -> int:
     return int(found[1])
 
 
+def wait_until_counted(page: Page, name: str, least: int, most: int) -> None:
+    """Wait until a line of the market's breadth counts so many symbols: each counts once it was told of."""
+    line = f"[...document.querySelectorAll('.breadth')].find((one) => one.textContent.includes('{name}'))"
+    found = f"[...{line}.innerText.matchAll(/(?:^|\\s)\\S (\\d+)/g)]"
+    counted = f"{found}.reduce((sum, one) => sum + Number(one[1]), 0)"
+    page.wait_for_function(f"() => {least} <= {counted} && {counted} <= {most}")
+
+
 def rows(page: Page) -> int:
     """Give how many rows the table has."""
     return int(page.get_by_role("grid").get_attribute("aria-rowcount") or 0) - 1

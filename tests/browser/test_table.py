@@ -20,6 +20,7 @@ from tests.browser.reading import (
     wait_for_columns,
     wait_for_numbers,
     wait_for_rows,
+    wait_until_counted,
     wait_until_lit,
 )
 
@@ -295,8 +296,7 @@ def test_the_market_is_told_in_a_line(look: Open) -> None:
         line = page.locator(".breadth", has_text=name)
         expect(line).to_contain_text("median")
         expect(line).to_contain_text(re.compile(r"dispersion\d+\.\d\d%"))
-        found = re.findall(r"(?:^|\s)\S (\d+)", line.inner_text())
-        assert listed(page) - 2 <= sum(map(int, found)) <= listed(page)
+        wait_until_counted(page, name, listed(page) - 2, listed(page))
 
 
 def test_symbols_are_watched_hidden_and_chosen_by_kind(look: Open) -> None:

@@ -17,6 +17,9 @@ from klinehub.errors import NoHub
 
 pytestmark = pytest.mark.timeout(150)
 
+# Nobody is listed before the next full hour, which no test reaches.
+AT = "2026-06-18T12:01"
+
 # It is told a line for each thing to do, and answers each with a line.
 READER = """
 import sys
@@ -94,7 +97,7 @@ async def _lived(exchange: Announcement, path: Path, readers: ExitStack) -> None
 async def test_another_process_sees_what_the_hub_sees_through_closes_and_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "panel"
     with ExitStack() as readers:
-        async with kh.simulated(symbols=6, seed=4, speed=20.0, limits=False) as exchange:
+        async with kh.simulated(symbols=6, seed=4, speed=20.0, limits=False, at=AT) as exchange:
             await _lived(exchange, path, readers)
     assert not path.exists()
 

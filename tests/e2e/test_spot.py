@@ -13,6 +13,7 @@ pytestmark = pytest.mark.timeout(120)
 @pytest.fixture(scope="module")
 def markets() -> Iterator[dict[str, str]]:
     command = [*KLINEHUB, "sim", "--port", "0", "--symbols", "20", "--spot", "--json", "--with-parent"]
+    command += ["--churn", "0"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield json.loads(process.stdout.readline())
