@@ -67,6 +67,8 @@ class Played:
         self.missing: list[int] = []
         self.passes: list[int] | None = None
         self.tables = 0
+        # How many of the symbols were listed since the last table was made.
+        self.newcomers = 0
         # Whether nobody answers who connects.
         self.away = False
         self._hello = hello
@@ -110,7 +112,7 @@ class Played:
     def table(self, **more: Any) -> None:
         """Tell the values of a bar: row r has the score 90 - r, and r in each column, more at each bar."""
         self.tables += 1
-        count, view = len(self.symbols), self.views[-1]
+        count, view = len(self.symbols) - self.newcomers, self.views[-1]
         unknown = {*self.warming, *self.missing}
         scores = [None if row in unknown else max(-90.0, 90.0 - row) for row in range(count)]
         bar = NOW // FRAME + self.tables

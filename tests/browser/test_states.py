@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 from tests.browser.conftest import Open
 from tests.browser.playing import DAY, NOW, Played, health, symbol
-from tests.browser.reading import UNKNOWN, names
+from tests.browser.reading import UNKNOWN, column, names
 
 from klinehub.scan.likeness import Bucket, Calibration, Outcome
 from klinehub.serve.board import messages as told
@@ -66,6 +66,16 @@ def test_new_ending_and_halted_symbols_wear_a_badge(look: Open) -> None:
     expect(page.locator(".row", has_text="YOUNGUSDT")).to_contain_text("WARMING")
     expect(page.locator(".row", has_text="HOLEUSDT")).to_contain_text("NO BAR")
     assert page.locator(".row", has_text="HOLEUSDT").locator(".score").inner_text().strip() == UNKNOWN
+
+
+def test_a_table_of_before_a_listing_is_shown_with_the_new_symbol_empty(look: Open) -> None:
+    hub = market(5)
+    hub.newcomers = 1
+    page = look(before=hub.take_over)
+
+    expect(page.locator(".count")).to_have_text("5 of 5")
+    assert names(page) == [f"S{row:03}USDT" for row in range(5)]
+    assert column(page, "score") == ["+90.0", "+89.0", "+88.0", "+87.0", UNKNOWN]
 
 
 def test_names_of_listings_are_only_ever_text(look: Open) -> None:

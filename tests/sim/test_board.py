@@ -329,6 +329,10 @@ def test_a_symbol_that_comes_is_a_row_at_the_end_and_is_computed_with_the_others
             assert len(table["values"]["rsi"]) == len(table["close"]) == 3
             assert table["close"][2] == hub.klines("SOLUSDT", "1m", 1)["close"][0]
             await page.until("prices", lambda one: one["layout"] == 3 and 2 in one["rows"])
+            listed = 0
+            for one in page.got:
+                listed = one["layout"] if one["type"] == "symbols" else listed
+                assert one.get("layout", 0) <= listed, one["type"]
 
     lend(test, symbols=("BTCUSDT", "ETHUSDT"), **WHOLE)
 

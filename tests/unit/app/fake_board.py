@@ -71,7 +71,7 @@ class FakeHub:
             "price_decimals": 4,
         }
         rows = [{**usual, "symbol": name, "pair": name, **self.listed.get(name, {})} for name in self.names]
-        return {"type": "symbols", "layout": 1, "symbols": rows}
+        return {"type": "symbols", "layout": len(rows), "symbols": rows}
 
     def table(self, view: dict[str, Any], seed: int = 1) -> dict[str, Any]:
         """Give a table of a view: with a filter the even rows pass."""
@@ -79,7 +79,7 @@ class FakeHub:
         score = [round(dice.gauss(0, 30), 2) for _ in self.names]
         return {
             "type": "table",
-            "layout": 1,
+            "layout": len(self.names),
             "view": view["id"],
             "timeframe": view["timeframe"],
             "bar": seed,
@@ -110,7 +110,7 @@ class FakeHub:
         """Give new prices of some rows."""
         return {
             "type": "prices",
-            "layout": 1,
+            "layout": len(self.names),
             "time": START + 1000,
             "rows": list(rows),
             "price": list(price),
@@ -125,7 +125,7 @@ class FakeHub:
         lines = [drawn] * len(self.names)
         return {
             "type": "spark",
-            "layout": 1,
+            "layout": len(self.names),
             "view": view["id"],
             "bars": 60,
             "closes": lines,
@@ -135,7 +135,7 @@ class FakeHub:
     def stale(self, rows: dict[int, str]) -> dict[str, Any]:
         """Give which rows are stale, and why."""
         told = {str(row): {"reason": reason, "since": START} for row, reason in rows.items()}
-        return {"type": "stale", "layout": 1, "rows": told}
+        return {"type": "stale", "layout": len(self.names), "rows": told}
 
     def health(self, **changes: Any) -> dict[str, Any]:
         """Give the hub's health."""

@@ -110,6 +110,18 @@ def test_a_new_symbol_is_a_line_from_the_next_table_on() -> None:
     assert board.value("price", 1) == 7.0
 
 
+def test_who_comes_after_a_listing_is_shown_the_table_of_before_it() -> None:
+    hub, board = FakeHub(NAMES), Board()
+    board.wish = ViewAsked(id=1, timeframe="15m", columns=("rsi",))
+    before, moved = hub.table(VIEW), hub.prices([0], [9.0])
+    hub.names.append("EUSDT")
+
+    told(board, hub.hello, hub.symbols, before, moved)
+
+    assert names(board, board.lines(Sort("symbol", descending=False))) == "ABCD"
+    assert board.value("price", 0) == 9.0
+
+
 def test_a_frozen_board_stays_as_it_was() -> None:
     hub = FakeHub(NAMES)
     board = filled(hub)

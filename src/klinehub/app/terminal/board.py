@@ -84,7 +84,7 @@ class Board:
         return one
 
     def take(self, message: Message) -> None:
-        """Take in what was told; what belongs to another list of symbols or to another view is left."""
+        """Take in what was told; what is of rows that are not listed yet, or of another view, is left."""
         match message:
             case Hello():
                 self.hello, self.time = message, message.time
@@ -105,13 +105,15 @@ class Board:
         match message:
             case Symbols():
                 self._list(message)
-            case Table(layout=self._layout, view=self.view):
+            case _ if message.layout > self._layout:
+                pass
+            case Table(view=self.view):
                 self.table = message
-            case Spark(layout=self._layout, view=self.view):
+            case Spark(view=self.view):
                 self.spark = message
-            case Prices(layout=self._layout):
+            case Prices():
                 self._price(message)
-            case StaleRows(layout=self._layout):
+            case StaleRows():
                 self.staleness = {int(row): one for row, one in message.rows.items()}
             case _:
                 pass

@@ -51,7 +51,7 @@ class LiveBoard:
         self._signals = signals
         self.hub = signals.hub
         self._about = about or About()
-        self.views = Views(self.hub, self._over)
+        self.views = Views(self.hub, self._over, self._tell_symbols)
         self._days = Days(self.hub)
         self._prices: dict[str, Prices] = {}
         self._clients: dict[Client, None] = {}
@@ -145,6 +145,7 @@ class LiveBoard:
             while True:
                 await asyncio.sleep(PULSE)
                 pulses += 1
+                self._tell_symbols()
                 self._tell_prices()
                 self._tell_alerts()
                 if pulses % HEALTH_EVERY == 0:
@@ -175,11 +176,7 @@ class LiveBoard:
     def _look_around(self) -> None:
         """Tell what has changed of the rows, of their staleness, and of what is known of scores."""
         hub = self.hub
-        if hub.listings is not self._listings or len(hub.ring.symbols) != self._rows:
-            self._listings, self._rows = hub.listings, len(hub.ring.symbols)
-            self._symbols = msgspec.json.encode(symbols(hub))
-            for client in self._clients:
-                client.tell("symbols", self._symbols)
+        self._tell_symbols()
         if hub.scanning.calibrated != self._known:
             self._known = hub.scanning.calibrated
             self._evidence = msgspec.json.encode(evidence(hub))
@@ -191,6 +188,16 @@ class LiveBoard:
             told = msgspec.json.encode(stale_rows(self._rows, stale))
             for client in self._clients:
                 client.tell("stale", told)
+
+    def _tell_symbols(self) -> None:
+        """Tell the rows when they have changed, before anything is told of new ones."""
+        hub = self.hub
+        if hub.listings is self._listings and len(hub.ring.symbols) == self._rows:
+            return
+        self._listings, self._rows = hub.listings, len(hub.ring.symbols)
+        self._symbols = msgspec.json.encode(symbols(hub))
+        for client in self._clients:
+            client.tell("symbols", self._symbols)
 
     async def _close(self, code: int, reason: str) -> None:
         await asyncio.gather(*(client.close(code, reason) for client in list(self._clients)))

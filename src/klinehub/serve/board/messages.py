@@ -1,7 +1,8 @@
 """Messages of the board's connection: what a page asks for, and what it is told.
 
-Lists go by row, a symbol's place in the newest `symbols`. `layout` is how many rows there are, so that a list
-of another layout is told from one of this. Times are ms UTC of exchange time; what is not known is null.
+Lists go by row, a symbol's place in the newest `symbols`. Rows are only added, and `layout` is how many there
+were when a list was made: it may be shorter than the newest `symbols`, and is never longer. Times are ms UTC
+of exchange time; what is not known is null.
 """
 
 from collections.abc import Mapping, Sequence

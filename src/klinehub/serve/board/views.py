@@ -97,6 +97,8 @@ class View:
             while sheet is not None:
                 await self._tell(sheet)
                 if not self.clients:
+                    # Whoever comes while this ends begins another.
+                    self._views.forget(self._key, self)
                     return
                 sheet = await anext(sheets, None)
 
@@ -116,6 +118,7 @@ class View:
         self._table = await table(sheet, sheet.columns[OPENED], self._question.columns, times)
         if not sheet.forming:
             self._closed, self._sparks = sheet.bar, {}
+        self._views.tell_symbols()
         for client in list(self.clients):
             self._show(client)
         await asyncio.sleep(0)
@@ -129,10 +132,16 @@ class View:
 
 
 class Views:
-    """The views of a hub's board, shared between its clients; *over* is told of each that has ended."""
+    """The views of a hub's board, shared between its clients; *over* is told of each that has ended.
 
-    def __init__(self, hub: Hub, over: Callable[[asyncio.Task[None]], None]) -> None:
+    *tell_symbols* is called before a table is told, which may have new rows.
+    """
+
+    def __init__(
+        self, hub: Hub, over: Callable[[asyncio.Task[None]], None], tell_symbols: Callable[[], None]
+    ) -> None:
         self.hub = hub
+        self.tell_symbols = tell_symbols
         self.turn = asyncio.Semaphore(AT_A_TIME)
         self.over = over
         self._views: dict[Key, View] = {}

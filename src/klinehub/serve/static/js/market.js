@@ -3,7 +3,8 @@
  *
  * 1. Whoever shows something says which columns it needs (`want`); all of them are asked for as one view.
  * 2. Messages are copied into arrays that stay, a place for each row: NaN is what is not known.
- * 3. While it is held, the newest message of each kind waits, so that nothing on the page moves.
+ * 3. Rows are only added: what is told of fewer rows than are listed is true of these.
+ * 4. While it is held, the newest message of each kind waits, so that nothing on the page moves.
  */
 
 import { live } from "./live.js";
@@ -214,7 +215,7 @@ function forget() {
 }
 
 function onTable(message) {
-  if (message.layout !== market.layout || message.view !== asked.id) return;
+  if (message.layout > market.layout || message.view !== asked.id) return;
   if (held && market.settled) return wait("table", message);
   const { view, timeframe, bar, open_time, close_time, forming, revision } = message;
   market.bar = { view, timeframe, bar, open_time, close_time, forming, revision, past: looks.at > 0 };
@@ -246,7 +247,7 @@ function lookNow(closes) {
 }
 
 function onPrices(message) {
-  if (message.layout !== market.layout) return;
+  if (message.layout > market.layout) return;
   if (held) {
     held.count++;
     held.time = message.time;
@@ -262,7 +263,7 @@ function onPrices(message) {
 }
 
 function onSpark(message) {
-  if (message.layout !== market.layout || message.view !== asked.id) return;
+  if (message.layout > market.layout || message.view !== asked.id) return;
   if (held && market.spark) return wait("spark", message);
   market.spark = { bars: message.bars, closes: message.closes, volumes: message.volumes };
   tell("spark", market.spark);
@@ -302,7 +303,7 @@ live.on("view", (message) => {
   if (!same) tell("view", errors);
 });
 live.on("stale", (message) => {
-  if (message.layout !== market.layout) return;
+  if (message.layout > market.layout) return;
   market.stale = new Map(Object.entries(message.rows).map(([row, why]) => [Number(row), why]));
   tell("stale", market.stale);
 });
