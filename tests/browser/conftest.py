@@ -21,7 +21,9 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_pla
 from klinehub.bench.page import BROWSERS, browser_here
 
 SYMBOLS: Final = 60
-DEMO: Final = ("demo", "--symbols", str(SYMBOLS), "--speed", "10", "--seed", "7", "--json")
+# An afternoon on which some of this market rises and some falls, whenever one looks at it.
+AT: Final = "2026-03-05T12:01"
+DEMO: Final = ("demo", "--symbols", str(SYMBOLS), "--speed", "10", "--seed", "7", "--at", AT, "--json")
 # A first start compiles the kernels.
 STARTS_WITHIN: Final = 120.0
 
@@ -44,7 +46,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Give the address of a demo's board: a process of its own, ready, at ten times market speed."""
     with started(DEMO, tmp_path_factory.mktemp("demo")) as address:
