@@ -33,7 +33,7 @@ from klinehub.panel.roll import indexes, opens
 from klinehub.store import disk, portable
 from klinehub.store.history import HistoryStore
 from klinehub.store.joining import times_of
-from klinehub.store.parquet import arrow, writer_of
+from klinehub.store.parquet import arrow, parquet_at, writer_of
 
 KINDS: Final = {"parquet": ".parquet", "arrow": ".feather", "csv": ".csv"}
 STDOUT: Final = "-"
@@ -206,7 +206,9 @@ def _writing(file: BinaryIO, kind: str, market: str, frame: Timeframe) -> Iterat
     columns = portable.columns(market, frame)
     if kind == "arrow":
         ipc = arrow().ipc
-        writer = ipc.new_file(file, columns, options=ipc.IpcWriteOptions(compression="zstd"))
+        writer = ipc.new_file(
+            file, columns, options=ipc.IpcWriteOptions(compression="zstd", use_threads=False)
+        )
     else:
         writer = writer_of(file, columns)
     with writer:
@@ -392,11 +394,12 @@ def _tables(path: Path) -> Iterator[Any]:
     pa = arrow()
     try:
         if path.name.endswith(KINDS["parquet"]):
-            with pa.parquet.ParquetFile(path) as file:
-                for batch in file.iter_batches(BATCH):
+            with parquet_at(path) as file:
+                for batch in file.iter_batches(BATCH, use_threads=False):
                     yield pa.Table.from_batches([batch], file.schema_arrow)
             return
-        with pa.memory_map(str(path)) as mapped, pa.ipc.open_file(mapped) as reader:
+        alone = pa.ipc.IpcReadOptions(use_threads=False)
+        with pa.memory_map(str(path)) as mapped, pa.ipc.open_file(mapped, options=alone) as reader:
             for number in range(reader.num_record_batches):
                 yield pa.Table.from_batches([reader.get_batch(number)], reader.schema)
     except (pa.ArrowException, OSError) as exc:

@@ -18,6 +18,7 @@ from klinehub.errors import DataError, DefinitionError
 from klinehub.panel.history import History
 from klinehub.panel.memory import F64, I64
 from klinehub.panel.view import PLANES
+from klinehub.store.parquet import parquet_at
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -129,11 +130,13 @@ def _symbols(file: Path, table: "pa.Table") -> tuple[list[str], I64]:
 def _table(file: Path) -> "pa.Table":
     """Read a file as Arrow has it."""
     try:
-        from pyarrow import csv, parquet  # noqa: PLC0415 - an extra, and slow to import
+        from pyarrow import csv  # noqa: PLC0415 - an extra, and slow to import
     except ImportError as exc:
         raise DefinitionError(f"{file.name} needs pyarrow: pip install 'klinehub[parquet]'.") from exc
-    read = parquet.read_table if file.suffix == ".parquet" else csv.read_csv
     try:
-        return read(file)
+        if file.suffix == ".parquet":
+            read: pa.Table = parquet_at(file).read(use_threads=False)
+            return read
+        return csv.read_csv(file, csv.ReadOptions(use_threads=False))
     except (OSError, ValueError) as exc:
         raise DataError(f"{file} can not be read: {exc}") from exc

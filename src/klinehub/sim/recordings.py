@@ -28,6 +28,7 @@ from klinehub.sim.truth import (
     VOLUME,
     WORDS,
 )
+from klinehub.store.parquet import parquet_at
 
 F64 = npt.NDArray[np.float64]
 
@@ -136,12 +137,11 @@ def _parquet(file: Path) -> Iterator[Recording]:
     """Read a Parquet file of symbol, open_time, open, high, low, close, volume."""
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra, and slow to import
-        from pyarrow import parquet  # noqa: PLC0415
     except ImportError:
         raise DefinitionError("Parquet recordings need pyarrow: pip install 'klinehub[parquet]'.") from None
     names = ["symbol", "open_time", "open", "high", "low", "close", "volume"]
     try:
-        table = parquet.read_table(file, columns=names)
+        table = parquet_at(file).read(names, use_threads=False)
     except (pa.ArrowInvalid, KeyError) as error:
         raise DataError(f"{file.name} is no recording with columns {', '.join(names)} ({error}).") from None
     coded = table["symbol"].combine_chunks().dictionary_encode()

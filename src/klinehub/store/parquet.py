@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager
 from fractions import Fraction
 from hashlib import blake2b
 from itertools import pairwise
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import quote, unquote
 
@@ -146,6 +146,15 @@ def arrow() -> Any:  # noqa: ANN401 - a module
     except ImportError as exc:
         raise DefinitionError("The history needs pyarrow: pip install 'klinehub[parquet]'.") from exc
     return pa
+
+
+def parquet_at(path: Path) -> Any:  # noqa: ANN401 - a pyarrow.parquet.ParquetFile
+    """Open any Parquet file; with `use_threads=False` it is read by the caller's thread alone.
+
+    One of Arrow's own threads that is not idle yet when the process ends aborts it (apache/arrow#34314).
+    """
+    pa = arrow()
+    return pa.parquet.ParquetFile(pa.BufferReader(pa.memory_map(str(path)).read_buffer()))
 
 
 def schema() -> Any:  # noqa: ANN401 - a pyarrow.Schema
@@ -324,7 +333,7 @@ def pieces(segment: Segment, groups: Sequence[int]) -> Iterator[tuple[str, Exact
     source = pa.BufferReader(pa.py_buffer(_image(segment, chosen)))
     try:
         file = pa.parquet.ParquetFile(source, metadata=segment.footer)
-        table = file.read_row_groups(list(groups), columns=list(_NUMBERS))
+        table = file.read_row_groups(list(groups), columns=list(_NUMBERS), use_threads=False)
         words = words_in(table)
     except (pa.ArrowException, OSError) as exc:
         raise DamagedSegment(segment.path, f"Parquet reads it not: {exc}") from exc
