@@ -72,6 +72,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         store.read("BTCUSDT", 0, 2**53)
 
 
+@pytest.mark.timeout(120)
 def test_every_changed_byte_is_noticed(tmp_path: Path) -> None:
     store = written(tmp_path)
     path = next(tmp_path.glob("2026-02/*.parquet"))
