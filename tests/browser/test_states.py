@@ -348,6 +348,10 @@ def test_a_past_moment_is_marked_and_left(look: Open) -> None:
 
     expect(page.locator(".banner.past")).to_contain_text("As it was at 2026-09-20 14:15:00")
     assert hub.views[-1]["at"] == NOW - DAY
+    hub.symbols.append(symbol("NEWUSDT"))
+    hub.say(told.Symbols(len(hub.symbols), hub.symbols))
+    expect(page.locator(".count")).to_have_text("13 of 13")
+    assert column(page, "score")[0] == "+90.0"
     hub.prices({0: 999.0})
     page.get_by_role("button", name="Back to now").click()
     expect(page.locator('[aria-rowindex="2"]')).to_contain_text("999.00")

@@ -337,6 +337,22 @@ def test_a_symbol_that_comes_is_a_row_at_the_end_and_is_computed_with_the_others
     lend(test, symbols=("BTCUSDT", "ETHUSDT"), **WHOLE)
 
 
+def test_rows_are_told_again_when_the_exchange_has_listed_something_and_not_when_it_was_asked() -> None:
+    async def test(lent: Lent) -> None:
+        hub = lent.world.hub
+        async with looking(lent) as page:
+            await page.table("rsi", timeframe="1m")
+            before = hub.listings
+            async with asyncio.timeout(1_000.0):
+                while hub.listings is before:  # noqa: ASYNC110 - nobody is told that it was read
+                    await asyncio.sleep(1.0)
+            await asyncio.sleep(5.0)
+
+            assert len(page.of("symbols")) == 1
+
+    lend(test, symbols=("BTCUSDT", "ETHUSDT"), **WHOLE)
+
+
 def test_alerts_are_told_as_they_come() -> None:
     async def test(lent: Lent) -> None:
         async with looking(lent) as page:

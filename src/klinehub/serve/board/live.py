@@ -195,9 +195,13 @@ class LiveBoard:
         if hub.listings is self._listings and len(hub.ring.symbols) == self._rows:
             return
         self._listings, self._rows = hub.listings, len(hub.ring.symbols)
-        self._symbols = msgspec.json.encode(symbols(hub))
+        told = msgspec.json.encode(symbols(hub))
+        # A listing is read again and again, and seldom says anything new.
+        if told == self._symbols:
+            return
+        self._symbols = told
         for client in self._clients:
-            client.tell("symbols", self._symbols)
+            client.tell("symbols", told)
 
     async def _close(self, code: int, reason: str) -> None:
         await asyncio.gather(*(client.close(code, reason) for client in list(self._clients)))

@@ -202,7 +202,8 @@ function onSymbols(message) {
   const size = message.symbols.length;
   for (const name of ["score", "barChange"]) market[name] = sized(grown ? market[name] : null, size);
   for (const name of PRICES) newest[name] = sized(grown ? newest[name] : null, size);
-  if (market.bar?.past) forget();
+  // Of a past moment nothing is told twice.
+  if (grown && market.bar?.past) for (const name of PRICES) market[name] = sized(market[name], size);
   else Object.assign(market, newest);
   if (!grown) forget();
   if (held) Object.assign(held, { table: null, spark: null, prices: new Map() });
