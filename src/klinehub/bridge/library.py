@@ -39,7 +39,27 @@ def exchange_of(name: str, *, rest_url: str = "", stream_url: str = "", proxy: s
     if exchange.has.get("fetchOHLCV") is not True:
         raise DefinitionError(f"{CCXT}{name} gives no klines of its own, so nothing could be proved by them.")
     exchange.urls["api"] = moved(exchange.urls.get("api"), rest_url, stream_url)
+    _read_one_by_one(exchange)
     return exchange
+
+
+def _read_one_by_one(exchange: Any) -> None:  # noqa: ANN401 - ccxt is untyped
+    """Have each message read through aiohttp.
+
+    ccxt takes waiting ones out of aiohttp's queue behind its back, and gives back less room than each took
+    there since 3.14.5: after some two thousand messages of a burst nothing was read any more, for good.
+    """
+    usual = exchange.client
+
+    class OneByOne(import_module("ccxt.async_support.base.ws.client").Client):  # type: ignore[misc]
+        buffer = None
+
+    def client(url: str) -> Any:  # noqa: ANN401 - ccxt is untyped
+        made = usual(url)
+        made.__class__ = OneByOne
+        return made
+
+    exchange.client = client
 
 
 def _through(proxy: str | None) -> dict[str, str]:
