@@ -101,8 +101,8 @@ def talib() -> Work:
         slow_k, _ = ta.STOCH(high, low, close, 14, 3, 0, 3, 0)
         return [
             *(close / ema50 - 1, close / ta.SMA(close, 50) - 1, (ta.EMA(close, 20) - ema50) / atr),
-            *((ta.EMA(close, 12) - ta.EMA(close, 26)) / close, ta.RSI(close, 14), atr / close),
-            *((close - lower) / (upper - lower), (upper - lower) / middle, slow_k, ta.ROC(close, 10)),
+            *((ta.EMA(close, 12) - ta.EMA(close, 26)) / close, ta.RSI(close, 14), 100 * atr / close),
+            *((close - lower) / (upper - lower), (upper - lower) / middle, slow_k, ta.ROCP(close, 10)),
         ]
 
     def work(bars: F64) -> list[Any]:
@@ -132,9 +132,9 @@ def pandas_ta() -> Work:
             *(close / ema50 - 1, close / ta.sma(close, 50, talib=False) - 1),
             (ta.ema(close, 20, talib=False) - ema50) / atr,
             (ta.ema(close, 12, talib=False) - ta.ema(close, 26, talib=False)) / close,
-            *(ta.rsi(close, 14, talib=False), atr / close),
+            *(ta.rsi(close, 14, talib=False), 100 * atr / close),
             *((close - lower) / (upper - lower), (upper - lower) / middle),
-            *(stoch.iloc[:, 0], ta.roc(close, 10, talib=False)),
+            *(stoch.iloc[:, 0], ta.roc(close, 10, talib=False) / 100),
         ]
 
     def work(bars: F64) -> list[Any]:
@@ -175,9 +175,9 @@ def polars() -> Work:
     exprs = [
         *(close / ema(close, 50) - 1, close / close.rolling_mean(50) - 1),
         *((ema(close, 20) - ema(close, 50)) / atr, (ema(close, 12) - ema(close, 26)) / close),
-        *(100 * gain / (gain + loss), atr / close),
+        *(100 * gain / (gain + loss), 100 * atr / close),
         *((close - mean + 2 * deviation) / (4 * deviation), 4 * deviation / mean),
-        *((100 * (close - bottom) / (top - bottom)).rolling_mean(3), 100 * (close / close.shift(10) - 1)),
+        *((100 * (close - bottom) / (top - bottom)).rolling_mean(3), close / close.shift(10) - 1),
     ]
 
     def work(bars: F64) -> list[Any]:
@@ -212,9 +212,9 @@ def vectorbt() -> Work:
         plain, ema50 = close.to_numpy(), ema(50)
         found = [
             *(plain / ema50 - 1, plain / vbt.MA.run(close, 50).ma.to_numpy() - 1),
-            *((ema(20) - ema50) / atr, (ema(12) - ema(26)) / plain, rsi, atr / plain),
+            *((ema(20) - ema50) / atr, (ema(12) - ema(26)) / plain, rsi, 100 * atr / plain),
             *(bands.percent_b.to_numpy(), bands.bandwidth.to_numpy(), stoch.percent_d.to_numpy()),
-            100 * (plain / np.roll(plain, 10, axis=0) - 1),
+            plain / np.roll(plain, 10, axis=0) - 1,
         ]
         return [one.T for one in found]
 
