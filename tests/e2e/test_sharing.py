@@ -104,7 +104,7 @@ async def test_another_process_sees_what_the_hub_sees_through_closes_and_a_resta
 
 def test_the_hub_of_a_demo_is_found_without_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    with started("demo", "--symbols", "4", "--json", folder=tmp_path) as process:
+    with started("demo", "--symbols", "4", "--at", AT, "--json", folder=tmp_path) as process:
         assert process.stdout is not None
         scanned = json.loads(process.stdout.readline())
         panels = kh.attach()

@@ -33,7 +33,9 @@ class Demo(NamedTuple):
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("demo")
-    command = ("demo", "--symbols", str(SYMBOLS), "--seed", "5", "--json")
+    # Nobody is listed before the next full hour, which no test reaches.
+    at = ("--at", "2026-03-05T12:01")
+    command = ("demo", "--symbols", str(SYMBOLS), "--seed", "5", *at, "--json")
     with started(*command, folder=folder, env={"KLINEHUB_SERVE_TOKEN": TOKEN}) as process:
         assert process.stdout is not None
         assert process.stderr is not None
