@@ -132,7 +132,8 @@ KIND: Final = Kind(
     "the symbol's newest candle as numbers: µs of CPU of the client's process a message. *Saturated*: "
     f"all at once. *Paced*: {RATE:,} a second, what a market of {SYMBOLS} symbols sends at most, in "
     "bursts of a millisecond. The sender is klinehub's, in another process, over loopback without TLS, "
-    "on three sockets (ccxt: one). The peers keep six numbers of the newest candle. klinehub keeps ten "
+    "on three sockets (ccxt: one, read message by message: its own way stops for good with this aiohttp). "
+    "The peers keep six numbers of the newest candle. klinehub keeps ten "
     "numbers of each bar in its ring, volumes exactly, and builds three larger timeframes besides. At "
     "the end each candle has to be the one told last.",
     {"saturated": "saturated, µs", "paced": "paced, µs"},
