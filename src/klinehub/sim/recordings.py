@@ -141,7 +141,8 @@ def _parquet(file: Path) -> Iterator[Recording]:
         raise DefinitionError("Parquet recordings need pyarrow: pip install 'klinehub[parquet]'.") from None
     names = ["symbol", "open_time", "open", "high", "low", "close", "volume"]
     try:
-        table = parquet_at(file).read(names, use_threads=False)
+        # A column that is not there is left out in silence by reading, and told by choosing.
+        table = parquet_at(file).read(names, use_threads=False).select(names)
     except (pa.ArrowInvalid, KeyError) as error:
         raise DataError(f"{file.name} is no recording with columns {', '.join(names)} ({error}).") from None
     coded = table["symbol"].combine_chunks().dictionary_encode()

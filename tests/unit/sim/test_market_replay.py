@@ -239,3 +239,10 @@ def test_the_521_symbols_of_the_crash_are_all_there(realdata: Path) -> None:
     assert -0.65 < np.median(worst) < -0.5
     assert market.unavailable
     assert (market.coarse(0, 0, 2**40)[:, OPEN_TIME] % market.grain.milliseconds == 0).all()
+
+
+def test_parquet_without_a_column_is_no_recording(tmp_path: Path) -> None:
+    parquet(tmp_path / "X.parquet", {"open_time": [BEGIN], "open": [1.0], "close": [1.0]})
+
+    with pytest.raises(DataError, match="no recording with columns symbol, open_time"):
+        replay(tmp_path)
