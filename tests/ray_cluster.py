@@ -23,6 +23,12 @@ REQUIRED: Final = os.environ.get("KLINEHUB_REQUIRE_RAY", "") not in {"", "0"}
 # Ray takes 127.0.0.1 for any address of this machine, and would be open to its neighbours.
 HOST: Final = "127.0.0.2"
 SECONDS: Final = 60.0
+# Ray reads these once in a process, when it is imported: one token for all clusters that tests start there.
+ENTRY: Final = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
 
 
 class NoRay(Exception):
@@ -30,7 +36,7 @@ class NoRay(Exception):
 
 
 class Cluster:
-    """A cluster that runs from its making to `stop`; programs reach it at `address` with `env`."""
+    """A cluster that runs from its making to `stop`; programs reach it at `address` with ENTRY set."""
 
     def __init__(self) -> None:
         program = Path(sys.executable).with_name("ray")
@@ -40,11 +46,6 @@ class Cluster:
         self.folder = Path(tempfile.mkdtemp(prefix="kh-ray-"))
         port = free_port()
         self.address = f"{HOST}:{port}"
-        self.env = {
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
-            "RAY_USAGE_STATS_ENABLED": "0",
-        }
         # Ends with the tests, even when these are killed.
         tie = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
         options = {
@@ -65,7 +66,7 @@ class Cluster:
                 stdin=subprocess.DEVNULL,
                 stdout=written,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self.env},
+                env={**os.environ, **ENTRY},
                 start_new_session=True,
             )
         try:

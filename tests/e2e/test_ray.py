@@ -12,9 +12,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 from tests.e2e.conftest import Run
-from tests.ray_cluster import REQUIRED, Cluster, NoRay
+from tests.ray_cluster import ENTRY, REQUIRED, Cluster, NoRay
 
 from klinehub.bench.evidence import FIRST_DAY, year_tape
+from klinehub.errors import DefinitionError, Unreachable
 from klinehub.evidence.pools import Threads
 from klinehub.evidence.replay import replay
 from klinehub.panel.view import PLANES
@@ -46,6 +47,15 @@ def doubled(value):
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def entry() -> Iterator[None]:
+    """Set how a cluster is entered before any test here imports Ray, whichever is the first."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENTRY.items():
+            patch.setenv(name, value)
+        yield
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """Give a cluster of the tests' own, or skip; KLINEHUB_REQUIRE_RAY=1 makes that a failure."""
@@ -55,10 +65,7 @@ def cluster() -> Iterator[Cluster]:
         if REQUIRED:
             pytest.fail(f"KLINEHUB_REQUIRE_RAY is set, and {exc}")
         pytest.skip(f"SWEEPS ON RAY ARE NOT TESTED: {exc}")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in found.env.items():
-            patch.setenv(name, value)
-        yield found
+    yield found
     found.stop()
     assert found.left() == []
 
@@ -120,7 +127,6 @@ def test_every_bit_is_the_same_and_the_bars_travel_once(
 ) -> None:
     import ray
 
-    from klinehub.errors import DefinitionError
     from klinehub.evidence import ray_pool
 
     tape = year_tape(1, 12, BARS)
@@ -182,6 +188,26 @@ def test_the_benchmark_starts_a_ray_and_leaves_nothing(cluster: Cluster) -> None
 
     assert told["equal"] is True
     assert min(told["pool_s"], told["ray_s"], told["starting_s"], told["replays"]["ray_s"]) > 0
+    assert children() == before
+
+
+def test_a_start_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    from klinehub.evidence import ray_pool
+
+    start = ray.init
+
+    def failing(*asked: Any, **options: Any) -> None:
+        start(*asked, **options)
+        assert children() > before
+        raise ConnectionError("its servers are there, and do not answer")
+
+    before = children()
+    monkeypatch.setattr(ray, "init", failing)
+
+    with pytest.raises(Unreachable, match="do not answer"), ray_pool.connected(ray_pool.LOCAL, 1):
+        pytest.fail("there is no Ray to work with")
+
     assert children() == before
 
 

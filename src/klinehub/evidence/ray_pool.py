@@ -91,8 +91,8 @@ def connected(address: str, workers: int | None = None) -> Iterator[RayPool]:
     # A cluster of its own leaves nothing behind, and logs nothing where others read.
     with TemporaryDirectory(prefix="klinehub-ray-") if address == LOCAL else nullcontext() as folder:
         options = {"num_cpus": workers or os.cpu_count(), "include_dashboard": False, "_temp_dir": folder}
-        _join(address, options if address == LOCAL else {})
         try:
+            _join(address, options if address == LOCAL else {})
             cores = int(ray.cluster_resources().get("CPU", 0))
             if not (workers or cores):
                 raise DefinitionError(f"The Ray at {address} has no cores: say how many come, --workers N.")
