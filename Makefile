@@ -15,7 +15,7 @@ demo: .venv/.installed
 
 # A file's tests stay on one core: what they share is made once.
 test: lint .venv/.s3
-	$(BIN)/pytest -n 2 --dist loadscope $(ARGS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2 --dist loadscope $(ARGS)
 
 lint: .venv/.installed
 	$(BIN)/ruff check

@@ -16,6 +16,8 @@ import pytest
 from klinehub.app.cli import main
 
 KLINEHUB = [sys.executable, "-m", "klinehub.app.cli"]
+# When a simulated market begins: nobody is listed before the next full hour, which no test reaches.
+AT = "2026-06-18T12:01"
 
 
 class Done(NamedTuple):

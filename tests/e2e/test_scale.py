@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.e2e.conftest import environment
+from tests.e2e.conftest import AT, environment
 
 import klinehub as kh
 import nats
@@ -191,7 +191,7 @@ async def until(ready: Any) -> None:
 async def test_a_program_without_klinehub_reads_what_is_told(nats_server: Server) -> None:
     (text,) = [block for block in printed("python") if "import nats" in block]
     assert "klinehub as" not in text
-    async with kh.simulated(symbols=8, speed=60, at="2026-06-18T12:01") as exchange:
+    async with kh.simulated(symbols=8, speed=60, at=AT) as exchange:
         clock = exchange.clock()
         async with kh.Hub(**where(exchange), clock=clock, publish=nats_server.url, bars=60) as hub:
             await until(lambda: int(hub.get_stats()["relay_told"]) > 60)
@@ -233,7 +233,7 @@ async def test_who_may_only_read_is_fed_and_tells_nobody(guarded: Server) -> Non
     one, reader = (
         guarded.url.replace("//", f"//{who}@") for who in ("hub:one-that-tells", "reader:one-that-reads")
     )
-    async with kh.simulated(symbols=4, at="2026-06-18T12:01") as exchange:
+    async with kh.simulated(symbols=4, at=AT) as exchange:
         clock = exchange.clock()
         async with kh.Hub(**where(exchange), clock=clock, publish=one, bars=30, hub_name="one") as hub:
             await until(lambda: hub.get_stats()["relay_told"])

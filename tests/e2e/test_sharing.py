@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from tests.e2e.conftest import started
+from tests.e2e.conftest import AT, started
 
 import klinehub as kh
 from klinehub.app.market import Announcement
 from klinehub.errors import NoHub
 
 pytestmark = pytest.mark.timeout(150)
-
-# Nobody is listed before the next full hour, which no test reaches.
-AT = "2026-06-18T12:01"
 
 # It is told a line for each thing to do, and answers each with a line.
 READER = """

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import pytest
-from tests.e2e.conftest import Run, started
+from tests.e2e.conftest import AT, Run, started
 
 from klinehub.app.terminal.client import BoardClient, Place
 from klinehub.app.terminal.table_view import MarketTable
@@ -33,9 +33,7 @@ class Demo(NamedTuple):
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("demo")
-    # Nobody is listed before the next full hour, which no test reaches.
-    at = ("--at", "2026-03-05T12:01")
-    command = ("demo", "--symbols", str(SYMBOLS), "--seed", "5", *at, "--json")
+    command = ("demo", "--symbols", str(SYMBOLS), "--seed", "5", "--at", AT, "--json")
     with started(*command, folder=folder, env={"KLINEHUB_SERVE_TOKEN": TOKEN}) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -120,6 +120,7 @@ class LiveBoard:
         if self._life is None:
             self._life = asyncio.create_task(self._live(), name="board")
             self._life.add_done_callback(self._over)
+            self._tell_symbols()
             self._look_around()
         client.tell("hello", hello(self._signals, self._about))
         client.tell("symbols", self._symbols)
@@ -174,9 +175,8 @@ class LiveBoard:
         self._alerted = alerts[-1].id
 
     def _look_around(self) -> None:
-        """Tell what has changed of the rows, of their staleness, and of what is known of scores."""
+        """Tell what has changed of the staleness of rows, and of what is known of scores."""
         hub = self.hub
-        self._tell_symbols()
         if hub.scanning.calibrated != self._known:
             self._known = hub.scanning.calibrated
             self._evidence = msgspec.json.encode(evidence(hub))
