@@ -21,7 +21,7 @@ from klinehub.sim.loop import SimLoop, SimNetwork
 from klinehub.sim.loop import run as run_virtually
 from klinehub.sim.replay import replay
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(300)
 
 NOON = 1_771_588_800_000  # 2026-02-20 12:00
 BEGIN = NOON - 570_000

@@ -11,7 +11,7 @@ from tests.e2e.conftest import KLINEHUB, Run, environment, started
 from klinehub.bench import cluster
 from klinehub.bench.nats import Server
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 SYMBOLS = "BTCUSDT,ETHUSDT,SOLUSDT"
 
 

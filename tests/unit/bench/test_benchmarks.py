@@ -43,7 +43,7 @@ from klinehub.errors import DefinitionError, UnknownName
 from klinehub.panel.memory import CLOSE
 
 # Compiling what a first run of a hub needs may come on top.
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 TINY: dict[str, Callable[[], Measurement]] = {
     "ingest": lambda: ingest.measure(1, symbols=6, moments=8, rounds=1, paced=60, rate=2_000),
