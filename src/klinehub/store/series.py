@@ -87,7 +87,7 @@ class SeriesStore:
         pa, body = arrow(), path.read_bytes()
         if not _CHECK.search(body) or _checked(_CHECK.sub(_UNCHECKED, body)) != body:
             raise DataError(f"{path} is damaged: remove it, and download its month again.")
-        table = pa.parquet.read_table(pa.BufferReader(body))
+        table = pa.parquet.ParquetFile(pa.BufferReader(body)).read(use_threads=False)
         columns = [table[name].to_pylist() for name in self.columns]
         return dict(zip(table["time"].to_pylist(), zip(*columns, strict=True), strict=True))
 
