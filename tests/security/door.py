@@ -18,7 +18,6 @@ from klinehub.domain.clock import Clock
 from klinehub.serve.guard import Caller
 from klinehub.serve.limits import FOR_BROWSERS
 from klinehub.serve.parts import lent
-from klinehub.serve.signals import Signals
 from klinehub.serve.site import Part, Site
 from klinehub.settings import ServeSettings
 from klinehub.sim.loop import SimLoop, run
@@ -138,8 +137,7 @@ def with_hub(
 
     async def act(world: World) -> None:
         served = settings or ServeSettings(**LOCAL)
-        signals = Signals(world.hub, world.hub.settings.exchange)
-        async with Site(served) as site, signals.following(), lent(world.hub, served, site, signals):
+        async with Site(served) as site, lent(world.hub, served, site):
             await test(Place(site, int(site.rest_url.rsplit(":", 1)[1])), world)
 
     play(act, **hub)

@@ -3,8 +3,6 @@
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
@@ -16,7 +14,6 @@ from klinehub.compiled import ensure
 from klinehub.feed.network import RealNetwork
 from klinehub.hub import Hub
 from klinehub.serve.parts import lent
-from klinehub.serve.signals import Signals
 from klinehub.serve.site import Site
 from klinehub.settings import HubSettings, ServeSettings
 
@@ -55,8 +52,7 @@ async def live(task: Task) -> None:
     async with (
         Site(serving) as site,
         Hub(task.settings, clock=clock, network=RealNetwork(), jitter=lambda: 0.5) as hub,
-        _told(hub) as signals,
-        lent(hub, serving, site, signals),
+        lent(hub, serving, site),
     ):
         await deepened(hub)
         frames = tuple(frame.name for frame in hub.timeframes)
@@ -64,14 +60,6 @@ async def live(task: Task) -> None:
         loop = asyncio.get_running_loop()
         while await loop.run_in_executor(None, sys.stdin.readline):
             say(time.process_time())
-
-
-@asynccontextmanager
-async def _told(hub: Hub) -> AsyncIterator[Signals]:
-    """Pass on what the hub finds, as one that somebody runs does."""
-    signals = Signals(hub, hub.settings.exchange)
-    async with signals.following():
-        yield signals
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from klinehub.feed.venue import SPOT
 from klinehub.hub import Hub
 from klinehub.serve.markets import Further, Markets
 from klinehub.serve.parts import lent
-from klinehub.serve.signals import Signals
 from klinehub.serve.site import Site
 from klinehub.settings import HubSettings, ServeSettings
 
@@ -51,11 +50,9 @@ async def live(task: Task) -> dict[str, Any]:
         serving = ServeSettings(port=0, ws_port=0)
         site = await stack.enter_async_context(Site(serving))
         hub = await stack.enter_async_context(opened(first))
-        signals = Signals(hub, hub.settings.exchange)
-        await stack.enter_async_context(signals.following())
         markets = Markets(hub, [Further(SPOT.name, lambda: opened(spot))])
         await stack.enter_async_context(markets.following())
-        await stack.enter_async_context(lent(hub, serving, site, signals, markets=markets))
+        await stack.enter_async_context(lent(hub, serving, site, markets=markets))
         await _settled(markets)
         return await _watched(markets, task.seconds)
 

@@ -1,7 +1,7 @@
 """The parts of a program's hubs that are lent to others, by the beginning of their paths."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 from aiohttp import web
@@ -42,24 +42,27 @@ async def lent(
     live: LiveBoard | None = None,
     markets: Markets | None = None,
 ) -> AsyncIterator[None]:
-    """Lend *hub* to others at *site* while the block runs; without *signals* nothing is passed on.
+    """Lend *hub* to others at *site* while the block runs, with what *signals* pass on.
 
-    *live* connects those who look at the board, by default one of its own. Where *hub* is the first of
-    several *markets*, the others are lent in the exchange's dialect too.
+    *live* connects those who look at the board. Both are made here where they are not given. Where *hub* is
+    the first of several *markets*, the others are lent in the exchange's dialect too.
     """
-    all_of_them = markets or Markets(hub)
-    broker, visits = broker_of(all_of_them, settings), Visits(hub.clock.monotonic)
-    told, streams = signals or Signals(hub, hub.settings.exchange), HubStreams(hub)
-    board = live or LiveBoard(told, About(url=site.rest_url))
-    own = {**in_own(Source(hub, told, visits, broker, streams, board)), LIVE: board.answer}
-    parts = {**in_dialect(all_of_them, settings, broker), **in_streams(all_of_them, streams), **own}
-    site.open({prefix: visits.counting(prefix.strip("/"), part) for prefix, part in parts.items()})
-    try:
-        yield
-    finally:
-        site.open({})
-        broker.close()
-        await board.close()
+    async with AsyncExitStack() as stack:
+        if signals is None:
+            signals = Signals(hub, hub.settings.exchange)
+            await stack.enter_async_context(signals.following())
+        all_of_them = markets or Markets(hub)
+        broker, visits = broker_of(all_of_them, settings), Visits(hub.clock.monotonic)
+        streams, board = HubStreams(hub), live or LiveBoard(signals, About(url=site.rest_url))
+        own = {**in_own(Source(hub, signals, visits, broker, streams, board)), LIVE: board.answer}
+        parts = {**in_dialect(all_of_them, settings, broker), **in_streams(all_of_them, streams), **own}
+        site.open({prefix: visits.counting(prefix.strip("/"), part) for prefix, part in parts.items()})
+        try:
+            yield
+        finally:
+            site.open({})
+            broker.close()
+            await board.close()
 
 
 def in_own(source: Source) -> Mapping[str, Part]:
