@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
@@ -90,7 +89,8 @@ def answers(address: str) -> bool:
     try:
         with urlopen(f"{address}/readyz", timeout=5) as answer:
             return bool(answer.status == 200)
-    except URLError:
+    # One that is compiling may answer late, or not at all.
+    except OSError:
         return False
 
 

@@ -1,7 +1,9 @@
 """What the table of the board shows, read from the page."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from playwright.sync_api import Page, expect
 
@@ -9,6 +11,8 @@ _ROWS = """() => [...document.querySelectorAll(".rows .row:not([hidden])")]
     .sort((a, b) => a.ariaRowIndex - b.ariaRowIndex)"""
 _NAMES = f'() => ({_ROWS})().map((row) => row.querySelector(".name").title)'
 _COLUMN = f'(at) => ({_ROWS})().map((row) => row.querySelector(`[aria-colindex="${{at}}"]`).textContent)'
+# How often a condition is looked at, every 50 ms, before it is given up.
+PATIENCE: Final = 300
 # How what is not known is written.
 UNKNOWN = "\u2013"
 _HEADS = '() => [...document.querySelectorAll(".head .cell")].map((one) => one.dataset.key)'
@@ -41,6 +45,15 @@ def numbers(page: Page, key: str) -> list[float]:
     return [float(text) for text in column(page, key) if text != UNKNOWN]
 
 
+def wait_until(page: Page, meets: Callable[[], bool]) -> None:
+    """Wait until what the test has heard of meets a condition: the page may be ahead of what it told."""
+    for _ in range(PATIENCE):
+        if meets():
+            return
+        page.wait_for_timeout(50)
+    assert meets()
+
+
 def wait_until_lit(page: Page, name: str) -> None:
     """Wait until a cell is lit."""
     assert page.evaluate(_LIT, name)
@@ -62,16 +75,29 @@ def wait_for_numbers(page: Page, key: str, meet: str) -> None:
     page.wait_for_function(f"() => {numbers}.length && {numbers}.every((x) => {meet})")
 
 
+def wait_for_order(page: Page, key: str, *, rising: bool = False) -> None:
+    """Wait until the numbers of a column that are known stand in their order."""
+    page.wait_for_function(
+        f"""([key, turn]) => {{
+            const at = ({_HEADS})().indexOf(key) + 1;
+            const cells = ({_ROWS})().map((row) => row.querySelector(`[aria-colindex="${{at}}"]`));
+            const known = cells.map((one) => Number(one.textContent)).filter((x) => !isNaN(x));
+            return known.length && known.every((x, i) => !i || turn * known[i - 1] <= turn * x);
+        }}""",
+        arg=[key, 1 if rising else -1],
+    )
+
+
 def wait_for_columns(page: Page, *keys: str) -> None:
     """Wait until exactly these columns are shown."""
     page.wait_for_function(f"(keys) => ({_HEADS})().join('|') === keys", arg="|".join(keys))
 
 
 def listed(page: Page) -> int:
-    """Give how many symbols there are: the demo lists and delists as it goes."""
-    found = re.fullmatch(r"\d+ of (\d+)", page.locator(".count").inner_text())
-    assert found is not None
-    return int(found[1])
+    """Give how many symbols there are, once there is a table of them."""
+    count = page.locator(".count")
+    expect(count).to_have_text(re.compile(r"^\d+ of \d+$"))
+    return int(count.inner_text().split()[-1])
 
 
 def wait_until_counted(page: Page, name: str, least: int, most: int) -> None:

@@ -24,9 +24,15 @@ def drawn(page: Page) -> None:
     }""")
 
 
+def held(page: Page) -> None:
+    """Let nothing come: a close would lay the tiles anew."""
+    page.evaluate("async () => (await import('/board/js/market.js')).market.hold(true)")
+
+
 def test_a_tile_says_what_it_is_and_opens_its_symbol(look: Open) -> None:
     page = look("?view=map", rows=False)
     drawn(page)
+    held(page)
 
     page.mouse.move(200, 400)
     symbol = page.locator(".map-tip b").inner_text()
@@ -39,6 +45,7 @@ def test_a_tile_says_what_it_is_and_opens_its_symbol(look: Open) -> None:
 def test_keys_lead_from_tile_to_tile_and_open_one(look: Open) -> None:
     page = look("?view=map", rows=False)
     drawn(page)
+    held(page)
     said = page.locator("#map-said")
 
     page.keyboard.press("ArrowRight")

