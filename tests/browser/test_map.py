@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 from tests.browser.conftest import Open
-from tests.browser.reading import names, wait_for_numbers
+from tests.browser.reading import names, wait_for_numbers, wait_until
 from tests.browser.test_looks import serious
 
 pytestmark = pytest.mark.timeout(120)
@@ -45,7 +45,6 @@ def test_a_tile_says_what_it_is_and_opens_its_symbol(look: Open) -> None:
 def test_keys_lead_from_tile_to_tile_and_open_one(look: Open) -> None:
     page = look("?view=map", rows=False)
     drawn(page)
-    held(page)
     said = page.locator("#map-said")
 
     page.keyboard.press("ArrowRight")
@@ -53,6 +52,21 @@ def test_keys_lead_from_tile_to_tile_and_open_one(look: Open) -> None:
     page.keyboard.press("ArrowRight")
     expect(said).not_to_have_text(first)
     symbol = said.inner_text().split(",")[0]
+    page.keyboard.press("Enter")
+
+    expect(page).to_have_url(re.compile(f"symbol={symbol}"))
+
+
+def test_a_close_leaves_whoever_leads_by_keys_on_the_symbol(look: Open) -> None:
+    page = look("?view=map&tf=1m", rows=False)
+    drawn(page)
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    symbol = page.locator("#map-said").inner_text().split(",")[0]
+
+    bar = "async () => (await import('/board/js/market.js')).market.bar.bar"
+    before = page.evaluate(bar)
+    wait_until(page, lambda: page.evaluate(bar) > before)
     page.keyboard.press("Enter")
 
     expect(page).to_have_url(re.compile(f"symbol={symbol}"))

@@ -1,5 +1,6 @@
 """A hub that speaks the board's live protocol at a Unix door or a port, as a test wants it."""
 
+import asyncio
 import base64
 import random
 from collections.abc import AsyncIterator, Sequence
@@ -54,6 +55,9 @@ class FakeHub:
         self.rejected: set[str] = set()
         self.full = ""
         self.status = 0
+        # Whoever comes while it is cleared waits at the door.
+        self.lets_in = asyncio.Event()
+        self.lets_in.set()
         self.lines: list[web.WebSocketResponse] = []
         self.headers: list[dict[str, str]] = []
         self._time = START
@@ -172,6 +176,7 @@ class FakeHub:
         self.headers.append(dict(request.headers))
         if self.status:
             return web.Response(status=self.status)
+        await self.lets_in.wait()
         line = web.WebSocketResponse(protocols=("klinehub",))
         await line.prepare(request)
         self.lines.append(line)

@@ -360,11 +360,13 @@ async def test_dark_and_light_are_changed(board: Shown) -> None:
 
 
 async def test_a_hub_that_goes_is_told_of_and_followed_again(board: Shown) -> None:
+    board.hub.lets_in.clear()
     await board.hub.cut()
     await board.until(lambda: "disconnected, tried again in" in board.part("#standing"))
     assert "The hub has gone away." in board.part("#standing")
     assert len(board.lines()) == len(NAMES)
 
+    board.hub.lets_in.set()
     await board.until(lambda: [one["id"] for one in board.hub.asked] == [1, 2])
     await board.until(lambda: "6 up" in board.part("#standing"))
 

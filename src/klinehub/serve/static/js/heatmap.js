@@ -53,6 +53,8 @@ class Heatmap {
   #span = spanOf([]);
   #focus = -1;
   #hover = -1;
+  /** Where the pointer is over the map. */
+  #pointer = null;
   #drawn = 0;
   #past = false;
   #timer = 0;
@@ -90,8 +92,8 @@ class Heatmap {
     ];
     this.resized = new ResizeObserver(() => this.#place());
     this.resized.observe(this.stage);
-    this.canvas.addEventListener("pointermove", (event) => this.#point(this.#tileAt(event), event));
-    this.canvas.addEventListener("pointerleave", () => this.#point(-1));
+    this.canvas.addEventListener("pointermove", (event) => this.#point(event));
+    this.canvas.addEventListener("pointerleave", () => this.#point(null));
     this.canvas.addEventListener("click", (event) => this.#open(this.#tileAt(event)));
     this.canvas.addEventListener("blur", () => this.#setFocus(-1));
     factors().then(() => this.#choices(), () => {});
@@ -123,6 +125,7 @@ class Heatmap {
 
   /** Work out who is shown, where, and what the colours span. */
   #place() {
+    const focused = this.#rows[this.#focus];
     order.take();
     this.#rows = order.rows.slice();
     // While the list is shown the map has no size.
@@ -136,7 +139,9 @@ class Heatmap {
     this.#groups = laid.groups;
     const colour = colourColumn();
     this.#span = spanOf(this.#rows.map((row) => colour.value(row)), factorOf(colour.key)?.range ?? fixedRange(colour.key));
-    this.#focus = -1;
+    // Whoever stands on a symbol stays there; under a pointer that rests may lie another one now.
+    this.#focus = this.#rows.indexOf(focused);
+    this.#hover = this.#pointer ? this.#tileAt(this.#pointer) : -1;
     fill(this.empty, blank(order));
     this.list.element.hidden = !state.get("list");
     this.stage.hidden = state.get("list");
@@ -165,7 +170,9 @@ class Heatmap {
     return this.#rects.findIndex((one) => x >= one.x && x < one.x + one.w && y >= one.y && y < one.y + one.h);
   }
 
-  #point(tile) {
+  #point(event) {
+    this.#pointer = event && { offsetX: event.offsetX, offsetY: event.offsetY };
+    const tile = event ? this.#tileAt(event) : -1;
     if (tile === this.#hover) return;
     this.#hover = tile;
     this.canvas.style.cursor = tile >= 0 ? "pointer" : "default";
