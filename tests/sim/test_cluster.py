@@ -12,8 +12,9 @@ from tests.sim.broker import Broker
 from tests.sim.worlds import BARS, HOUR, plainly
 
 from klinehub.domain.clock import Clock
-from klinehub.domain.timeframe import MINUTE
+from klinehub.domain.timeframe import MINUTE, timeframe
 from klinehub.relay.clustered import ClusteredHub
+from klinehub.relay.messages import Bars, decode
 from klinehub.relay.relayed import NoExchange
 from klinehub.settings import HubSettings
 from klinehub.sim.exchange import Exchange, Served, serve
@@ -25,6 +26,17 @@ from klinehub.sim.synthetic import synthetic
 pytestmark = pytest.mark.timeout(180)
 SYMBOLS = 6
 FAULTS = ("kill", "server", "lost", "cut", "reset", "slow")
+
+
+def told_at(broker: Broker) -> dict[tuple[str, int], list[int]]:
+    """Give by hub and moment how long the bars are that it told at their close, in their order."""
+    found: dict[tuple[str, int], list[int]] = {}
+    for subject, _, data in broker.kept:
+        if ".klines." in subject and not subject.endswith((".late", ".listing")):
+            told = decode(data, Bars)
+            frame = timeframe(told.timeframe)
+            found.setdefault((told.hub, frame.open_time(told.bar + 1)), []).append(frame.milliseconds)
+    return found
 
 
 class Desk:
@@ -196,6 +208,10 @@ def test_two_hubs_share_a_market_out_and_each_has_it_whole() -> None:
             assert made.hubs[name].all_stale(one.symbols) == {}
         made.assert_closed_once("fed")
         assert made.given_up == 0
+        # The larger bars of a moment can be closed out of the smallest, so that one is not waited for.
+        told = told_at(made.broker)
+        assert max(map(len, told.values())) > 1
+        assert all(lengths == sorted(lengths) for lengths in told.values())
 
     play(act)
 

@@ -184,7 +184,7 @@ class Intake:
     def _settle(self, rows: I64, closed: I64, into: Decisions) -> None:
         """Count what closed, and list what was announced without it."""
         self._core.counts.closes += int((closed >= 0).sum())
-        for i, t in np.argwhere(closed >= 0).tolist():
+        for i, t in self.closing.late_of(closed).tolist():
             self.closing.revise(t, int(rows[i]), int(closed[i, t]), into)
 
     def _cover(self, t: int, bar: int, rows: I64) -> None:
