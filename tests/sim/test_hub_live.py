@@ -309,7 +309,7 @@ def test_bars_of_which_the_stream_says_nothing_are_complete_within_the_grace() -
     """The exchange may not tell the close of a trade-less minute; REST has it as a flat row."""
 
     async def act(made: World) -> None:
-        await asyncio.sleep(8 * 60)
+        await asyncio.sleep(4 * 60)
         await to_quiet(made)
         made.assert_true()
         assert made.hub.live.repaired > 3
@@ -319,7 +319,7 @@ def test_bars_of_which_the_stream_says_nothing_are_complete_within_the_grace() -
 
     whole = synthetic(550, 1, start=HOUR, churn_hours=0)
     trades = {
-        one.symbol: whole.minutes(i, HOUR, HOUR + 8 * MINUTE)[:, 7] for i, one in enumerate(whole.instruments)
+        one.symbol: whole.minutes(i, HOUR, HOUR + 4 * MINUTE)[:, 7] for i, one in enumerate(whole.instruments)
     }
     quiet = [name for name, each in trades.items() if each.any() and (each == 0).sum() >= 2]
     play(act, place=Place(symbols=550, flat_closes=False), symbols=("BTCUSDT", *quiet[:4]))
