@@ -77,15 +77,12 @@ def wait_for_numbers(page: Page, key: str, meet: str) -> None:
 
 def wait_for_order(page: Page, key: str, *, rising: bool = False) -> None:
     """Wait until the numbers of a column that are known stand in their order."""
-    page.wait_for_function(
-        f"""([key, turn]) => {{
-            const at = ({_HEADS})().indexOf(key) + 1;
-            const cells = ({_ROWS})().map((row) => row.querySelector(`[aria-colindex="${{at}}"]`));
-            const known = cells.map((one) => Number(one.textContent)).filter((x) => !isNaN(x));
-            return known.length && known.every((x, i) => !i || turn * known[i - 1] <= turn * x);
-        }}""",
-        arg=[key, 1 if rising else -1],
-    )
+    wait_until(page, lambda: in_order(numbers(page, key), rising=rising))
+
+
+def in_order(found: list[float], *, rising: bool) -> bool:
+    """Whether there are numbers, and they stand in their order."""
+    return bool(found) and found == sorted(found, reverse=not rising)
 
 
 def wait_for_columns(page: Page, *keys: str) -> None:

@@ -135,7 +135,7 @@ def test_after_a_stop_of_days_what_is_too_old_is_warmed_up_anew(tmp_path: Path) 
     async def act(place: Place) -> None:
         async with place.hub():
             await asyncio.sleep(70)
-        await asyncio.sleep(20 * 3_600)
+        await asyncio.sleep(30 * 3_600)
         counting, asked = asking()
         with counting:
             async with place.hub() as hub:

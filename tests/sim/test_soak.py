@@ -19,7 +19,7 @@ from klinehub.sim.soak import planned, soak
 
 pytestmark = pytest.mark.timeout(900)
 
-SEEDS: Final = range(1, 11)
+SEEDS: Final = range(1, 21)
 # Seeds that found a bug once, and which.
 REGRESSIONS: Final[dict[str, str]] = json.loads(Path(__file__).with_name("regressions.json").read_text())
 LEAST_CALM: Final = 0.999

@@ -19,9 +19,6 @@ class Closing:
         self._grace = grace
         self._since = np.zeros(len(ring.timeframes), np.int64)
         self._due = np.zeros(len(ring.timeframes), np.int64)
-        # Open times (ms) of these two bars of each timeframe.
-        self._from = np.zeros(len(ring.timeframes), np.int64)
-        self._until = np.zeros(len(ring.timeframes), np.int64)
         self._excused: dict[tuple[int, int], set[int]] = {}
         self.live = False
         self.late = 0
@@ -30,7 +27,6 @@ class Closing:
         """Announce from now on, first the bars that are forming at *now*."""
         for t, timeframe in enumerate(self._ring.timeframes):
             self._since[t] = self._due[t] = timeframe.index(now)
-            self._from[t] = self._until[t] = timeframe.open_time(int(self._due[t]))
         self.live = True
 
     def announce(self, now: int, into: Decisions, *, patience_ends: bool) -> None:
@@ -55,7 +51,6 @@ class Closing:
             names = tuple(self._ring.symbols[row] for row in lacking)
             into.closed.append(BarClosed(timeframe.name, bar, timeframe.open_time(bar), not names, names))
             self._due[t] += 1
-            self._until[t] = timeframe.open_time(bar + 1)
 
     def is_announced(self, t: int, bar: int) -> bool:
         """Whether a bar is not waited for any more."""
@@ -68,7 +63,14 @@ class Closing:
 
     def late_of(self, closed: I64) -> I64:
         """Give where *closed*, open times (ms) [n, timeframes], has bars announced before: [m, 2]."""
-        found: I64 = np.argwhere((closed >= self._from) & (closed < self._until))
+        if not self.live:
+            return np.empty((0, 2), np.int64)
+        frames = self._ring.timeframes
+        since, due = (
+            np.array([frame.open_time(int(bar)) for frame, bar in zip(frames, bars, strict=True)])
+            for bars in (self._since, self._due)
+        )
+        found: I64 = np.argwhere((closed >= since) & (closed < due))
         return found
 
     def revise(self, t: int, row: int, time: int, into: Decisions) -> None:

@@ -139,9 +139,9 @@ class Teller:
         """Tell what has closed before anything else, and wait until it is kept."""
         if not self._closes:
             return
-        closes, self._closes = list(self._closes), deque(maxlen=MOST_CLOSES)
         # The smallest first: whoever has it can close the larger ones out of it.
-        closes.sort(key=lambda one: self._ring.number[one.event.timeframe])
+        closes = sorted(self._closes, key=lambda one: self._ring.number[one.event.timeframe])
+        self._closes.clear()
         bars = [(self._ring.number[one.event.timeframe], one.event.bar) for one in closes]
         async with self._in_flight():
             sent = [await self._tell_bar(link, *bar, one) for bar, one in zip(bars, closes, strict=True)]

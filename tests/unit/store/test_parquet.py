@@ -1,8 +1,6 @@
 """Segments: what goes in comes out bit for bit, for us and for any reader of Parquet, or it is an error."""
 
 import io
-import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.store.series import changed, exacts, plain, printed, same, symbols
+from tests.unit.store.threads import counted, left
 
 from klinehub.domain.kline import ROW, Exact, Scale
 from klinehub.domain.timeframe import TIMEFRAMES, timeframe
@@ -282,24 +281,19 @@ def test_a_reader_can_skip_what_it_does_not_want(tmp_path: Path) -> None:
     assert {found.row_group(0).column(c).compression for c in range(found.num_columns)} == {"ZSTD"}
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux tells the threads of a process")
+@counted
 def test_segments_are_read_without_a_thread_of_arrows(tmp_path: Path) -> None:
     path = kept(tmp_path, [(symbol, plain(MINUTE, FIRST, 3_000)) for symbol in ("BTCUSDT", "ETHUSDT")])
-    script = """
-import os, sys
-from pathlib import Path
-from klinehub.store.parquet import arrow, opened, parquet_at, pieces
 
-arrow()
-before = len(os.listdir("/proc/self/task"))
-segment = opened(Path(sys.argv[1]))
-bars = sum(exact.rows.size for _, exact in pieces(segment, range(len(segment.head.groups))))
-rows = sum(len(batch) for batch in parquet_at(Path(sys.argv[1])).iter_batches(500, use_threads=False))
-print(bars, rows, len(os.listdir("/proc/self/task")) - before)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True
+    found = left(
+        "from klinehub.store.parquet import opened, parquet_at, pieces",
+        """
+segment = opened(path)
+print(sum(exact.rows.size for _, exact in pieces(segment, range(len(segment.head.groups)))))
+print(sum(len(batch) for batch in parquet_at(path).iter_batches(500, use_threads=False)))
+""",
+        path,
     )
 
     # One that is still there when the process ends may abort it.
-    assert done.stdout.split() == ["6000", "6000", "0"]
+    assert found == ["6000", "6000", "0"]

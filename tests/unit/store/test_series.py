@@ -1,11 +1,10 @@
 """Funding rates and metrics on disk: exact, the same at each writing, and readable by others."""
 
-import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from tests.unit.store.threads import counted, left
 
 from klinehub.errors import DataError
 from klinehub.store.series import SeriesStore
@@ -85,26 +84,18 @@ def test_every_changed_byte_is_noticed(tmp_path: Path) -> None:
             store.read("BTCUSDT", FEBRUARY, 2**53)
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux tells the threads of a process")
+@counted
 def test_it_is_read_without_a_thread_of_arrows(tmp_path: Path) -> None:
     written(tmp_path)
-    script = """
-import os, sys
-from pathlib import Path
-from klinehub.store.parquet import arrow
-from klinehub.store.series import SeriesStore
 
-arrow()
-before = len(os.listdir("/proc/self/task"))
-found = SeriesStore(Path(sys.argv[1]), ("hours", "rate")).read("BTCUSDT", 0, 2**53)
-print(len(found.times), len(os.listdir("/proc/self/task")) - before)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
+    found = left(
+        "from klinehub.store.series import SeriesStore",
+        'print(len(SeriesStore(path, ("hours", "rate")).read("BTCUSDT", 0, 2**53).times))',
+        tmp_path,
     )
 
     # One that is still there when the process ends may abort it.
-    assert done.stdout.split() == ["3", "0"]
+    assert found == ["3", "0"]
 
 
 def test_others_read_it_as_decimals(tmp_path: Path) -> None:

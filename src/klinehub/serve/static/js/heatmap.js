@@ -52,7 +52,6 @@ class Heatmap {
   #groups = [];
   #span = spanOf([]);
   #focus = -1;
-  #hover = -1;
   /** Where the pointer is over the map. */
   #pointer = null;
   #drawn = 0;
@@ -139,9 +138,8 @@ class Heatmap {
     this.#groups = laid.groups;
     const colour = colourColumn();
     this.#span = spanOf(this.#rows.map((row) => colour.value(row)), factorOf(colour.key)?.range ?? fixedRange(colour.key));
-    // Whoever stands on a symbol stays there; under a pointer that rests may lie another one now.
+    // Whoever stands on a symbol stays there.
     this.#focus = this.#rows.indexOf(focused);
-    this.#hover = this.#pointer ? this.#tileAt(this.#pointer) : -1;
     fill(this.empty, blank(order));
     this.list.element.hidden = !state.get("list");
     this.stage.hidden = state.get("list");
@@ -162,7 +160,7 @@ class Heatmap {
     if (state.get("list")) this.list.write(colour);
     else drawMap(this.canvas, { ...tiles, span: this.#span, colour, marked });
     drawLegend(this.legend, this.#span, colour);
-    if (!this.tip.hidden) this.#showTip(marked);
+    this.#showTip(marked);
   };
 
   #tileAt(event) {
@@ -170,13 +168,16 @@ class Heatmap {
     return this.#rects.findIndex((one) => x >= one.x && x < one.x + one.w && y >= one.y && y < one.y + one.h);
   }
 
+  /** The tile under the pointer: under one that rests another one may come to lie. */
+  get #hover() {
+    return this.#pointer ? this.#tileAt(this.#pointer) : -1;
+  }
+
   #point(event) {
+    const before = this.#hover;
     this.#pointer = event && { offsetX: event.offsetX, offsetY: event.offsetY };
-    const tile = event ? this.#tileAt(event) : -1;
-    if (tile === this.#hover) return;
-    this.#hover = tile;
-    this.canvas.style.cursor = tile >= 0 ? "pointer" : "default";
-    this.#showTip(tile);
+    if (this.#hover === before) return;
+    this.canvas.style.cursor = this.#hover >= 0 ? "pointer" : "default";
     nextFrame(this.#draw);
   }
 
@@ -189,7 +190,6 @@ class Heatmap {
   #setFocus(tile) {
     this.#focus = tile;
     this.said.textContent = tile >= 0 ? tipOf(this.#rows[tile], this.#shown()).said : "";
-    this.#showTip(tile);
     nextFrame(this.#draw);
   }
 

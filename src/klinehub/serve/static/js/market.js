@@ -206,14 +206,13 @@ function onSymbols(message) {
   if (grown && market.bar?.past) for (const name of PRICES) market[name] = sized(market[name], size);
   else Object.assign(market, newest);
   if (!grown) forget();
-  // What waits is of rows that have kept their places, where others were only added.
-  if (held && !grown) Object.assign(held, { table: null, spark: null, prices: new Map() });
   tell("symbols", message);
 }
 
 function forget() {
   Object.assign(market, { values: {}, parts: {}, passes: null, bar: null, spark: null });
   Object.assign(market, { stale: new Map(), warming: new Set(), missing: new Set() });
+  if (held) Object.assign(held, { table: null, spark: null, prices: new Map() });
 }
 
 function onTable(message) {
