@@ -84,6 +84,7 @@ def test_the_benchmark_of_clusters_keeps_its_contract(nats_program: str) -> None
 
     for name in ("publish_ms", "subscriber_ms"):
         assert 0 < found[name]["p50"] <= found[name]["p99"]
+    assert found["subscriber_by_closes_ms"]["1"]["p50"] > 0
     assert (found["kills"], found["missing"], found["doubled"]) == (1, 0, 0)
     assert (found["wrong_series"], found["lost"], found["crowd"]["lost"]) == (0, 0, 0)
     assert found["closed"] > 0

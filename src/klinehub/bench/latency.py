@@ -100,13 +100,23 @@ async def _told(url: str, tape: Tape, seed: int, closes: int, name: str, others:
         await asyncio.wait([telling])
     there = msgspec.json.decode(told, type=dict[int, float])
     missing = [bar for bar in at if bar not in there]
-    took = [(there[bar] - began) * 1e3 for bar, began in at.items() if bar in there]
+    took = {bar: (there[bar] - began) * 1e3 for bar, began in at.items() if bar in there}
+    by_closes: dict[str, list[float]] = {}
+    for bar, lag in took.items():
+        by_closes.setdefault(str(_ending(bar)), []).append(lag)
     return {
         "publish_ms": _spread([lag * 1e3 for lag in teller.lags]),
         "kept_ms": _spread([lag * 1e3 for lag in teller.kept_lags]),
-        "subscriber_ms": _spread(took),
+        "subscriber_ms": _spread([*took.values()]),
+        "subscriber_by_closes_ms": {count: _spread(lags) for count, lags in sorted(by_closes.items())},
         "lost": len(missing),
     }
+
+
+def _ending(minute: int) -> int:
+    """Count the timeframes of which a bar ends with a minute."""
+    end = FRAMES[0].open_time(minute + 1)
+    return sum(frame.open_time(frame.index(end)) == end for frame in FRAMES)
 
 
 async def _closed(market: Market, teller: Teller, closes: int) -> dict[int, float]:
